@@ -1,0 +1,1 @@
+"""Speak up: rules, signals, episodes, routing, evidence; every silence has a reason."""

@@ -1,0 +1,1 @@
+"""Make up: a demo company whose truth is known, written as file drops."""

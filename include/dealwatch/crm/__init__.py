@@ -1,0 +1,1 @@
+"""Ask: read a CRM's records and yield them as they are; this room stores nothing."""

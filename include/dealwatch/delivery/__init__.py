@@ -1,0 +1,1 @@
+"""Carry: messages as data, the outbox, one file per channel."""

@@ -1,0 +1,28 @@
+"""The errors dealwatch raises on purpose; anything else is a bug.
+
+DealwatchError
+├── SettingsError       a settings, mapping or rule file says something we cannot follow
+├── ExtractRefused      a drop is unusable as a whole (missing file, column, encoding); nothing of it was kept
+├── NotReady            a job was asked before what it needs exists (no ledger, no schema)
+└── ModelUnusable       a stored model failed verification or loading; scoring falls back
+"""
+
+
+class DealwatchError(Exception):
+    """Base of every error a user can cause and mend; the message names the place and the remedy."""
+
+
+class SettingsError(DealwatchError):
+    """A settings, mapping or rule file cannot be followed: names file, key or line, and the remedy."""
+
+
+class ExtractRefused(DealwatchError):
+    """A drop cannot be read at all: names the file, the reason and the remedy."""
+
+
+class NotReady(DealwatchError):
+    """What the job needs is not there yet: names the verb that makes it."""
+
+
+class ModelUnusable(DealwatchError):
+    """A stored model failed its check or could not be loaded: names the version and the reason."""

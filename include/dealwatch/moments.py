@@ -1,0 +1,64 @@
+"""Which moment a run is about, and which moment is this morning's.
+
+A moment (`as_of`) is a timezone-aware instant in UTC. For a day it is the settings' morning (06:00) of that day
+in the organisation's zone, so a daylight-saving day has exactly one.
+"""
+
+from datetime import UTC, date, datetime, timedelta
+from typing import Any
+
+from dealwatch.errors import SettingsError
+from dealwatch.settings import Settings
+
+
+def morning_of(day: date, settings: Settings) -> datetime:
+    """The moment of a day: its morning in the organisation's zone, as UTC."""
+    return datetime.combine(day, settings.morning, tzinfo=settings.zone).astimezone(UTC)
+
+
+def local_day(moment: datetime, settings: Settings) -> date:
+    """The organisation's calendar day of a moment."""
+    return moment.astimezone(settings.zone).date()
+
+
+def parse_moment(text: str, settings: Settings) -> datetime:
+    """A moment from `2026-03-29` (that day's morning) or `2026-03-29T14:30` (as it stands, local without zone).
+
+    Raises SettingsError for anything else.
+    """
+    try:
+        if len(text) == len("2026-03-29"):
+            return morning_of(date.fromisoformat(text), settings)
+        instant = datetime.fromisoformat(text)
+    except ValueError as error:
+        raise SettingsError(f"as_of {text!r} is no moment; write 2026-03-29 or 2026-03-29T14:30") from error
+    return (instant if instant.tzinfo else instant.replace(tzinfo=settings.zone)).astimezone(UTC)
+
+
+def moment_of_run(run: Any, as_of: str | None, settings: Settings) -> datetime:
+    """The moment of an Airflow run: the param, else logical date, partition date or run_after, at its morning.
+
+    `run` is anything with those three attributes, so this needs no Airflow. `ds` is never used: it is a UTC date.
+    """
+    if as_of:
+        return parse_moment(as_of, settings)
+    instant = run.logical_date or getattr(run, "partition_date", None) or run.run_after
+    return morning_of(local_day(instant, settings), settings)
+
+
+def mornings(first: date, last: date, settings: Settings) -> list[datetime]:
+    """One moment a day from `first` to `last`, both included."""
+    return [morning_of(first + timedelta(days=n), settings) for n in range((last - first).days + 1)]
+
+
+def is_business_day(day: date) -> bool:
+    """Monday to Friday; public holidays are the recipients' own matter."""
+    return day.weekday() < 5
+
+
+def newest_business_morning(now: datetime, settings: Settings) -> datetime:
+    """The latest business day's morning that is not after `now`."""
+    day = local_day(now, settings)
+    while not is_business_day(day) or morning_of(day, settings) > now:
+        day -= timedelta(days=1)
+    return morning_of(day, settings)

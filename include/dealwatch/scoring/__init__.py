@@ -1,0 +1,1 @@
+"""Judge: facts, norms, the training panel, the forest, its explanation and its versions."""

@@ -1,0 +1,342 @@
+"""Every stored table, declared once; `migrations/` is kept equal to this file by a test.
+
+Instants are `Instant` columns: timezone-aware UTC in Python on every dialect. `known_at` is when a well-run morning
+would have known; `recorded_at` and `written_at` are when we wrote, for audit only.
+"""
+
+from datetime import UTC, datetime
+from typing import Any
+
+from sqlalchemy import (
+    JSON,
+    Boolean,
+    Column,
+    Date,
+    DateTime,
+    Dialect,
+    Float,
+    Index,
+    Integer,
+    MetaData,
+    String,
+    Table,
+    Text,
+)
+from sqlalchemy.types import TypeDecorator
+
+
+class Instant(TypeDecorator[datetime]):
+    """An aware instant; SQLite, which forgets zones, keeps its UTC clock reading."""
+
+    impl = DateTime
+    cache_ok = True
+
+    def load_dialect_impl(self, dialect: Dialect) -> Any:
+        return dialect.type_descriptor(DateTime(timezone=dialect.name != "sqlite"))
+
+    def process_bind_param(self, value: datetime | None, dialect: Dialect) -> datetime | None:
+        if value is None:
+            return None
+        if value.tzinfo is None:
+            raise ValueError(f"instant without a time zone: {value}")
+        utc = value.astimezone(UTC)
+        return utc.replace(tzinfo=None) if dialect.name == "sqlite" else utc
+
+    def process_result_value(self, value: datetime | None, dialect: Dialect) -> datetime | None:
+        if value is None:
+            return None
+        return value.replace(tzinfo=UTC) if value.tzinfo is None else value.astimezone(UTC)
+
+
+metadata = MetaData(
+    naming_convention={
+        "ix": "ix_%(table_name)s_%(column_0_N_name)s",
+        "uq": "uq_%(table_name)s_%(column_0_N_name)s",
+        "pk": "pk_%(table_name)s",
+    }
+)
+
+
+def _key(name: str, type_: Any = String) -> Column[Any]:
+    return Column(name, type_, primary_key=True)
+
+
+def _must(name: str, type_: Any = String) -> Column[Any]:
+    return Column(name, type_, nullable=False)
+
+
+# --- land ---------------------------------------------------------------------------------------------------------
+
+extract_runs = Table(
+    "extract_runs",
+    metadata,
+    _key("extract_id"),  # digest of source, drop and content: reading a drop again is the same run
+    _must("source"),
+    _must("drop_name"),
+    _must(
+        "extracted_at", Instant
+    ),  # the moment the records speak for; known_at of changes found by comparing
+    _must("state"),  # landed (raw records stored), remembered (in the ledger)
+    _must("records", Integer),
+    _must("quarantined", Integer),
+    _must("changes", Integer),
+    _must("recorded_at", Instant),
+    comment="One row per drop read; its content digest makes a second reading a no-op.",
+)
+
+raw_records = Table(
+    "raw_records",
+    metadata,
+    _key("extract_id"),
+    _key("object"),  # deals, deal_history, activities, owners
+    _key("row", Integer),  # line number in the file, the header being line 1
+    _must("record", JSON),
+    comment="Landed records in the contract's names, before they are remembered.",
+)
+
+quarantine = Table(
+    "quarantine",
+    metadata,
+    _key("extract_id"),
+    _key("object"),
+    _key("row", Integer),
+    _must("source"),
+    _must("file"),
+    _must("field"),
+    _must("reason", Text),
+    _must("remedy", Text),
+    _must("record", JSON),
+    _must("recorded_at", Instant),
+    comment="Rows that could not be used, whole, with the reason and the remedy.",
+)
+
+# --- remember -----------------------------------------------------------------------------------------------------
+
+deal_changes = Table(
+    "deal_changes",
+    metadata,
+    _key("change_id"),  # digest of the change itself: the same change twice is one row
+    _must("deal_id"),
+    _must("field"),
+    Column("old_value", Text),
+    Column("new_value", Text),
+    _must("happened_at", Instant),
+    _must("known_at", Instant),
+    _must("seq", Integer),  # order among changes of one deal and field at one instant
+    _must("recorded_at", Instant),
+    _must("source"),
+    Index(None, "known_at"),
+    Index(None, "deal_id", "field"),
+    comment="The ledger: every value a deal's field ever took. Append-only.",
+)
+
+deals = Table(
+    "deals",
+    metadata,
+    _key("deal_id"),
+    _must("source"),
+    Column("name", Text),
+    Column("account", Text),
+    Column("amount", Float),
+    Column("currency", String),
+    Column("stage", String),
+    Column("owner_id", String),
+    _must("created_at", Instant),
+    Column("close_date", Date),
+    Column("next_step_on", Date),
+    Column("closed_at", Instant),
+    Column("outcome", String),  # won, lost, null = open
+    Column("industry", String),
+    Column("region", String),
+    Column("product_type", String),
+    Column("lead_source", String),
+    Column("attributes", JSON),
+    _must("is_deleted", Boolean),
+    comment="Current state of each deal, derived from the ledger.",
+)
+
+activities = Table(
+    "activities",
+    metadata,
+    _key("activity_id"),
+    _must("deal_id"),
+    _must("happened_at", Instant),
+    _must("known_at", Instant),
+    Column("kind", String),
+    Column("direction", String),
+    Column("by", String),
+    _must("source"),
+    Index(None, "known_at"),
+    comment="Touches of a deal. Append-only.",
+)
+
+owners = Table(
+    "owners",
+    metadata,
+    _key("owner_id"),
+    _must("source"),
+    Column("name", Text),
+    Column("email", String),
+    Column("manager_id", String),
+    Column("time_zone", String),
+    Column("slack_user_id", String),
+    _must("is_active", Boolean),
+    comment="People who own deals, as the last extract told them; used for routing, never for facts.",
+)
+
+# --- score --------------------------------------------------------------------------------------------------------
+
+deal_snapshots = Table(
+    "deal_snapshots",
+    metadata,
+    _key("as_of", Instant),
+    _key("deal_id"),
+    Column("name", Text),
+    Column("account", Text),
+    Column("stage", String),
+    Column("amount", Float),
+    Column("currency", String),
+    Column("owner_id", String),
+    Column("close_date", Date),
+    Column("next_step_on", Date),
+    Column("industry", String),
+    Column("region", String),
+    Column("product_type", String),
+    Column("lead_source", String),
+    _must("created_at", Instant),
+    _must("stage_entered_at", Instant),
+    Column("age_days", Float),
+    Column("days_in_stage", Float),
+    comment="Every open deal as known on a morning.",
+)
+
+deal_features = Table(
+    "deal_features",
+    metadata,
+    _key("as_of", Instant),
+    _key("deal_id"),
+    _must("facts", JSON),
+    comment="All facts of every open deal on a morning, by name; docs/facts.md explains each.",
+)
+
+deal_scores = Table(
+    "deal_scores",
+    metadata,
+    _key("as_of", Instant),
+    _key("deal_id"),
+    _must("score", Integer),
+    _must("band"),
+    Column("p_loss", Float),
+    _must("method"),  # hybrid, rules
+    Column("model_version", String),
+    _must("points", JSON),  # list of {name, points, kind}; sums to score
+    _must("reasons", JSON),  # up to three {group, sentence, points}
+    Column("action", Text),
+    comment="The risk score of every open deal on a morning; the points sum to the score.",
+)
+
+model_versions = Table(
+    "model_versions",
+    metadata,
+    _key("version"),
+    _must("trained_as_of", Instant),
+    _must("status"),  # champion, challenger, retired, refused
+    Column("promoted_as_of", Instant),
+    _must("metrics", JSON),
+    _must("sha256"),
+    _must("path", Text),
+    _must("reason", Text),
+    _must("recorded_at", Instant),
+    comment="Every model trained, with what it could do and what was decided.",
+)
+
+# --- speak up -----------------------------------------------------------------------------------------------------
+
+alert_signals = Table(
+    "alert_signals",
+    metadata,
+    _key("as_of", Instant),
+    _key("rule"),
+    _key("deal_id"),
+    _must("level", Integer),
+    _must("scope"),  # the stage spell for a stall, empty for most
+    _must("owner_id", String),  # empty when nobody owns the deal
+    _must("amount", Float),
+    _must("score", Integer),
+    comment="Which rule held for which deal on which morning, at which level. Pure: facts and score in, rows out.",
+)
+
+alerts = Table(
+    "alerts",
+    metadata,
+    _key("alert_id"),  # digest of the fingerprint and the opening moment
+    _must("fingerprint"),
+    _must("rule"),
+    _must("deal_id"),
+    _must("scope"),
+    _must("opened_at", Instant),
+    _must("last_seen_at", Instant),
+    _must("level", Integer),
+    _must("state"),  # open, resolved
+    Column("resolved_at", Instant),
+    Column("resolution", String),  # cleared, won, lost, deleted, rule_retired
+    Index(None, "deal_id"),
+    comment="Episodes: runs of signals under one fingerprint, from opening to resolution. Derived from the signals.",
+)
+
+alert_events = Table(
+    "alert_events",
+    metadata,
+    _key("alert_id"),
+    _key("at", Instant),
+    _key("kind"),  # opened, escalated, reopened, resolved, held
+    _must("reason"),
+    comment="What happened to an episode and why; every silence is a row with its reason.",
+)
+
+deliveries = Table(
+    "deliveries",
+    metadata,
+    _key("delivery_id"),  # digest of alert or digest, moment, kind, recipient and channel
+    Column("alert_id", String),  # null for digests and operations notices
+    _must("as_of", Instant),
+    _must("kind"),  # alert, digest, operations
+    _must("recipient"),
+    _must("channel"),
+    _must("address"),
+    _must("state"),  # not_sent, queued, sending, sent, uncertain, dead, cancelled
+    _must("reason"),  # empty when it was or will be sent
+    _must("message", JSON),
+    _must("not_before", Instant),
+    _must("expires_at", Instant),
+    _must("attempts", Integer),
+    Column("claim_token", String),
+    Column("first_claimed_at", Instant),
+    Column("lease_until", Instant),
+    Column("sent_at", Instant),
+    Column("provider_ref", String),
+    Column("last_error", Text),
+    Index(None, "state", "not_before"),
+    Index(None, "as_of"),
+    comment="The outbox: each message once, sent or not, with the reason and the provider's receipt.",
+)
+
+rule_evidence = Table(
+    "rule_evidence",
+    metadata,
+    _key("rule"),
+    _key("level", Integer),
+    _key("measured_as_of", Instant),
+    _must("alerted", Integer),  # deals alerted and resolved
+    _must("lost", Integer),
+    Column("base_rate", Float),
+    Column("lift", Float),
+    Column("lift_low", Float),
+    Column("lift_high", Float),
+    _must("proven", Boolean),
+    _must("months", Integer),
+    comment="Each rule's record by replay, against comparable deals.",
+)
+
+# Columns that tell when we wrote rather than what we know; two equal histories may differ in them.
+WALL_CLOCK_COLUMNS = frozenset({"recorded_at"})

@@ -1,0 +1,118 @@
+"""What tests share: a warehouse of each kind, and where the real data lies."""
+
+import os
+import shutil
+import socket
+import subprocess
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+from dealwatch import migrations
+from dealwatch.settings import Settings
+from dealwatch.warehouse import connect
+from sqlalchemy import Engine, text
+
+ROOT = Path(__file__).resolve().parents[1]
+REAL_DATA = Path(os.environ.get("DEALWATCH_REAL_DATA", ROOT.parent / "shared" / "data"))
+
+
+def free_port() -> int:
+    with socket.socket() as listener:
+        listener.bind(("127.0.0.1", 0))
+        return int(listener.getsockname()[1])
+
+
+@pytest.fixture
+def real_data() -> Path:
+    """The folder of real data sets; tests that need it skip when it is absent."""
+    if not REAL_DATA.is_dir():
+        pytest.skip(f"real data is not at {REAL_DATA}; set DEALWATCH_REAL_DATA")
+    return REAL_DATA
+
+
+@pytest.fixture(scope="session")
+def postgres_server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
+    """A throw-away PostgreSQL on loopback; yields its URL without a database name."""
+    found = sorted(Path("/usr/lib/postgresql").glob("*/bin/initdb")) or [
+        Path(p) for p in [shutil.which("initdb")] if p
+    ]
+    if not found:
+        pytest.skip("PostgreSQL is not installed (apt-get install postgresql)")
+    binaries = found[-1].parent
+    # PostgreSQL refuses to run as root, and its user cannot enter pytest's private temporary folder.
+    as_owner = ["runuser", "-u", "postgres", "--"] if os.geteuid() == 0 else []
+    made = subprocess.run([*as_owner, "mktemp", "-d"], check=True, capture_output=True, text=True, cwd="/")
+    folder = made.stdout.strip()
+    port = free_port()
+    subprocess.run(
+        [
+            *as_owner,
+            str(binaries / "initdb"),
+            "-D",
+            folder,
+            "-U",
+            "dealwatch",
+            "-A",
+            "trust",
+            "-E",
+            "UTF8",
+            "-N",
+        ],
+        check=True,
+        capture_output=True,
+        cwd="/",
+    )
+    options = f"-p {port} -c listen_addresses=127.0.0.1 -c unix_socket_directories= -c fsync=off -c max_connections=200"
+    control = [*as_owner, str(binaries / "pg_ctl"), "-D", folder, "-w"]
+    log = f"{folder}/server.log"
+    subprocess.run([*control, "-o", options, "-l", log, "start"], check=True, capture_output=True, cwd="/")
+    try:
+        yield f"postgresql+psycopg://dealwatch@127.0.0.1:{port}"
+    finally:
+        subprocess.run([*control, "-m", "immediate", "stop"], check=True, capture_output=True, cwd="/")
+        subprocess.run([*as_owner, "rm", "-rf", folder], check=True, cwd="/")
+
+
+def new_database(server: str, name: str) -> str:
+    """An empty database on the test server; its URL."""
+    admin = connect(Settings(warehouse_url=f"{server}/postgres"))
+    with admin.connect().execution_options(isolation_level="AUTOCOMMIT") as connection:
+        connection.execute(text(f'DROP DATABASE IF EXISTS "{name}"'))
+        connection.execute(text(f'CREATE DATABASE "{name}"'))
+    admin.dispose()
+    return f"{server}/{name}"
+
+
+@pytest.fixture
+def settings(tmp_path: Path) -> Settings:
+    """Settings with everything below the test's own folder, on SQLite."""
+    return Settings(home=tmp_path / "home")
+
+
+@pytest.fixture
+def engine(settings: Settings) -> Iterator[Engine]:
+    """A fresh SQLite warehouse with the schema."""
+    made = connect(settings)
+    migrations.upgrade(made)
+    yield made
+    made.dispose()
+
+
+@pytest.fixture(params=["sqlite", "postgresql"])
+def either_settings(request: pytest.FixtureRequest, tmp_path: Path) -> Settings:
+    """Settings on each dialect in turn, for what must hold on both."""
+    if request.param == "sqlite":
+        return Settings(home=tmp_path / "home")
+    server = request.getfixturevalue("postgres_server")
+    name = f"t{abs(hash((request.node.nodeid, os.getpid()))):x}"
+    return Settings(home=tmp_path / "home", warehouse_url=new_database(server, name))
+
+
+@pytest.fixture
+def either_engine(either_settings: Settings) -> Iterator[Engine]:
+    """A fresh warehouse with the schema, on each dialect in turn."""
+    made = connect(either_settings)
+    migrations.upgrade(made)
+    yield made
+    made.dispose()
