@@ -8,10 +8,11 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
+from sqlalchemy import Engine, text
+
 from dealwatch import migrations
 from dealwatch.settings import Settings
 from dealwatch.warehouse import connect
-from sqlalchemy import Engine, text
 
 ROOT = Path(__file__).resolve().parents[1]
 REAL_DATA = Path(os.environ.get("DEALWATCH_REAL_DATA", ROOT.parent / "shared" / "data"))
@@ -63,7 +64,10 @@ def postgres_server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
         capture_output=True,
         cwd="/",
     )
-    options = f"-p {port} -c listen_addresses=127.0.0.1 -c unix_socket_directories= -c fsync=off -c max_connections=200"
+    options = (
+        f"-p {port} -c listen_addresses=127.0.0.1 -c unix_socket_directories="
+        " -c fsync=off -c max_connections=200"
+    )
     control = [*as_owner, str(binaries / "pg_ctl"), "-D", folder, "-w"]
     log = f"{folder}/server.log"
     subprocess.run([*control, "-o", options, "-l", log, "start"], check=True, capture_output=True, cwd="/")

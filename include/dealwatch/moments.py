@@ -1,7 +1,7 @@
 """Which moment a run is about, and which moment is this morning's.
 
-A moment (`as_of`) is a timezone-aware instant in UTC. For a day it is the settings' morning (06:00) of that day
-in the organisation's zone, so a daylight-saving day has exactly one.
+A moment (`as_of`) is a timezone-aware instant in UTC. For a day it is the settings' morning (06:00) of that
+day in the organisation's zone, so a daylight-saving day has exactly one.
 """
 
 from datetime import UTC, date, datetime, timedelta
@@ -22,7 +22,7 @@ def local_day(moment: datetime, settings: Settings) -> date:
 
 
 def parse_moment(text: str, settings: Settings) -> datetime:
-    """A moment from `2026-03-29` (that day's morning) or `2026-03-29T14:30` (as it stands, local without zone).
+    """A moment from `2026-03-29` (that day's morning) or `2026-03-29T14:30` (as it stands; local).
 
     Raises SettingsError for anything else.
     """
@@ -36,9 +36,10 @@ def parse_moment(text: str, settings: Settings) -> datetime:
 
 
 def moment_of_run(run: Any, as_of: str | None, settings: Settings) -> datetime:
-    """The moment of an Airflow run: the param, else logical date, partition date or run_after, at its morning.
+    """The moment of an Airflow run: the param, else the morning of its logical date or what stands for it.
 
-    `run` is anything with those three attributes, so this needs no Airflow. `ds` is never used: it is a UTC date.
+    `run` is anything with `logical_date`, `run_after` and perhaps `partition_date`, so this needs
+    no Airflow. `ds` is never used: it is a UTC date.
     """
     if as_of:
         return parse_moment(as_of, settings)

@@ -1,7 +1,7 @@
 """Every stored table, declared once; `migrations/` is kept equal to this file by a test.
 
-Instants are `Instant` columns: timezone-aware UTC in Python on every dialect. `known_at` is when a well-run morning
-would have known; `recorded_at` and `written_at` are when we wrote, for audit only.
+Instants are `Instant` columns: timezone-aware UTC in Python on every dialect. `known_at` is when a well-run
+morning would have known; `recorded_at` is when we wrote, for audit only.
 """
 
 from datetime import UTC, datetime
@@ -65,7 +65,7 @@ def _must(name: str, type_: Any = String) -> Column[Any]:
     return Column(name, type_, nullable=False)
 
 
-# --- land ---------------------------------------------------------------------------------------------------------
+# --- land -----------------------------------------------------------------------------------------
 
 extract_runs = Table(
     "extract_runs",
@@ -110,7 +110,7 @@ quarantine = Table(
     comment="Rows that could not be used, whole, with the reason and the remedy.",
 )
 
-# --- remember -----------------------------------------------------------------------------------------------------
+# --- remember -------------------------------------------------------------------------------------
 
 deal_changes = Table(
     "deal_changes",
@@ -184,7 +184,7 @@ owners = Table(
     comment="People who own deals, as the last extract told them; used for routing, never for facts.",
 )
 
-# --- score --------------------------------------------------------------------------------------------------------
+# --- score ----------------------------------------------------------------------------------------
 
 deal_snapshots = Table(
     "deal_snapshots",
@@ -250,7 +250,7 @@ model_versions = Table(
     comment="Every model trained, with what it could do and what was decided.",
 )
 
-# --- speak up -----------------------------------------------------------------------------------------------------
+# --- speak up -------------------------------------------------------------------------------------
 
 alert_signals = Table(
     "alert_signals",
@@ -263,7 +263,7 @@ alert_signals = Table(
     _must("owner_id", String),  # empty when nobody owns the deal
     _must("amount", Float),
     _must("score", Integer),
-    comment="Which rule held for which deal on which morning, at which level. Pure: facts and score in, rows out.",
+    comment="Which rule held for which deal on which morning, at which level. Pure.",
 )
 
 alerts = Table(
@@ -281,7 +281,7 @@ alerts = Table(
     Column("resolved_at", Instant),
     Column("resolution", String),  # cleared, won, lost, deleted, rule_retired
     Index(None, "deal_id"),
-    comment="Episodes: runs of signals under one fingerprint, from opening to resolution. Derived from the signals.",
+    comment="Episodes: runs of signals under one fingerprint, opening to resolution. Derived.",
 )
 
 alert_events = Table(

@@ -1,7 +1,7 @@
 """The warehouse: SQLite (WAL) or PostgreSQL behind one door; every dialect difference lives here.
 
-Reads come back as Polars frames, read in bulk. Writes go in bulk too and are idempotent: `add_missing` appends what
-is not there, `replace` writes a slice anew, `put` updates by primary key.
+Reads come back as Polars frames, read in bulk. Writes go in bulk too and are idempotent: `add_missing` adds
+what is not there, `replace` writes a slice anew, `put` updates by primary key.
 """
 
 import json
@@ -79,8 +79,8 @@ def reading(engine: Engine) -> Iterator[Connection]:
 def writing(engine: Engine, *, alone: str | None = None) -> Iterator[Connection]:
     """One transaction: all of the block or nothing.
 
-    `alone` names work that must not run twice at once ("fold"): writers of that name queue up, so what one reads
-    cannot be changed by another before it has written. SQLite has one writer anyway.
+    `alone` names work that must not run twice at once ("fold"): writers of that name queue up, so what one
+    reads cannot be changed by another before it has written. SQLite has one writer anyway.
     """
     with engine.connect() as connection:
         if engine.dialect.name == "sqlite":

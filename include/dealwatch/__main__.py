@@ -1,0 +1,144 @@
+"""The verbs of `jobs.py` from a shell: `python -m dealwatch VERB`. The clock is read here, not deeper."""
+
+import argparse
+import json
+import logging
+import sys
+from datetime import UTC, date, datetime
+from pathlib import Path
+from typing import Any
+
+from dealwatch import jobs
+from dealwatch.errors import DealwatchError
+from dealwatch.moments import newest_business_morning, parse_moment
+from dealwatch.settings import Settings, load
+
+
+def main(arguments: list[str] | None = None) -> int:
+    """Run one verb; 0 when it did what it says, 2 when it could not, with the reason on standard error."""
+    options = _parser().parse_args(arguments)
+    logging.basicConfig(level=logging.INFO, format="%(message)s", stream=sys.stderr)
+    logging.getLogger("alembic").setLevel(logging.WARNING)
+    try:
+        answer = options.run(options, load(options.settings))
+    except DealwatchError as error:
+        print(f"{options.verb}: {error}", file=sys.stderr)
+        return 2
+    print(answer if isinstance(answer, str) else json.dumps(answer, indent=2, default=str))
+    return 0
+
+
+def _simulate(options: argparse.Namespace, _: Settings) -> Any:
+    until = options.until or datetime.now(UTC).date()
+    return jobs.simulate(
+        options.world, options.out, deals=options.deals, days=options.days, seed=options.seed, until=until
+    )
+
+
+def _upgrade(_: argparse.Namespace, settings: Settings) -> Any:
+    return jobs.upgrade(settings)
+
+
+def _extract(options: argparse.Namespace, settings: Settings) -> Any:
+    if options.drop is not None:
+        settings = jobs.with_drop(settings, options.source, options.drop)
+    now = parse_moment(options.at, settings) if options.at else datetime.now(UTC)
+    return jobs.extract(settings, source=options.source, now=now)
+
+
+def _train(options: argparse.Namespace, settings: Settings) -> Any:
+    as_of = _as_of(options, settings)
+    return {"train": jobs.train(settings, as_of=as_of), "measure": jobs.measure(settings, as_of=as_of)}
+
+
+def _measure(options: argparse.Namespace, settings: Settings) -> Any:
+    return jobs.measure(settings, as_of=_as_of(options, settings))
+
+
+def _score(options: argparse.Namespace, settings: Settings) -> Any:
+    as_of = _as_of(options, settings)
+    until = parse_moment(options.until, settings) if options.until else None
+    scored = jobs.score(settings, as_of=as_of, until=until)
+    told = jobs.alert(settings, as_of=until or as_of, now=datetime.now(UTC), notify=options.notify)
+    return {**scored, **told}
+
+
+def _deliver(options: argparse.Namespace, settings: Settings) -> Any:
+    return jobs.deliver(settings, now=lambda: datetime.now(UTC), dry=options.dry)
+
+
+def _evaluate(options: argparse.Namespace, settings: Settings) -> Any:
+    return jobs.evaluate(settings, first=options.first, until=options.until)
+
+
+def _quarantine(_: argparse.Namespace, settings: Settings) -> Any:
+    return jobs.quarantine(settings)
+
+
+def _reference(options: argparse.Namespace, _: Settings) -> Any:
+    from dealwatch.reference import write
+
+    return {"written": [str(path) for path in write(options.out)]}
+
+
+def _as_of(options: argparse.Namespace, settings: Settings) -> datetime:
+    if options.as_of:
+        return parse_moment(options.as_of, settings)
+    return newest_business_morning(datetime.now(UTC), settings)
+
+
+def _parser() -> argparse.ArgumentParser:
+    parser = argparse.ArgumentParser(prog="python -m dealwatch", description="Pipeline risk and alerts.")
+    verbs = parser.add_subparsers(dest="verb", required=True, metavar="VERB")
+
+    def verb(name: str, run: Any, description: str) -> argparse.ArgumentParser:
+        added = verbs.add_parser(name, help=description, description=description)
+        added.add_argument("--settings", type=Path, help="settings file (default: $DEALWATCH_SETTINGS)")
+        added.set_defaults(run=run)
+        return added
+
+    simulate = verb("simulate", _simulate, "Write a made-up company's file drop, and the truth about it.")
+    simulate.add_argument("--world", choices=["planted", "null"], default="planted")
+    simulate.add_argument("--deals", type=int, default=6000)
+    simulate.add_argument("--days", type=int, default=548)
+    simulate.add_argument("--seed", type=int, default=1)
+    simulate.add_argument("--until", type=date.fromisoformat, help="last day (default: today)")
+    simulate.add_argument("--out", type=Path, required=True)
+
+    database = verb("db", _upgrade, "Bring the warehouse's schema up to date.")
+    database.add_argument("step", choices=["upgrade"])
+
+    extract = verb("extract", _extract, "Land what the sources have and remember it in the ledger.")
+    extract.add_argument("--source", help="one source (default: all)")
+    extract.add_argument("--drop", type=Path, help="read this folder instead of the source's path")
+    extract.add_argument("--at", help="the moment the files speak for (default: now)")
+
+    for name, run, description in (
+        ("train", _train, "Train and judge a model and measure the rules, as of a moment."),
+        ("measure", _measure, "Replay the rules over the past months and write their track record."),
+    ):
+        verb(name, run, description).add_argument(
+            "--as-of", help="moment (default: the newest business morning)"
+        )
+
+    score = verb("score", _score, "Score the open deals of one morning, or of each morning up to --until.")
+    score.add_argument("--as-of", help="moment (default: the newest business morning)")
+    score.add_argument("--until", help="last morning of a range")
+    score.add_argument("--notify", choices=["auto", "dry", "force"], default="auto")
+
+    deliver = verb("deliver", _deliver, "Send what is queued and due.")
+    deliver.add_argument("--dry", action="store_true", help="say what would be sent; send nothing")
+
+    evaluate = verb("evaluate", _evaluate, "Judge past scores by the outcomes that came later.")
+    evaluate.add_argument("--from", dest="first", type=date.fromisoformat, required=True)
+    evaluate.add_argument("--until", type=date.fromisoformat, required=True)
+
+    reference = verb("reference", _reference, "Write the reference pages of the docs from the code.")
+    reference.add_argument("--out", type=Path, required=True)
+
+    verb("quarantine", _quarantine, "List the rows that could not be used, with reason and remedy.")
+    return parser
+
+
+if __name__ == "__main__":
+    sys.exit(main())

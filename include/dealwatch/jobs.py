@@ -1,0 +1,152 @@
+"""Table of contents: every verb of dealwatch, one short function each.
+
+Sockets (DAGs, the shell) call these and nothing deeper. Each is repeatable: the same call again changes no
+row and sends nothing. What comes back is counts, small enough for XCom. Rooms are imported where they are
+used, because `deliver` runs every quarter of an hour and does not need scikit-learn.
+"""
+
+import logging
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from datetime import date, datetime
+from pathlib import Path
+from typing import Any, Literal
+
+from sqlalchemy import Engine
+
+from dealwatch import migrations
+from dealwatch.errors import SettingsError
+from dealwatch.moments import local_day, mornings
+from dealwatch.settings import Settings
+from dealwatch.warehouse import connect, reading, writing
+
+log = logging.getLogger(__name__)
+
+Notify = Literal["auto", "dry", "force"]
+
+
+def simulate(
+    world: Literal["planted", "null"], out: Path, *, deals: int, days: int, seed: int, until: date
+) -> dict[str, Any]:
+    """Write a made-up company's file drop and the truth about it."""
+    from dealwatch.company.world import simulate as run
+
+    return run(world, deals=deals, days=days, seed=seed, until=until, out=out, progress=log.info)
+
+
+def upgrade(settings: Settings) -> dict[str, Any]:
+    """Bring the warehouse's schema up to date."""
+    engine = connect(settings)
+    migrations.upgrade(engine)
+    engine.dispose()
+    return {"schema": "up to date"}
+
+
+def extract(settings: Settings, *, source: str | None = None, now: datetime) -> dict[str, int]:
+    """Land what each source has for us and remember it in the ledger."""
+    from dealwatch.history.extract import extract as run
+
+    names = [source] if source else list(settings.sources)
+    if not names:
+        raise SettingsError("no source is configured; add a [sources.NAME] table to the settings file")
+    total: dict[str, int] = {}
+    with _warehouse(settings) as engine:
+        for name in names:
+            for key, count in run(engine, name, settings=settings, now=now).items():
+                total[key] = total.get(key, 0) + count
+    return _told("extract", now, total)
+
+
+def train(settings: Settings, *, as_of: datetime) -> dict[str, Any]:
+    """Build the panel, train and judge a forest as of the moment, and promote it if it passes the gate."""
+    from dealwatch.history.ledger import read_ledger
+    from dealwatch.scoring import forest, leaks, panel, registry
+
+    with _warehouse(settings) as engine:
+        with reading(engine) as connection:
+            ledger = read_ledger(connection, until=as_of)
+        for _, warning in leaks.give_aways(ledger):
+            log.warning("%s", warning)
+        rows = panel.training_panel(ledger, as_of, settings=settings)
+        trained = forest.train(rows, as_of, settings=settings)
+        with writing(engine, alone="models") as connection:
+            version = registry.store(connection, settings, trained, as_of)
+    return _told("train", as_of, {"version": version, **trained.metrics})
+
+
+def measure(settings: Settings, *, as_of: datetime) -> dict[str, int]:
+    """Replay every rule over the past months and write its track record."""
+    from dealwatch.alerts.evidence import measure as run
+
+    with _warehouse(settings) as engine:
+        return _told("measure", as_of, run(engine, as_of, settings=settings))
+
+
+def score(settings: Settings, *, as_of: datetime, until: datetime | None = None) -> dict[str, Any]:
+    """Facts, scores and signals of every open deal on one morning, or on each morning up to `until`."""
+    from dealwatch.alerts.morning import score_mornings
+    from dealwatch.alerts.rules import load_rules
+
+    first, last = local_day(as_of, settings), local_day(until or as_of, settings)
+    moments = [as_of] if until is None else mornings(first, last, settings)
+    rules = load_rules(settings.alerts.rules)
+    with _warehouse(settings) as engine:
+        return _told("score", as_of, score_mornings(engine, moments, rules=rules, settings=settings))
+
+
+def alert(settings: Settings, *, as_of: datetime, now: datetime, notify: Notify = "auto") -> dict[str, int]:
+    """Fold the signals into episodes; queue this morning's messages, or write what would have been sent."""
+    from dealwatch.alerts.queue import speak
+
+    with _warehouse(settings) as engine:
+        return _told("alert", as_of, speak(engine, settings=settings, as_of=as_of, now=now, notify=notify))
+
+
+def deliver(settings: Settings, *, now: Callable[[], datetime], dry: bool = False) -> dict[str, int]:
+    """Send what is queued and due."""
+    from dealwatch.delivery.outbox import deliver as run
+
+    with _warehouse(settings) as engine:
+        return _told("deliver", now(), run(engine, settings=settings, now=now, dry=dry))
+
+
+def evaluate(settings: Settings, *, first: date, until: date) -> str:
+    """How past scores did against the outcomes that came later, as a text to read."""
+    from dealwatch.scoring.evaluate import evaluate as run
+
+    with _warehouse(settings) as engine, reading(engine) as connection:
+        return run(connection, first, until, settings=settings).text()
+
+
+def quarantine(settings: Settings) -> list[dict[str, Any]]:
+    """The rows that could not be used, newest drop first."""
+    from dealwatch.history.quarantine import quarantined
+
+    with _warehouse(settings) as engine, reading(engine) as connection:
+        return quarantined(connection)
+
+
+def with_drop(settings: Settings, source: str | None, folder: Path) -> Settings:
+    """The settings with one source read from another folder."""
+    name = source or next(iter(settings.sources), None)
+    if name is None or name not in settings.sources:
+        raise SettingsError(
+            f"no source {name!r} is configured; there are: {', '.join(settings.sources) or 'none'}"
+        )
+    moved = settings.sources[name].model_copy(update={"path": folder})
+    return settings.model_copy(update={"sources": {**settings.sources, name: moved}})
+
+
+@contextmanager
+def _warehouse(settings: Settings) -> Iterator[Engine]:
+    engine = connect(settings)
+    try:
+        migrations.check(engine)
+        yield engine
+    finally:
+        engine.dispose()
+
+
+def _told(verb: str, as_of: datetime, counts: dict[str, Any]) -> dict[str, Any]:
+    log.info("%s %s: %s", verb, as_of.isoformat(), ", ".join(f"{k} {v}" for k, v in counts.items()))
+    return counts

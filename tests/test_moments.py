@@ -1,0 +1,86 @@
+"""A day has one moment, whatever the zone, the clock change and the kind of run."""
+
+from datetime import UTC, date, datetime
+from types import SimpleNamespace
+
+import pytest
+
+from dealwatch.errors import SettingsError
+from dealwatch.moments import (
+    moment_of_run,
+    morning_of,
+    mornings,
+    newest_business_morning,
+    parse_moment,
+)
+from dealwatch.settings import Settings
+
+ZONES = ["Europe/Berlin", "America/New_York", "Asia/Kolkata"]
+
+
+def in_zone(name: str) -> Settings:
+    return Settings(time_zone=name)
+
+
+@pytest.mark.parametrize(
+    ("zone", "day", "utc"),
+    [
+        ("Europe/Berlin", date(2026, 3, 28), "2026-03-28T05:00:00+00:00"),
+        ("Europe/Berlin", date(2026, 3, 29), "2026-03-29T04:00:00+00:00"),
+        ("Europe/Berlin", date(2026, 10, 25), "2026-10-25T05:00:00+00:00"),
+        ("America/New_York", date(2026, 3, 8), "2026-03-08T10:00:00+00:00"),
+        ("America/New_York", date(2026, 11, 1), "2026-11-01T11:00:00+00:00"),
+        ("Asia/Kolkata", date(2026, 2, 28), "2026-02-28T00:30:00+00:00"),
+    ],
+)
+def test_the_morning_is_six_by_the_local_clock(zone: str, day: date, utc: str) -> None:
+    assert morning_of(day, in_zone(zone)).isoformat() == utc
+
+
+@pytest.mark.parametrize("zone", ZONES)
+def test_a_year_has_one_moment_a_day(zone: str) -> None:
+    moments = mornings(date(2026, 1, 1), date(2026, 12, 31), in_zone(zone))
+    assert len(set(moments)) == 365
+    assert {m.astimezone(in_zone(zone).zone).hour for m in moments} == {6}
+
+
+def run(**dates: object) -> SimpleNamespace:
+    return SimpleNamespace(**{"logical_date": None, "partition_date": None, "run_after": None, **dates})
+
+
+@pytest.mark.parametrize("zone", ZONES)
+def test_every_kind_of_run_means_the_morning_of_its_local_day(zone: str) -> None:
+    settings = in_zone(zone)
+    morning = morning_of(date(2026, 3, 29), settings)
+    clock = datetime(2026, 3, 29, 15, 12, 9, tzinfo=settings.zone)
+    later = datetime(2026, 4, 2, tzinfo=UTC)
+    assert moment_of_run(run(logical_date=morning, run_after=later), None, settings) == morning
+    assert moment_of_run(run(logical_date=clock, run_after=clock), None, settings) == morning
+    assert moment_of_run(run(partition_date=morning, run_after=later), None, settings) == morning
+    assert moment_of_run(run(run_after=clock), None, settings) == morning
+    assert moment_of_run(run(run_after=later), "2026-03-29", settings) == morning
+
+
+def test_an_as_of_with_a_time_of_day_is_taken_as_it_stands() -> None:
+    settings = in_zone("Europe/Berlin")
+    assert parse_moment("2026-07-01T14:30", settings) == datetime(2026, 7, 1, 12, 30, tzinfo=UTC)
+    assert parse_moment("2026-07-01T14:30+00:00", settings) == datetime(2026, 7, 1, 14, 30, tzinfo=UTC)
+    with pytest.raises(SettingsError, match="no moment"):
+        parse_moment("yesterday", settings)
+
+
+@pytest.mark.parametrize(
+    ("now", "newest"),
+    [
+        ("2026-11-20T05:59", date(2026, 11, 19)),  # Friday, before the morning
+        ("2026-11-20T06:00", date(2026, 11, 20)),
+        ("2026-11-22T23:00", date(2026, 11, 20)),  # Sunday
+        ("2026-11-23T05:00", date(2026, 11, 20)),  # Monday, before the morning
+        ("2026-11-23T06:01", date(2026, 11, 23)),
+    ],
+)
+def test_the_newest_business_morning_is_not_in_the_future_and_not_on_a_weekend(
+    now: str, newest: date
+) -> None:
+    settings = in_zone("America/New_York")
+    assert newest_business_morning(parse_moment(now, settings), settings) == morning_of(newest, settings)

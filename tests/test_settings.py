@@ -1,0 +1,86 @@
+"""Settings are read once, refuse what they do not know, and keep secrets to themselves."""
+
+from pathlib import Path
+from types import SimpleNamespace
+
+import pytest
+
+from dealwatch.errors import SettingsError
+from dealwatch.settings import load
+
+
+def written(folder: Path, text: str) -> Path:
+    path = folder / "dealwatch.toml"
+    path.write_text(text)
+    return path
+
+
+def test_a_file_is_read_and_its_paths_are_relative_to_it(tmp_path: Path) -> None:
+    settings = load(written(tmp_path, 'home = "state"\n[sources.crm]\npath = "drops"\n'))
+    assert settings.home == tmp_path / "state"
+    assert settings.sources["crm"].path == tmp_path / "drops"
+
+
+def test_the_environment_wins_over_the_file(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("DEALWATCH_ALERTS__DAILY_BUDGET", "7")
+    settings = load(written(tmp_path, "[alerts]\ndaily_budget = 1\nreopen_days = 9\n"))
+    assert (settings.alerts.daily_budget, settings.alerts.reopen_days) == (7, 9)
+
+
+@pytest.mark.parametrize(
+    ("text", "words"),
+    [
+        ("colour = 1", ["dealwatch.toml", "colour"]),
+        ("[alerts]\nbudget = 1", ["dealwatch.toml", "alerts.budget"]),
+        ('time_zone = "Europe/Atlantis"', ["time_zone", "IANA"]),
+        ("[scoring]\nbands = [50, 25, 75]", ["bands", "rise"]),
+        ("= 3", ["dealwatch.toml", "not a TOML file"]),
+    ],
+)
+def test_what_cannot_be_followed_is_refused_by_name(tmp_path: Path, text: str, words: list[str]) -> None:
+    with pytest.raises(SettingsError) as refusal:
+        load(written(tmp_path, text))
+    assert [word for word in words if word not in str(refusal.value)] == []
+
+
+def test_a_missing_file_is_refused() -> None:
+    with pytest.raises(SettingsError, match="no such settings file"):
+        load(Path("/nowhere/dealwatch.toml"))
+
+
+def test_secrets_are_not_printed(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("DEALWATCH_SLACK_TOKEN", "xoxb-canary")
+    monkeypatch.setenv("DEALWATCH_WAREHOUSE_URL", "postgresql+psycopg://u:canary@h/d")
+    monkeypatch.setenv("DEALWATCH_SIGNING_KEY", "canary-key")
+    settings = load()
+    assert "canary" not in repr(settings) + str(settings) + settings.model_dump_json()
+    assert "canary" in settings.url
+
+
+def connection(uri: str = "", **fields: object) -> SimpleNamespace:
+    return SimpleNamespace(**{"get_uri": lambda: uri, "extra_dejson": {}, **fields})
+
+
+def test_airflow_connections_fill_what_the_settings_leave_open() -> None:
+    known = {
+        "dealwatch_warehouse": connection("postgres://u:p@h:5432/d"),
+        "slack_default": connection(password="xoxb-1"),
+        "smtp_default": connection(
+            host="mail",
+            port=None,
+            login="u",
+            password="p",
+            extra_dejson={"disable_ssl": True, "from_email": "deals@example.com"},
+        ),
+    }
+    settings = load(connection=known.get)
+    assert settings.url == "postgresql+psycopg://u:p@h:5432/d"
+    assert settings.slack_token is not None and settings.slack_token.get_secret_value() == "xoxb-1"
+    assert settings.smtp is not None
+    assert (settings.smtp.port, settings.smtp.starttls, settings.smtp.ssl) == (587, True, False)
+    assert settings.delivery.sender == "deals@example.com"
+
+
+def test_without_connections_everything_stays_on_files() -> None:
+    settings = load(connection=lambda _: None)
+    assert settings.url.startswith("sqlite:///") and settings.slack_token is None and settings.smtp is None
