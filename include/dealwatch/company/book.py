@@ -32,7 +32,7 @@ class Book:
 
 @dataclass(frozen=True)
 class Day:
-    """One day's open deals, how much gets done on it, and until when (local seconds) each deal is worked on."""
+    """One day's open deals, how much gets done on it, and when (local seconds) work on each deal ends."""
 
     number: int
     pace: float

@@ -1,4 +1,4 @@
-"""When the demo company works: days as numbers since 1970, working pace, quarters and the clock of each region."""
+"""When the demo company works: days counted from 1970, working pace, quarters and each region's clock."""
 
 from dataclasses import dataclass
 from datetime import UTC, date, datetime, timedelta
@@ -40,12 +40,12 @@ def date_of(day: int) -> date:
 
 def weekday(days: Ints) -> Ints:
     """0 for Monday to 6 for Sunday."""
-    return (days + 3) % 7
+    return np.asarray((days + 3) % 7)
 
 
 def next_working_day(days: Ints) -> Ints:
     """Weekends move to the Monday after."""
-    return days + np.maximum(0, 7 - weekday(days)) * (weekday(days) >= 5)
+    return np.where(weekday(days) >= 5, days + 7 - weekday(days), days)
 
 
 def last_working_day(days: Ints) -> Ints:
@@ -66,7 +66,7 @@ def paces(days: Ints) -> Floats:
 
 
 def utc_offsets(days: Ints) -> Ints:
-    """Seconds to take off local time, by day and region. Clocks change at night, so noon speaks for the day."""
+    """Seconds to take off local time, by day and region. Clocks change at night: noon speaks for the day."""
     noons = [datetime.combine(date_of(day), datetime.min.time()) + timedelta(hours=12) for day in days]
     offsets = [[_offset(noon, region.time_zone) for region in REGIONS] for noon in noons]
     return np.array(offsets, dtype=np.int64).reshape(len(days), len(REGIONS))

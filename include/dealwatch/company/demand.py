@@ -35,7 +35,7 @@ STAGE_FACTORS = np.array([product.stage_factor for product in PRODUCT_TYPES])
 
 @dataclass(frozen=True)
 class Demand:
-    """Every deal as it is created, oldest first. Days are day numbers; `created_at` is in seconds since 1970."""
+    """Every deal as it is created, oldest first. Days are day numbers; `created_at` is in UTC seconds."""
 
     created_on: Ints
     created_at: Ints
@@ -101,7 +101,7 @@ def demand(
     product = _products(rng, created_on, shift)
     seats = _seats(rng, product)
     prices = np.array([kind.seat_price for kind in PRODUCT_TYPES], dtype=np.int64)
-    expected = CYCLE_DAYS * STAGE_FACTORS[product] * np.exp(rng.normal(-0.15, 0.25, deals))
+    expected = CYCLE_DAYS * STAGE_FACTORS[product] * np.exp(rng.normal(-0.55, 0.35, deals))
     return Demand(
         created_on=created_on,
         created_at=created_at,
@@ -123,7 +123,7 @@ def _creation_days(rng: np.random.Generator, days: Ints, deals: int) -> Ints:
     weights = paces(days) * np.linspace(1.0, 1.0 + GROWTH, len(days))
     cumulated = np.cumsum(weights)
     drawn = np.searchsorted(cumulated, rng.random(deals) * cumulated[-1], side="right")
-    return days[np.minimum(drawn, len(days) - 1)]
+    return np.asarray(days[np.minimum(drawn, len(days) - 1)])
 
 
 def _products(rng: np.random.Generator, created_on: Ints, shift: Quarter | None) -> Ints:
@@ -156,4 +156,4 @@ def _owners(rng: np.random.Generator, staff: Staff, created_on: Ints, region: In
 def _pick(rng: np.random.Generator, shares: list[float], count: int) -> Ints:
     cumulated = np.cumsum(shares)
     drawn = np.searchsorted(cumulated, rng.random(count) * cumulated[-1], side="right")
-    return np.minimum(drawn, len(shares) - 1).astype(np.int64)
+    return np.asarray(np.minimum(drawn, len(shares) - 1), dtype=np.int64)

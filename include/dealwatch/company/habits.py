@@ -1,4 +1,4 @@
-"""What people do to a deal without moving it: touch it, plan a step, re-price it, move its close date, hand it over.
+"""What people do to a deal without moving it: touch, plan a step, re-price, move the close date, hand over.
 
 None of this looks at how the deal will end.
 """

@@ -32,7 +32,7 @@ HAPPENS, WHICH, WHEN, SKIPS = range(4)
 
 def travel(rng: np.random.Generator, demand: Demand, staff: Staff, days: Ints) -> tuple[Book, Log]:
     """Live through `days` and return the final state and everything that happened on the way."""
-    book, log = _first_state(demand), Log()
+    book, log = _first_state(rng, demand), Log()
     _log_creation(rng, demand, log)
     offsets, pace_of_day = utc_offsets(days), paces(days)
     firsts = np.searchsorted(demand.created_on, days)
@@ -55,7 +55,7 @@ def travel(rng: np.random.Generator, demand: Demand, staff: Staff, days: Ints) -
     return book, log
 
 
-def _first_state(demand: Demand) -> Book:
+def _first_state(rng: np.random.Generator, demand: Demand) -> Book:
     count = len(demand.created_on)
     return Book(
         stage=np.zeros(count, dtype=np.int64),
@@ -66,7 +66,7 @@ def _first_state(demand: Demand) -> Book:
         amount=demand.amount.copy(),
         owner=demand.owner.copy(),
         pushes=np.zeros(count, dtype=np.int64),
-        is_quiet=np.zeros(count, dtype=np.bool_),
+        is_quiet=rng.random(count) < HABITS.starts_quiet,
         closed_at=np.full(count, NONE, dtype=np.int64),
     )
 

@@ -3,16 +3,18 @@
 from dataclasses import dataclass
 
 FAMILIES = tuple(
-    """Northwind Bluepeak Harrow Alder Castellan Meridian Quayside Larkfield Ironbridge Summerhill Ravenna Osprey
-    Kestrel Brightwater Halcyon Juniper Redfern Stonegate Tamarind Veridian Willowbrook Amberley Birchwood
-    Copperfield Dunmore Eastgate Foxglove Greystone Hawthorn Ingleby Kingsway Lowell Marlowe Newbury Oakhurst
-    Pemberton Quarry Rosedale Silverton Thornbury Underhill Valemont Westbrook Yarrow Zephyr Aurora Beacon Cobalt
-    Delta Ember Fjord Granite Harbour Indigo Jade Keystone Lumen Magnolia Nimbus Onyx Polaris Quartz Ridge Sierra
-    Tidewater Umbra Vertex Wayfarer Zenith Aster Bramble Cedar Drift Elm Fenwick Garnet Holm Isar Kaveri Lindqvist
-    Müller Narmada Okafor Petersen Rahman Schäfer Tanaka Ueda Vasquez Weiss Yamada Zielinski Brunel Cavendish
-    Dvorak Eriksen Ferreira Gupta Hansen Iyer Jansen Kowalski Lopes Moreau Nakamura Oyelaran Pereira Quinn Rossi
-    Sørensen Takahashi Ulrich Verma Whitfield Xavier Young Zhang Ashdown Bellamy Corrigan Dalton Everly Fairfax
-    O'Neill D'Angelo O'Hara L'Aurore Loch Merrow Nettle Orchard Pinnacle Rowan Saffron Teal Violet Wren""".split()
+    """Northwind Bluepeak Harrow Alder Castellan Meridian Quayside Larkfield Ironbridge Summerhill
+    Ravenna Osprey Kestrel Brightwater Halcyon Juniper Redfern Stonegate Tamarind Veridian
+    Willowbrook Amberley Birchwood Copperfield Dunmore Eastgate Foxglove Greystone Hawthorn Ingleby
+    Kingsway Lowell Marlowe Newbury Oakhurst Pemberton Quarry Rosedale Silverton Thornbury Underhill
+    Valemont Westbrook Yarrow Zephyr Aurora Beacon Cobalt Delta Ember Fjord Granite Harbour Indigo
+    Jade Keystone Lumen Magnolia Nimbus Onyx Polaris Quartz Ridge Sierra Tidewater Umbra Vertex
+    Wayfarer Zenith Aster Bramble Cedar Drift Elm Fenwick Garnet Holm Isar Kaveri Lindqvist Müller
+    Narmada Okafor Petersen Rahman Schäfer Tanaka Ueda Vasquez Weiss Yamada Zielinski Brunel
+    Cavendish Dvorak Eriksen Ferreira Gupta Hansen Iyer Jansen Kowalski Lopes Moreau Nakamura
+    Oyelaran Pereira Quinn Rossi Sørensen Takahashi Ulrich Verma Whitfield Xavier Young Zhang
+    Ashdown Bellamy Corrigan Dalton Everly Fairfax O'Neill D'Angelo O'Hara L'Aurore Loch Merrow
+    Nettle Orchard Pinnacle Rowan Saffron Teal Violet Wren""".split()
 )
 
 # What comes after the family name, with the industry that it gives away.
@@ -59,8 +61,14 @@ TRADES = (
 INDUSTRIES = tuple(dict.fromkeys(industry for _, industry in TRADES))
 
 # Told apart by place and then by legal form, once the plain names are used up.
-PLACES = ("", *(f" {word}" for word in "Nordic Iberia Benelux Midlands Pacific Atlantic Alpine Coastal".split()))
-FORMS = ("", *(f" {word}" for word in "Group Holdings International Partners Ventures Services Works".split()))
+PLACES = (
+    "",
+    *(f" {word}" for word in "Nordic Iberia Benelux Midlands Pacific Atlantic Alpine Coastal".split()),
+)
+FORMS = (
+    "",
+    *(f" {word}" for word in "Group Holdings International Partners Ventures Services Works".split()),
+)
 
 
 @dataclass(frozen=True)

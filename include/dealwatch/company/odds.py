@@ -1,4 +1,4 @@
-"""How much more likely than usual a deal is, today, to be lost or to move on, given what a morning can see."""
+"""How much more likely than usual a deal is to be lost or to move on today, given what a morning can see."""
 
 from dataclasses import dataclass
 
@@ -10,7 +10,7 @@ from dealwatch.company.process import Drivers, Slope
 
 @dataclass(frozen=True)
 class Sight:
-    """What is visible of each open deal in the morning; `stall` is days in stage over the stage's typical days."""
+    """What is visible of each open deal in the morning; `stall` is days in stage over typical days."""
 
     stall: Floats
     silent_days: Floats
@@ -36,11 +36,11 @@ def loss_ratio(sight: Sight, drivers: Drivers) -> Floats:
 
 
 def advance_ratio(sight: Sight, drivers: Drivers) -> Floats:
-    """Hazard ratio of moving on or winning: stalled and silent deals slow down, fresh stages need a few days."""
+    """Hazard ratio of moving on or winning: stalled and silent deals slow down, fresh stages take time."""
     log_ratio = _log_slope(drivers.stall_slows, sight.stall) + _log_slope(
         drivers.silence_slows, sight.silent_days
     )
-    warm_up = np.minimum(1.0, 0.3 + 1.5 * sight.stall)
+    warm_up = np.minimum(1.8, 0.25 + 1.75 * sight.stall)
     return np.asarray(warm_up * np.exp(log_ratio), dtype=np.float64)
 
 

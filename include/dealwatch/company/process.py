@@ -9,7 +9,7 @@ from dataclasses import dataclass
 
 @dataclass(frozen=True)
 class Stage:
-    """A step of the sales process. `loss_share`: deals lost per deal moved on while every driver is neutral."""
+    """A step of the sales process. `loss_share`: lost per deal moved on, all drivers neutral."""
 
     name: str
     typical_days: float
@@ -46,7 +46,7 @@ class LeadSource:
 
 @dataclass(frozen=True)
 class Slope:
-    """An effect that grows: `ratio` per `per` units of a fact above `above`, for at most `most` such steps."""
+    """An effect that grows: `ratio` per `per` units of a fact above `above`, in at most `most` steps."""
 
     ratio: float
     above: float
@@ -58,26 +58,27 @@ class Slope:
 class Drivers:
     """What multiplies a deal's daily odds. Losing: stall to weak_product. Moving on or winning: the slows."""
 
-    stall: Slope = Slope(2.2, above=1.0, per=1.0, most=3.0)
-    silence: Slope = Slope(2.1, above=7.0, per=14.0, most=2.0)
-    push: Slope = Slope(1.55, above=0.0, per=1.0, most=3.0)
-    weak_rep: float = 2.6
-    weak_source: float = 1.8
-    weak_product: float = 1.6
-    planned_step: float = 0.65
-    stall_slows: Slope = Slope(0.5, above=1.0, per=1.0, most=3.0)
-    silence_slows: Slope = Slope(0.6, above=7.0, per=14.0, most=2.0)
+    stall: Slope = Slope(2.6, above=1.0, per=1.0, most=3.0)
+    silence: Slope = Slope(2.3, above=7.0, per=10.0, most=2.0)
+    push: Slope = Slope(1.9, above=0.0, per=1.0, most=3.0)
+    weak_rep: float = 4.5
+    weak_source: float = 2.8
+    weak_product: float = 3.0
+    planned_step: float = 0.60
+    stall_slows: Slope = Slope(0.40, above=1.0, per=1.0, most=3.0)
+    silence_slows: Slope = Slope(0.22, above=7.0, per=10.0, most=2.0)
 
 
 @dataclass(frozen=True)
 class Habits:
     """How often, per working day, people do what leaves a trace. None of it looks at how a deal will end."""
 
-    touch: float = 0.26
-    touch_when_quiet: float = 0.015
+    touch: float = 0.30
+    touch_when_quiet: float = 0.025
     reply: float = 0.35
-    goes_quiet: float = 0.011
-    wakes_up: float = 0.014
+    starts_quiet: float = 0.25
+    goes_quiet: float = 0.003
+    wakes_up: float = 0.003
     push: float = 0.20
     push_when_overdue: float = 0.32
     pull_in: float = 0.006
@@ -93,12 +94,12 @@ class Habits:
 
 
 STAGES = (
-    Stage("Qualification", 9.0, 0.20),
-    Stage("Discovery", 12.0, 0.13),
-    Stage("Demo", 11.0, 0.09),
-    Stage("Proposal", 14.0, 0.13),
-    Stage("Negotiation", 13.0, 0.10),
-    Stage("Legal Review", 9.0, 0.05),
+    Stage("Qualification", 11.0, 0.045),
+    Stage("Discovery", 14.0, 0.028),
+    Stage("Demo", 13.0, 0.015),
+    Stage("Proposal", 15.0, 0.012),
+    Stage("Negotiation", 14.0, 0.008),
+    Stage("Legal Review", 11.0, 0.006),
 )
 WON, LOST = len(STAGES), len(STAGES) + 1
 STAGE_NAMES = (*(stage.name for stage in STAGES), "Closed Won", "Closed Lost")
