@@ -6,10 +6,11 @@ import polars as pl
 import pytest
 from alembic.autogenerate import compare_metadata
 from alembic.migration import MigrationContext
+from sqlalchemy import Engine, select
+
 from dealwatch import migrations
 from dealwatch.tables import deals, metadata, raw_records
 from dealwatch.warehouse import add_missing, as_json, frame, put, reading, replace, writing
-from sqlalchemy import Engine, select
 
 HOSTILE = 'a"b,\\N <!channel> \n=cmd() ; é 漢 \\'
 

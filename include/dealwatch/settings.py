@@ -83,6 +83,9 @@ class Source(_Section):
     )
     activities: FileMapping | None = FileMapping(file="activities.csv")
     owners: FileMapping | None = FileMapping(file="owners.csv")
+    max_vanished_share: float = Field(
+        default=0.5, gt=0, le=1, description="A drop that lacks more than this share of open deals is refused."
+    )
 
 
 class Pipeline(_Section):
@@ -164,7 +167,10 @@ class Delivery(_Section):
     )
     window_opens: time = Field(default=time(8), description="Earliest minute in the recipient's own zone.")
     expires_after_hours: int = Field(default=72, ge=1, description="A message older than this is not sent.")
-    lease_seconds: int = Field(default=60, ge=20, description="How long a claim on a message lasts.")
+    lease_seconds: int = Field(default=60, ge=30, description="How long a claim on a message lasts.")
+    timeout_seconds: int = Field(
+        default=10, ge=1, le=10, description="How long a channel waits for each answer of its provider."
+    )
     max_attempts: int = Field(
         default=5, ge=1, description="Tries before a message is given up, with its reason."
     )
@@ -192,6 +198,9 @@ class Smtp(_Section):
     password: SecretStr | None = None
     starttls: bool = True
     ssl: bool = False
+    verify: bool = Field(
+        default=True, description="Check the server's certificate; off only for a trusted net."
+    )
 
 
 class Settings(BaseSettings):
@@ -327,6 +336,7 @@ def _with_connections(settings: Settings, connection: Callable[[str], Any]) -> S
             password=SecretStr(smtp.password) if smtp.password else None,
             starttls=not ssl and not extra.get("disable_tls", False),
             ssl=ssl,
+            verify=extra.get("ssl_context") != "none",
         )
         if extra.get("from_email"):
             found["delivery"] = settings.delivery.model_copy(update={"sender": extra["from_email"]})

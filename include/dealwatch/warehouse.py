@@ -262,3 +262,11 @@ def rows_of(connection: Connection, query: Select[Any]) -> Sequence[Any]:
 def instant(moment: datetime) -> pl.Expr:
     """A moment as a Polars literal of the frames' instant type."""
     return pl.lit(moment.astimezone(UTC)).cast(_INSTANT)
+
+
+def unclaimed(query: Select[Any]) -> Select[Any]:
+    """The rows that nobody else is claiming, held until the transaction ends; use inside `writing`.
+
+    PostgreSQL passes over rows that another claimant holds. SQLite ignores the clause: it has one writer.
+    """
+    return query.with_for_update(skip_locked=True)

@@ -1,0 +1,75 @@
+"""The channel of last resort: each message as files that anybody can open, named by its delivery.
+
+The file name is the delivery's id and the bytes depend on the message alone, so handing over twice is handing
+over once, and a look-up is a look at the folder.
+"""
+
+import json
+import os
+import re
+import tempfile
+from datetime import timedelta
+from pathlib import Path
+
+from dealwatch.delivery.pages import html_page, text_page
+from dealwatch.delivery.parcel import Parcel, Receipt, Refused
+from dealwatch.delivery.slack_blocks import slack_payload
+from dealwatch.moments import local_day
+from dealwatch.settings import Settings
+
+LONGEST_SEND = timedelta(seconds=5)
+CAN_LOOK_UP = True
+
+
+def outbox_folder(settings: Settings) -> Path:
+    """Where the rendered messages lie."""
+    return settings.home / "outbox"
+
+
+def destination(address: str, *, settings: Settings) -> str:
+    """Any address will do: the folder is everybody's."""
+    return address
+
+
+def find(parcel: Parcel, destination: str, *, settings: Settings) -> Receipt | None:
+    """The page, if it was written: it is the last of a message's files."""
+    page = _path(parcel, settings, ".html")
+    return _receipt(page, settings) if page.is_file() else None
+
+
+def send(parcel: Parcel, destination: str, *, settings: Settings) -> Receipt:
+    """Write the message as Slack's JSON, as text and as HTML."""
+    payload = json.dumps(slack_payload(parcel.message), ensure_ascii=False, indent=2, sort_keys=True)
+    write_whole(_path(parcel, settings, ".slack.json"), payload + "\n")
+    write_whole(_path(parcel, settings, ".txt"), text_page(parcel.message))
+    page = _path(parcel, settings, ".html")
+    write_whole(page, html_page(parcel.message))
+    return _receipt(page, settings)
+
+
+def write_whole(path: Path, text: str) -> None:
+    """Write a file so that a reader sees all of it or none, even if we are killed on the way."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    handle, name = tempfile.mkstemp(dir=path.parent, prefix=".", suffix=".part")
+    try:
+        with os.fdopen(handle, "w", encoding="utf-8", newline="\n") as file:
+            file.write(text)
+        os.chmod(name, 0o644)  # mkstemp makes files that only this user may read
+        os.replace(name, path)
+    except BaseException:
+        Path(name).unlink(missing_ok=True)
+        raise
+
+
+def _path(parcel: Parcel, settings: Settings, ending: str) -> Path:
+    if not re.fullmatch(r"[A-Za-z0-9_-]{1,128}", parcel.delivery_id):
+        raise Refused(f"delivery id {parcel.delivery_id!r} is no file name")
+    return (
+        outbox_folder(settings)
+        / local_day(parcel.as_of, settings).isoformat()
+        / (parcel.delivery_id + ending)
+    )
+
+
+def _receipt(page: Path, settings: Settings) -> Receipt:
+    return Receipt(page.relative_to(outbox_folder(settings)).as_posix())

@@ -1,0 +1,56 @@
+"""What a channel is handed, and the ways in which handing it over can end.
+
+NotDelivered
+├── Refused      the provider will not take it, now or later; trying again is pointless
+├── TryLater     it was certainly not taken; trying again is safe
+└── Uncertain    it may have been taken: look it up, or know that a second copy may arrive
+"""
+
+from dataclasses import dataclass
+from datetime import datetime, timedelta
+
+from dealwatch.delivery.messages import Message
+
+
+@dataclass(frozen=True)
+class Parcel:
+    """One message for one address."""
+
+    delivery_id: str
+    as_of: datetime
+    address: str
+    message: Message
+    first_claimed_at: datetime  # the same on every try: it dates an e-mail and bounds a look-up
+
+
+@dataclass(frozen=True)
+class Receipt:
+    """The provider has it: its own reference, and a note when something about it was not perfect."""
+
+    ref: str
+    note: str = ""
+
+
+class NotDelivered(Exception):
+    """A channel could not promise that the provider has the message; the text says why."""
+
+
+class Refused(NotDelivered):
+    """The provider will never take this message at this address."""
+
+
+class TryLater(NotDelivered):
+    """The provider has certainly not taken the message.
+
+    `stops_channel`: the next message would fare no better (unreachable, rate limited) and this one is not at
+    fault. `wait` is how long the provider asked us to hold back.
+    """
+
+    def __init__(self, reason: str, *, stops_channel: bool = False, wait: timedelta | None = None) -> None:
+        super().__init__(reason)
+        self.stops_channel = stops_channel
+        self.wait = wait
+
+
+class Uncertain(NotDelivered):
+    """The connection ended before the provider said whether it has the message."""

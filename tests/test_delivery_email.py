@@ -1,0 +1,127 @@
+"""The real SMTP client against a mail server on loopback."""
+
+from collections.abc import Iterator
+from datetime import UTC, datetime
+from pathlib import Path
+
+import pytest
+from pydantic import SecretStr
+
+from conftest import free_port
+from dealwatch.delivery import email as channel
+from dealwatch.delivery.parcel import Parcel, Refused, TryLater, Uncertain
+from dealwatch.settings import Delivery, Settings, Smtp
+from delivery_samples import ALERT
+from standins.smtp import Mailbox, self_signed, smtp_server
+
+ANN, BOB = "ann@example.com", "bob@example.com"
+
+
+@pytest.fixture
+def mailbox() -> Iterator[Mailbox]:
+    with smtp_server() as running:
+        yield running
+
+
+def settings_of(port: int, **changes: object) -> Settings:
+    smtp = Smtp.model_validate({"host": "127.0.0.1", "port": port, "starttls": False, **changes})
+    return Settings(smtp=smtp, delivery=Delivery(sender="dealwatch@example.com"))
+
+
+def parcel(title: str = ALERT.title) -> Parcel:
+    return Parcel(
+        delivery_id="a1",
+        as_of=datetime(2026, 3, 2, 5, tzinfo=UTC),
+        address=ANN,
+        message=ALERT.model_copy(update={"title": title}),
+        first_claimed_at=datetime(2026, 3, 2, 7, tzinfo=UTC),
+    )
+
+
+def test_a_mail_holds_text_and_html_and_says_that_it_is_automatic(mailbox: Mailbox) -> None:
+    receipt = channel.send(parcel(), ANN, settings=settings_of(mailbox.port))
+    (mail,) = mailbox.mails
+    assert receipt.ref == mail["Message-ID"] == "<a1@example.com>" and receipt.note == ""
+    assert mail["Auto-Submitted"] == "auto-generated"
+    assert mail["Date"] == "Mon, 02 Mar 2026 07:00:00 +0000"
+    assert mail.get_content_type() == "multipart/alternative"
+    text, html = [part.get_content() for part in mail.iter_parts()]
+    assert text.startswith(ALERT.title) and html.startswith("<!doctype html>")
+
+
+def test_the_same_delivery_is_the_same_mail(mailbox: Mailbox) -> None:
+    for _ in range(2):
+        channel.send(parcel(), ANN, settings=settings_of(mailbox.port))
+    first, second = mailbox.mails
+    assert first.items()[:-1] == second.items()[:-1]  # the multipart boundary aside
+
+
+def test_a_title_adds_no_header(mailbox: Mailbox) -> None:
+    hostile = 'Call\r\nBcc: all@example.com\n\n<!channel> "Söhne" & {x} ' + "x" * 300
+    channel.send(parcel(hostile), ANN, settings=settings_of(mailbox.port))
+    (mail,) = mailbox.mails
+    assert mail["Bcc"] is None and mail["To"] == ANN
+    assert mail["Subject"].startswith('Call Bcc: all@example.com <!channel> "Söhne" & {x}')
+    assert len(mail["Subject"]) <= 150
+
+
+def test_one_refused_recipient_of_two_is_noted(mailbox: Mailbox) -> None:
+    mailbox.refused[BOB] = "550 no such user"
+    receipt = channel.send(parcel(), f"{ANN}, {BOB}", settings=settings_of(mailbox.port))
+    assert receipt.note == "refused: bob@example.com: 550 no such user"
+    assert len(mailbox.mails) == 1
+
+
+@pytest.mark.parametrize(
+    ("reply", "meaning"), [("550 no such user", Refused), ("451 greylisted, come back", TryLater)]
+)
+def test_a_refused_recipient_is_final_or_not_as_the_code_says(
+    mailbox: Mailbox, reply: str, meaning: type[Exception]
+) -> None:
+    mailbox.refused[ANN] = reply
+    with pytest.raises(meaning, match=reply[4:]):
+        channel.send(parcel(), ANN, settings=settings_of(mailbox.port))
+
+
+@pytest.mark.parametrize(
+    ("reply", "meaning"), [("554 spam", Refused), ("452 full", TryLater), ("drop", Uncertain)]
+)
+def test_the_end_of_the_data_decides(mailbox: Mailbox, reply: str, meaning: type[Exception]) -> None:
+    mailbox.after_data.append(reply)
+    with pytest.raises(meaning):
+        channel.send(parcel(), ANN, settings=settings_of(mailbox.port))
+    assert len(mailbox.mails) == (1 if reply == "drop" else 0)
+
+
+def test_starttls_encrypts_and_checks_the_certificate(tmp_path: Path) -> None:
+    with smtp_server(certificate=self_signed(tmp_path), login=("us", "secret")) as mailbox:
+        login = {"starttls": True, "user": "us", "password": SecretStr("secret")}
+        with pytest.raises(TryLater, match="certificate"):
+            channel.send(parcel(), ANN, settings=settings_of(mailbox.port, **login))
+        trusting = settings_of(mailbox.port, verify=False, **login)
+        channel.send(parcel(), ANN, settings=trusting)
+        wrong = settings_of(mailbox.port, verify=False, **{**login, "password": SecretStr("wrong")})
+        with pytest.raises(Refused, match="user or password") as caught:
+            channel.send(parcel(), ANN, settings=wrong)
+        assert "wrong" not in str(caught.value)
+    assert mailbox.encrypted == [True]
+
+
+def test_nothing_is_sent_in_the_clear_when_tls_was_asked_for(mailbox: Mailbox) -> None:
+    with pytest.raises(TryLater, match="STARTTLS"):
+        channel.send(parcel(), ANN, settings=settings_of(mailbox.port, starttls=True))
+    assert mailbox.mails == []
+
+
+def test_a_server_that_is_away_stops_the_channel() -> None:
+    for settings in (settings_of(free_port()), Settings()):
+        with pytest.raises(TryLater) as caught:
+            channel.send(parcel(), ANN, settings=settings)
+        assert caught.value.stops_channel
+
+
+@pytest.mark.parametrize("address", ["", "ann", "ann@", "@example.com", "a b@example.com", "C0GENERAL"])
+def test_what_is_no_address_is_refused(address: str) -> None:
+    with pytest.raises(Refused):
+        channel.destination(address, settings=Settings())
+    assert channel.destination(f"Ann <{ANN}>", settings=Settings()) == ANN

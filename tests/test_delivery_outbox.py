@@ -1,0 +1,449 @@
+"""Each queued message arrives once, at its time, whatever dies on the way."""
+
+import json
+import os
+import signal
+import subprocess
+import sys
+import threading
+import time
+from collections.abc import Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
+from typing import Any
+
+import pytest
+from pydantic import SecretStr
+from sqlalchemy import Engine, insert, select, update
+
+from dealwatch.delivery.outbox import deliver
+from dealwatch.settings import Delivery, Settings, Smtp
+from dealwatch.tables import alerts, deliveries, tellings
+from dealwatch.warehouse import writing
+from delivery_samples import ALERT, DIGEST
+from standins.slack import TOKEN, Slack, slack_server
+from standins.smtp import Mailbox, smtp_server
+
+NOW = datetime(2026, 3, 2, 7, tzinfo=UTC)
+MINUTE = timedelta(minutes=1)
+LEASE = timedelta(seconds=60)
+POST = "chat.postMessage"
+
+
+@pytest.fixture
+def slack(monkeypatch: pytest.MonkeyPatch) -> Iterator[Slack]:
+    for name in ("HTTPS_PROXY", "https_proxy", "HTTP_PROXY", "http_proxy"):
+        monkeypatch.delenv(name, raising=False)
+    with slack_server() as running:
+        yield running
+
+
+@pytest.fixture
+def mailbox() -> Iterator[Mailbox]:
+    with smtp_server() as running:
+        yield running
+
+
+def connected(settings: Settings, slack: Slack | None = None, mailbox: Mailbox | None = None) -> Settings:
+    changes: dict[str, object] = {"delivery": Delivery(sender="dealwatch@example.com")}
+    if slack is not None:
+        changes |= {"slack_token": SecretStr(TOKEN), "slack_url": slack.url}
+    if mailbox is not None:
+        changes |= {"smtp": Smtp(host="127.0.0.1", port=mailbox.port, starttls=False)}
+    return settings.model_copy(update=changes)
+
+
+def queue(engine: Engine, *ids: str, channel: str = "slack", **changes: object) -> None:
+    address = {"slack": "C0GENERAL", "email": "ann@example.com"}.get(channel, "ann")
+    values = {
+        "alert_id": None,
+        "as_of": NOW - timedelta(hours=2),
+        "kind": "digest",
+        "recipient": "Ann",
+        "channel": channel,
+        "address": address,
+        "state": "queued",
+        "reason": "",
+        "message": ALERT.model_dump(mode="json"),
+        "not_before": NOW,
+        "expires_at": NOW + timedelta(hours=72),
+        "attempts": 0,
+    }
+    with writing(engine) as connection:
+        for delivery_id in ids:
+            connection.execute(insert(deliveries).values({**values, **changes, "delivery_id": delivery_id}))
+
+
+def open_alert(engine: Engine, alert_id: str, **changes: object) -> None:
+    values = {
+        "alert_id": alert_id,
+        "fingerprint": f"f-{alert_id}",
+        "rule": "stage_stall",
+        "deal_id": "D-1007",
+        "scope": "",
+        "opened_at": NOW,
+        "last_seen_at": NOW,
+        "level": 1,
+        "state": "open",
+        "is_proven": False,
+    }
+    known = {name: value for name, value in values.items() if name in alerts.c}
+    with writing(engine) as connection:
+        connection.execute(insert(alerts).values({**known, **changes}))
+
+
+def row(engine: Engine, delivery_id: str) -> Any:
+    with engine.connect() as connection:
+        return connection.execute(select(deliveries).where(deliveries.c.delivery_id == delivery_id)).one()
+
+
+def rows(engine: Engine) -> list[Any]:
+    with engine.connect() as connection:
+        return list(connection.execute(select(deliveries).order_by(deliveries.c.delivery_id)))
+
+
+def at(moment: datetime) -> Callable[[], datetime]:
+    return lambda: moment
+
+
+# --- when a message goes out, and when it does not ----------------------------------------------------------
+
+
+def test_a_due_message_is_sent_once_and_a_repeat_changes_nothing(
+    either_engine: Engine, either_settings: Settings, slack: Slack
+) -> None:
+    settings = connected(either_settings, slack)
+    queue(either_engine, "a1", "a2")
+    counts = deliver(either_engine, settings=settings, now=at(NOW))
+    assert counts == {"sent": 2, "queued": 0, "uncertain": 0, "dead": 0, "not_sent": 0, "cancelled": 0}
+    sent = row(either_engine, "a1")
+    assert (sent.state, sent.sent_at, sent.attempts, sent.lease_until) == ("sent", NOW, 1, None)
+    assert sent.provider_ref == f"C0GENERAL:{slack.messages['C0GENERAL'][0]['ts']}"
+    before = rows(either_engine)
+    assert set(deliver(either_engine, settings=settings, now=at(NOW + LEASE)).values()) == {0}
+    assert rows(either_engine) == before
+    assert slack.delivery_ids() == ["a1", "a2"]
+
+
+def test_nothing_is_sent_before_its_time_or_after_it_expired(
+    either_engine: Engine, either_settings: Settings, slack: Slack
+) -> None:
+    settings = connected(either_settings, slack)
+    queue(either_engine, "early", not_before=NOW + MINUTE)
+    queue(either_engine, "late", expires_at=NOW)
+    counts = deliver(either_engine, settings=settings, now=at(NOW))
+    assert counts["sent"] == 0 and counts["not_sent"] == 1 and slack.delivery_ids() == []
+    assert (row(either_engine, "late").state, row(either_engine, "late").reason) == ("not_sent", "expired")
+    deliver(either_engine, settings=settings, now=at(NOW + MINUTE))
+    assert slack.delivery_ids() == ["early"]
+
+
+def test_a_message_about_a_resolved_alert_is_cancelled(
+    either_engine: Engine, either_settings: Settings, slack: Slack
+) -> None:
+    open_alert(either_engine, "open")
+    open_alert(either_engine, "shut", state="resolved", resolved_at=NOW, resolution="won")
+    for alert_id in ("open", "shut", "gone"):
+        queue(either_engine, f"about-{alert_id}", alert_id=alert_id)
+    counts = deliver(either_engine, settings=connected(either_settings, slack), now=at(NOW))
+    assert slack.delivery_ids() == ["about-open"]
+    assert counts["cancelled"] == 2
+    assert row(either_engine, "about-shut").reason == "no_longer_wanted"
+
+
+def test_a_digest_is_wanted_while_one_of_its_alerts_is_open(
+    engine: Engine, settings: Settings, slack: Slack
+) -> None:
+    open_alert(engine, "open")
+    open_alert(engine, "shut", state="resolved")
+    queue(engine, "wanted", "unwanted", message=DIGEST.model_dump(mode="json"))
+    told = {"as_of": NOW, "kind": "new", "level": 1, "amount": 1.0, "is_close_near": False}
+    with writing(engine) as connection:
+        for delivery_id, alert_id in (("wanted", "open"), ("wanted", "shut"), ("unwanted", "shut")):
+            connection.execute(
+                insert(tellings).values(delivery_id=delivery_id, fingerprint=f"f-{alert_id}", **told)
+            )
+    deliver(engine, settings=connected(settings, slack), now=at(NOW))
+    assert slack.delivery_ids() == ["wanted"]
+    assert row(engine, "unwanted").state == "cancelled"
+
+
+def test_a_dry_run_says_what_it_would_send_and_changes_nothing(
+    engine: Engine, settings: Settings, slack: Slack, caplog: pytest.LogCaptureFixture
+) -> None:
+    caplog.set_level("INFO")
+    queue(engine, "a1")
+    queue(engine, "old", expires_at=NOW)
+    queue(engine, "early", not_before=NOW + MINUTE)
+    before = rows(engine)
+    assert deliver(engine, settings=connected(settings, slack), now=at(NOW), dry=True) == {"would_send": 1}
+    assert rows(engine) == before and slack.calls == []
+    assert "would send digest a1 to C0GENERAL by slack" in caplog.text
+
+
+# --- two senders, and senders that die ----------------------------------------------------------------------
+
+
+def test_four_senders_at_once_send_each_message_once(
+    either_engine: Engine, either_settings: Settings, slack: Slack
+) -> None:
+    settings = connected(either_settings, slack)
+    ids = [f"a{n:02}" for n in range(24)]
+    queue(either_engine, *ids)
+    slack.faults[POST].extend([("stall", 0.02)] * len(ids))
+    together = threading.Barrier(4)
+
+    def send(_: int) -> int:
+        together.wait()
+        return deliver(either_engine, settings=settings, now=at(NOW))["sent"]
+
+    with ThreadPoolExecutor(4) as pool:
+        counts = list(pool.map(send, range(4)))
+    assert sum(counts) == len(ids) and sorted(slack.delivery_ids()) == ids
+    assert {r.attempts for r in rows(either_engine)} == {1}
+
+
+def sender(settings: Settings) -> subprocess.Popen[bytes]:
+    values = {
+        "home": str(settings.home),
+        "warehouse_url": settings.url,
+        "slack_token": TOKEN,
+        "slack_url": settings.slack_url,
+    }
+    script = Path(__file__).with_name("sender.py")
+    return subprocess.Popen(
+        [sys.executable, str(script), json.dumps(values), NOW.isoformat()], start_new_session=True
+    )
+
+
+def kill(process: subprocess.Popen[bytes]) -> None:
+    os.kill(process.pid, signal.SIGKILL)
+    process.wait()
+
+
+def wait_for(condition: Callable[[], bool]) -> None:
+    limit = time.monotonic() + 30
+    while not condition():
+        assert time.monotonic() < limit, "the sender never came to this point"
+        time.sleep(0.005)
+
+
+def killed_after_claiming(engine: Engine, settings: Settings, slack: Slack) -> None:
+    slack.faults[POST].append("hang")  # the post is on its way and will never be taken
+    process = sender(settings)
+    wait_for(lambda: POST in slack.calls)
+    kill(process)
+    assert slack.delivery_ids() == []
+
+
+def killed_after_the_post(engine: Engine, settings: Settings, slack: Slack) -> None:
+    slack.faults[POST].append(("slow", 20))
+    process = sender(settings)
+    wait_for(slack.committed.is_set)
+    kill(process)
+
+
+def killed_before_confirming(engine: Engine, settings: Settings, slack: Slack) -> None:
+    slack.faults[POST].append(("stall", 0.3))
+    process = sender(settings)
+    wait_for(lambda: POST in slack.calls)
+    with writing(engine) as connection:  # the confirmation has to wait for us
+        connection.execute(update(deliveries).values(recipient="Ann"))
+        wait_for(slack.replied.is_set)
+        kill(process)
+
+
+@pytest.mark.parametrize("death", [killed_after_claiming, killed_before_confirming])
+def test_a_killed_sender_neither_loses_nor_doubles_a_message(
+    engine: Engine, settings: Settings, slack: Slack, death: Callable[[Engine, Settings, Slack], None]
+) -> None:
+    outlive(death, engine, connected(settings, slack), slack)
+
+
+def test_a_sender_killed_after_the_post_does_not_double_it_on_either_warehouse(
+    either_engine: Engine, either_settings: Settings, slack: Slack
+) -> None:
+    outlive(killed_after_the_post, either_engine, connected(either_settings, slack), slack)
+
+
+def outlive(
+    death: Callable[[Engine, Settings, Slack], None], engine: Engine, settings: Settings, slack: Slack
+) -> None:
+    queue(engine, "a1")
+    death(engine, settings, slack)
+    assert row(engine, "a1").state == "sending"
+    slack.faults.clear()
+    deliver(engine, settings=settings, now=at(NOW + LEASE - timedelta(seconds=1)))
+    assert row(engine, "a1").state == "sending", "the claim is respected until its lease ends"
+    deliver(engine, settings=settings, now=at(NOW + LEASE))
+    assert slack.delivery_ids() == ["a1"]
+    assert (row(engine, "a1").state, row(engine, "a1").attempts) == ("sent", 2)
+
+
+def test_a_lost_reply_is_looked_up_and_not_posted_again(
+    either_engine: Engine, either_settings: Settings, slack: Slack
+) -> None:
+    settings = connected(either_settings, slack)
+    queue(either_engine, "a1", "a2")
+    slack.faults[POST].extend(["drop", "refuse"])
+    counts = deliver(either_engine, settings=settings, now=at(NOW))
+    assert counts["uncertain"] == 2 and slack.delivery_ids() == ["a1"]
+    deliver(either_engine, settings=settings, now=at(NOW + LEASE))
+    assert slack.delivery_ids() == ["a1", "a2"]
+    assert [r.state for r in rows(either_engine)] == ["sent", "sent"]
+
+
+def test_a_doubt_outlives_a_look_up_that_fails(engine: Engine, settings: Settings, slack: Slack) -> None:
+    settings = connected(settings, slack)
+    queue(engine, "a1")
+    slack.faults[POST].append("drop")
+    slack.faults["conversations.history"].extend(["unavailable", ("limit", 90)])
+    for minutes in (0, 1, 10):
+        deliver(engine, settings=settings, now=at(NOW + minutes * MINUTE))
+        assert row(engine, "a1").state == "uncertain"
+    deliver(engine, settings=settings, now=at(NOW + 20 * MINUTE))
+    assert row(engine, "a1").state == "sent" and slack.delivery_ids() == ["a1"]
+
+
+def test_what_may_have_arrived_and_cannot_be_looked_up_is_not_sent_again(
+    engine: Engine, settings: Settings, slack: Slack
+) -> None:
+    queue(engine, "a1")
+    slack.faults[POST].append("drop")
+    slack.faults["conversations.history"].append(("error", "missing_scope"))
+    for minutes in (0, 1, 2):
+        deliver(engine, settings=connected(settings, slack), now=at(NOW + minutes * MINUTE))
+    assert slack.delivery_ids() == ["a1"]
+    assert row(engine, "a1").state == "dead" and "may have arrived" in row(engine, "a1").last_error
+
+
+def test_an_uncertain_message_that_expired_is_looked_up_before_it_is_given_up(
+    engine: Engine, settings: Settings, slack: Slack
+) -> None:
+    queue(engine, "came", "lost", expires_at=NOW + MINUTE)
+    slack.faults[POST].extend(["drop", "refuse"])
+    for minutes in (0, 5):
+        deliver(engine, settings=connected(settings, slack), now=at(NOW + minutes * MINUTE))
+    assert row(engine, "came").state == "sent"
+    assert (row(engine, "lost").state, row(engine, "lost").reason) == ("not_sent", "expired")
+    assert slack.delivery_ids() == ["came"]
+
+
+def test_a_sender_that_slept_through_its_lease_does_not_post(
+    engine: Engine, settings: Settings, slack: Slack
+) -> None:
+    queue(engine, "a1")
+    clock = iter([NOW, NOW, NOW, NOW + timedelta(seconds=50)])
+    deliver(engine, settings=connected(settings, slack), now=lambda: next(clock, NOW + LEASE))
+    assert slack.delivery_ids() == [] and "about to end" in row(engine, "a1").last_error
+
+
+def test_a_confirmation_after_the_claim_has_passed_on_changes_nothing(
+    engine: Engine, settings: Settings, slack: Slack
+) -> None:
+    queue(engine, "a1")
+    slack.faults[POST].append(("stall", 0.3))
+    with ThreadPoolExecutor(1) as pool:
+        first = pool.submit(deliver, engine, settings=connected(settings, slack), now=at(NOW))
+        wait_for(lambda: POST in slack.calls)
+        with writing(engine) as connection:
+            connection.execute(update(deliveries).values(claim_token="another's"))
+        assert first.result()["sent"] == 0
+    assert row(engine, "a1").state == "sending"
+
+
+# --- channels that fail -------------------------------------------------------------------------------------
+
+
+def test_a_channel_that_is_down_blocks_no_other_and_wears_nothing_out(
+    engine: Engine, settings: Settings, mailbox: Mailbox
+) -> None:
+    settings = connected(settings, None, mailbox)  # Slack is not connected
+    queue(engine, "s1", "s2")
+    queue(engine, "m1", channel="email")
+    queue(engine, "f1", channel="folder")
+    for day in range(8):
+        deliver(engine, settings=settings, now=at(NOW + day * timedelta(hours=6)))
+    assert [r.state for r in rows(engine)] == ["sent", "sent", "queued", "queued"]
+    assert [r.attempts for r in rows(engine)] == [1, 1, 0, 0]
+    assert "slack_default" in row(engine, "s1").last_error
+    deliver(engine, settings=settings, now=at(NOW + timedelta(hours=72)))
+    assert {row(engine, name).reason for name in ("s1", "s2")} == {"expired"}
+
+
+def test_a_final_no_is_one_dead_message(engine: Engine, settings: Settings, slack: Slack) -> None:
+    queue(engine, "a1", address="C0MISSING")
+    queue(engine, "a2")
+    queue(engine, "a3", message={"title": "unreadable"})
+    queue(engine, "a4", channel="pigeon")
+    counts = deliver(engine, settings=connected(settings, slack), now=at(NOW))
+    assert counts["dead"] == 3 and slack.delivery_ids() == ["a2"]
+    dead = row(engine, "a1")
+    assert (dead.state, dead.reason) == ("dead", "undeliverable")
+    assert "channel_not_found" in dead.last_error
+    assert "cannot be read" in row(engine, "a3").last_error
+    assert "no channel 'pigeon'" in row(engine, "a4").last_error
+
+
+def test_tries_are_bounded(engine: Engine, settings: Settings, slack: Slack, mailbox: Mailbox) -> None:
+    settings = connected(settings, slack, mailbox)
+    queue(engine, "a1")
+    queue(engine, "m1", channel="email")
+    slack.faults[POST].extend(["refuse"] * 20)
+    mailbox.refused["ann@example.com"] = "451 greylisted"
+    for hour in range(12):
+        deliver(engine, settings=settings, now=at(NOW + hour * timedelta(hours=3)))
+    assert slack.calls.count(POST) == 5
+    assert (row(engine, "a1").state, row(engine, "m1").state) == ("dead", "dead")
+    assert "greylisted" in row(engine, "m1").last_error and row(engine, "m1").attempts == 5
+
+
+def test_three_lost_replies_in_a_row_leave_a_channel_alone(
+    engine: Engine, settings: Settings, slack: Slack
+) -> None:
+    queue(engine, *[f"a{n}" for n in range(6)])
+    slack.faults[POST].extend(["refuse"] * 6)
+    counts = deliver(engine, settings=connected(settings, slack), now=at(NOW))
+    assert counts["uncertain"] == 3 and slack.calls.count(POST) == 3
+
+
+def test_a_long_rate_limit_is_kept(engine: Engine, settings: Settings, slack: Slack) -> None:
+    queue(engine, "a1", "a2")
+    slack.faults[POST].append(("limit", 600))
+    deliver(engine, settings=connected(settings, slack), now=at(NOW))
+    assert row(engine, "a1").lease_until == NOW + timedelta(seconds=600) and slack.calls == [POST]
+    deliver(engine, settings=connected(settings, slack), now=at(NOW + 10 * MINUTE))
+    assert slack.delivery_ids() == ["a1", "a2"]
+
+
+def test_a_mail_in_doubt_is_sent_once_more_under_the_same_id(
+    engine: Engine, settings: Settings, mailbox: Mailbox
+) -> None:
+    settings = connected(settings, None, mailbox)
+    queue(engine, "m1", "m2", channel="email")
+    mailbox.after_data.extend(["drop", "drop", None, "drop"])  # m1, m2, then m1 and m2 again
+    for minutes in (0, 1, 2, 3):
+        deliver(engine, settings=settings, now=at(NOW + minutes * MINUTE))
+    assert sorted(str(mail["Message-ID"]) for mail in mailbox.mails) == [
+        "<m1@example.com>",
+        "<m1@example.com>",
+        "<m2@example.com>",
+        "<m2@example.com>",
+    ]
+    assert row(engine, "m1").state == "sent"
+    assert row(engine, "m2").state == "dead" and "may have arrived" in row(engine, "m2").last_error
+
+
+def test_an_error_nobody_foresaw_is_told_after_the_rest_was_sent(
+    engine: Engine, settings: Settings, slack: Slack
+) -> None:
+    home = settings.home
+    home.mkdir(parents=True, exist_ok=True)
+    (home / "outbox").write_text("a file where the folder should be")
+    queue(engine, "f1", channel="folder")
+    queue(engine, "s1")
+    with pytest.raises(ExceptionGroup):
+        deliver(engine, settings=connected(settings, slack), now=at(NOW))
+    assert slack.delivery_ids() == ["s1"]
+    assert row(engine, "f1").state == "uncertain"
