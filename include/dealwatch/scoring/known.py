@@ -1,0 +1,108 @@
+"""Everything known of every open deal at each moment, side by side: what facts are computed from."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from datetime import UTC, date, datetime, timedelta
+
+import numpy as np
+import polars as pl
+from numpy.typing import NDArray
+
+from dealwatch.history.ledger import Ledger
+from dealwatch.moments import local_day
+from dealwatch.scoring.spells import Grid, Lives, lives, open_deals
+from dealwatch.scoring.stage_order import moves_back, stage_order, stage_reached
+from dealwatch.scoring.values import own_values, touches
+from dealwatch.scoring.waits import stage_norms, win_norms
+from dealwatch.scoring.win_rates import win_rates
+from dealwatch.settings import Pipeline, Settings
+
+
+@dataclass(frozen=True)
+class History:
+    """A ledger made ready for questions: deals numbered in the order of their ids, and their lives."""
+
+    deal_ids: pl.Series
+    changes: pl.DataFrame
+    activities: pl.DataFrame
+    lives: Lives
+
+
+def history_of(ledger: Ledger, *, pipeline: Pipeline) -> History:
+    """The ledger's changes and touches by number of deal, and the deals' lives."""
+    changes = ledger.changes.with_columns(pl.col("deal_id").rle_id().cast(pl.Int64).alias("deal"))
+    numbers = changes.select("deal_id", "deal").unique("deal", keep="first", maintain_order=True)
+    return History(
+        deal_ids=numbers["deal_id"],
+        changes=changes,
+        activities=ledger.activities.join(numbers, on="deal_id", how="inner", maintain_order="left"),
+        lives=lives(changes, pipeline=pipeline),
+    )
+
+
+def known_at(history: History, moments: NDArray[np.int64], *, settings: Settings) -> pl.DataFrame:
+    """One row per deal open at each of the moments (microseconds, ascending), by moment and deal_id."""
+    pipeline = settings.pipeline
+    grid = open_deals(history.lives.timeline, moments)
+    current = history.lives.timeline[grid.row].drop(
+        "deal", "known_from", "known_to", "run", "status", "since"
+    )
+    columns = pl.concat(
+        [
+            _calendar(grid, settings),
+            pl.DataFrame({"deal_id": history.deal_ids.gather(grid.deal)}),
+            current,
+            _stages(history.lives, grid, pipeline),
+            own_values(history.changes, grid, large_quantile=pipeline.large_deal_quantile),
+            touches(history.activities, grid),
+            win_rates(history.lives, grid),
+            win_norms(history.lives, grid, pipeline=pipeline),
+        ],
+        how="horizontal",
+    )
+    older = pl.col("created_at").rank("average", descending=True) - 1
+    return columns.with_columns(
+        age_percentile=pl.when(pl.len() > 1).then(older / (pl.len() - 1)).over("as_of", *pipeline.segment_by),
+        owner_open_deals=pl.when(pl.col("owner_id").is_not_null()).then(pl.len().over("as_of", "owner_id")),
+    )
+
+
+def _calendar(grid: Grid, settings: Settings) -> pl.DataFrame:
+    """Each pair's moment, its day where the organisation is, and the last day of its fiscal quarter."""
+    moments = [datetime.fromtimestamp(0, UTC) + timedelta(microseconds=int(m)) for m in grid.moments]
+    days = [local_day(moment, settings) for moment in moments]
+    ends = [quarter_end(day, settings.pipeline.fiscal_year_starts) for day in days]
+    schema = {"as_of": pl.Datetime("us", "UTC"), "today": pl.Date(), "quarter_ends_on": pl.Date()}
+    return pl.DataFrame({"as_of": moments, "today": days, "quarter_ends_on": ends}, schema=schema)[
+        grid.moment
+    ]
+
+
+def quarter_end(day: date, fiscal_year_starts: int) -> date:
+    """The last day of the day's quarter; quarters are counted from the month the fiscal year starts in."""
+    months_left = 3 - (day.month - fiscal_year_starts) % 3
+    month = day.year * 12 + day.month - 1 + months_left
+    return date(month // 12, month % 12 + 1, 1) - timedelta(days=1)
+
+
+def _stages(lives: Lives, grid: Grid, pipeline: Pipeline) -> pl.DataFrame:
+    """How each deal stands in its stage, how it came there, and the stage's norms; null without a stage."""
+    order = stage_order(lives.runs, grid.moments, pipeline=pipeline)
+    run = lives.runs[lives.timeline["run"].gather(grid.row)]
+    named = pl.col("stage").is_not_null()
+    told = run.select(
+        stage_entered_at=pl.when(named).then("begun_at").otherwise("created_at"),
+        earlier_us=pl.when(named).then("earlier_us"),
+        stage_moves=pl.when(named).then("moves"),
+        moves_back=pl.when(named).then(moves_back(lives.runs, grid, order, run["moves"])),
+        stage_reached=stage_reached(lives.runs, grid, order),
+    )
+    return told.hstack(stage_norms(lives, grid, order, pipeline=pipeline))
+
+
+def microseconds_of(moments: Sequence[datetime]) -> NDArray[np.int64]:
+    """Distinct moments, ascending, as whole microseconds; a moment without a zone is refused."""
+    if any(moment.tzinfo is None for moment in moments):
+        raise ValueError(f"a moment without a time zone among {list(moments)}")
+    epoch = datetime.fromtimestamp(0, UTC)
+    return np.unique(np.array([(m - epoch) // timedelta(microseconds=1) for m in moments], dtype=np.int64))

@@ -1,0 +1,134 @@
+"""The waits that norms are learned from, and the norms of each open deal: its stage's and its segment's.
+
+A wait in a stage ends forwards (a later stage, or won) or otherwise (an earlier stage, or lost); a wait for
+a win ends won or lost. A deleted deal's waits end censored: how they would have ended is unknown.
+"""
+
+import numpy as np
+import polars as pl
+
+from dealwatch.scoring.norms import CENSORED, COMPETING, EVENT, QUANTILES, Times, Waits, norms_at
+from dealwatch.scoring.spells import Grid, Lives, microseconds
+from dealwatch.scoring.stage_order import NO_RANK, StageOrder
+from dealwatch.settings import Pipeline
+
+_CLOSINGS = ("won", "lost", "deleted")
+_NEVER = np.iinfo(np.int64).max
+
+
+def win_norms(lives: Lives, grid: Grid, *, pipeline: Pipeline) -> pl.DataFrame:
+    """Quantiles of the time to win in the segment of each pair of the grid."""
+    rows = _with_begun(lives)
+    opened, closed = rows.filter(pl.col("status") == "open"), rows.filter(pl.col("status") != "open")
+    both = pl.concat([closed, opened])
+    created = microseconds(both["created_at"])
+    theirs, ours = _segments(both, lives.timeline[grid.row], pipeline)
+    waits = Waits(
+        start=created,
+        length=_lengths(microseconds(closed["begun_at"]) - created[: len(closed)], len(opened)),
+        ending=_padded(closed["status"].replace_strict(_CODES, return_dtype=pl.Int64), len(opened)),
+        known_from=microseconds(both["known_from"]),
+        known_to=microseconds(both["known_to"]),
+        groups=theirs,
+    )
+    meaning = np.array([EVENT, COMPETING, CENSORED])
+    norms = norms_at(
+        waits,
+        ours,
+        grid.moment,
+        moments=grid.moments,
+        meanings=(meaning for _ in grid.moments),
+        minimum=pipeline.norm_minimum,
+    )
+    return _named(norms, "segment_win")
+
+
+_CODES = {name: code for code, name in enumerate(_CLOSINGS)}
+
+
+def stage_norms(lives: Lives, grid: Grid, order: StageOrder, *, pipeline: Pipeline) -> pl.DataFrame:
+    """Quantiles of the time to leave its stage forwards for each pair of the grid."""
+    rows = _with_begun(lives).filter(pl.col("stage").is_not_null())
+    is_last = pl.col("ended_at").is_not_null() & (pl.col("run") != pl.col("run").shift(-1)).fill_null(True)
+    ended = rows.filter(is_last)
+    both = pl.concat([ended, rows])
+    current = lives.timeline[grid.row]
+    theirs, ours = _segments(both, current, pipeline)
+    start = microseconds(both["begun_at"])
+    waits = Waits(
+        start=start,
+        length=_lengths(microseconds(ended["ended_at"]) - start[: len(ended)], len(rows)),
+        ending=_padded(_endings(ended, order), len(rows)),
+        known_from=np.concatenate([microseconds(ended["known_to"]), microseconds(rows["known_from"])]),
+        known_to=np.concatenate([np.full(len(ended), _NEVER), microseconds(rows["known_to"])]),
+        groups=_per_stage(theirs, order.codes(both["stage"]), order),
+    )
+    stage = order.codes(current["stage"])
+    norms = norms_at(
+        waits,
+        _per_stage(ours, stage, order),
+        grid.moment,
+        moments=grid.moments,
+        meanings=(_meaning(rank) for rank in order.rank),
+        minimum=pipeline.norm_minimum,
+    )
+    return _named(norms, "stage")
+
+
+def _with_begun(lives: Lives) -> pl.DataFrame:
+    """The timeline's rows with what their run knows; runs are numbered by their row."""
+    kept = lives.runs.select("begun_at", "ended_at", "next_status", "next_stage")
+    return lives.timeline.hstack(kept[lives.timeline["run"]])
+
+
+def _lengths(finished: Times, running: int) -> Times:
+    return np.concatenate([np.maximum(finished, 0), np.full(running, -1)])
+
+
+def _padded(codes: Times | pl.Series, running: int) -> Times:
+    return np.concatenate([np.asarray(codes, dtype=np.int64), np.full(running, -1)])
+
+
+def _endings(ended: pl.DataFrame, order: StageOrder) -> Times:
+    """From which stage to which, or to which closing, as one code; closings come after the stages."""
+    places = len(order.stages) + 1
+    closing = ended["next_status"].replace_strict(
+        {name: places + code for name, code in _CODES.items()}, default=None, return_dtype=pl.Int64
+    )
+    target = closing.fill_null(pl.Series(order.codes(ended["next_stage"])))
+    codes: Times = target.to_numpy().astype(np.int64)
+    return order.codes(ended["stage"]) * (places + len(_CLOSINGS)) + codes
+
+
+def _meaning(rank: Times) -> Times:
+    """What each ending of `_endings` means in the order of stages of one moment."""
+    here, there = rank[:, None], rank[None, :]
+    forward = (here != NO_RANK) & (there > here)
+    meaning = np.where(forward, EVENT, COMPETING)
+    meaning[:, -1] = CENSORED  # on to a stage nobody named
+    closings = np.tile([EVENT, COMPETING, CENSORED], (len(rank), 1))
+    return np.concatenate([meaning, closings], axis=1).ravel().astype(np.int64)
+
+
+def _segments(
+    theirs: pl.DataFrame, ours: pl.DataFrame, pipeline: Pipeline
+) -> tuple[tuple[Times, ...], tuple[Times, ...]]:
+    """Codes of each row's segment, from all its columns down to none; unknown is a value like others."""
+    code = np.zeros(len(theirs) + len(ours), dtype=np.int64)
+    levels = [code]
+    for column in pipeline.segment_by:
+        values = pl.concat([theirs[column], ours[column]])
+        one = values.rank("dense").fill_null(0).to_numpy().astype(np.int64)
+        code = np.unique(code * (int(one.max(initial=0)) + 1) + one, return_inverse=True)[1]
+        levels.append(code)
+    levels.reverse()
+    return tuple(c[: len(theirs)] for c in levels), tuple(c[len(theirs) :] for c in levels)
+
+
+def _per_stage(segments: tuple[Times, ...], stage: Times, order: StageOrder) -> tuple[Times, ...]:
+    return tuple(segment * (len(order.stages) + 1) + stage for segment in segments)
+
+
+def _named(norms: "np.ndarray[tuple[int, int], np.dtype[np.float64]]", prefix: str) -> pl.DataFrame:
+    names = [f"{prefix}_p{round(100 * q)}_days" for q in QUANTILES]
+    return pl.DataFrame(norms, schema=names).fill_nan(None)

@@ -1,0 +1,53 @@
+"""Shares of closed deals that were won, per owner and per segment column, as known at a moment.
+
+A share of few deals says little, so each is drawn towards everyone's: (won + K x overall) / (closed + K) with
+K = PRIOR_DEALS. A closed deal counts for the owner and segment it had when its closing became known: whoever
+inherits a colleague's closed deals inherits no record.
+"""
+
+import numpy as np
+import polars as pl
+from numpy.typing import NDArray
+
+from dealwatch.scoring.spells import GROUPING, Grid, Lives, valid
+
+# As much weight as twenty closed deals: an owner with twenty of their own stands half-way between both.
+PRIOR_DEALS = 20
+
+
+def win_rates(lives: Lives, grid: Grid) -> pl.DataFrame:
+    """The win rates of each pair's owner, industry, region, product type and lead source, where known."""
+    closings = lives.runs.filter(pl.col("status").is_in(["won", "lost"]))
+    current = lives.timeline[grid.row]
+    return pl.DataFrame(
+        [
+            _win_rate(closings, current, grid, by=column).alias(f"{column.removesuffix('_id')}_win_rate")
+            for column in GROUPING
+        ]
+    )
+
+
+def _win_rate(closings: pl.DataFrame, current: pl.DataFrame, grid: Grid, *, by: str) -> pl.Series:
+    values = pl.concat([closings[by], current[by]])
+    code = values.rank("dense").fill_null(0).to_numpy().astype(np.int64)
+    theirs, ours = code[: len(closings)], code[len(closings) :]
+    size = int(code.max(initial=0)) + 1
+    is_won = (closings["status"] == "won").to_numpy()
+    closed = _known(closings, theirs, grid.moments, size)
+    won = _known(closings.filter(pl.Series(is_won)), theirs[is_won], grid.moments, size)
+    n_all, won_all = closed.sum(axis=1)[grid.moment], won.sum(axis=1)[grid.moment]
+    overall = won_all / np.maximum(n_all, 1)
+    rate = (won[grid.moment, ours] + PRIOR_DEALS * overall) / (closed[grid.moment, ours] + PRIOR_DEALS)
+    return pl.Series(rate).set(pl.Series((n_all == 0) | (ours == 0)), None)
+
+
+def _known(
+    closings: pl.DataFrame, code: NDArray[np.int64], moments: NDArray[np.int64], size: int
+) -> NDArray[np.int64]:
+    """How many closings of each code were known at each moment: moments x codes."""
+    first, end = valid(closings, moments)
+    cells = (len(moments) + 1) * size
+    change = np.bincount(first * size + code, minlength=cells) - np.bincount(
+        end * size + code, minlength=cells
+    )
+    return np.cumsum(change.reshape(-1, size), axis=0)[:-1]
