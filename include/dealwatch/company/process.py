@@ -61,9 +61,9 @@ class Drivers:
     stall: Slope = Slope(2.6, above=1.0, per=1.0, most=3.0)
     silence: Slope = Slope(2.3, above=7.0, per=10.0, most=2.0)
     push: Slope = Slope(1.9, above=0.0, per=1.0, most=3.0)
-    weak_rep: float = 4.5
+    weak_rep: float = 5.0
     weak_source: float = 2.8
-    weak_product: float = 3.0
+    weak_product: float = 4.5
     planned_step: float = 0.60
     stall_slows: Slope = Slope(0.40, above=1.0, per=1.0, most=3.0)
     silence_slows: Slope = Slope(0.22, above=7.0, per=10.0, most=2.0)
@@ -73,11 +73,11 @@ class Drivers:
 class Habits:
     """How often, per working day, people do what leaves a trace. None of it looks at how a deal will end."""
 
-    touch: float = 0.30
-    touch_when_quiet: float = 0.025
+    touch: float = 0.34
+    touch_when_quiet: float = 0.02
     reply: float = 0.35
-    starts_quiet: float = 0.25
-    goes_quiet: float = 0.003
+    starts_quiet: float = 0.26
+    goes_quiet: float = 0.0025
     wakes_up: float = 0.003
     push: float = 0.20
     push_when_overdue: float = 0.32
@@ -94,8 +94,8 @@ class Habits:
 
 
 STAGES = (
-    Stage("Qualification", 11.0, 0.045),
-    Stage("Discovery", 14.0, 0.028),
+    Stage("Qualification", 11.0, 0.034),
+    Stage("Discovery", 14.0, 0.024),
     Stage("Demo", 13.0, 0.015),
     Stage("Proposal", 15.0, 0.012),
     Stage("Negotiation", 14.0, 0.008),
@@ -125,7 +125,7 @@ LEAD_SOURCES = (
 )
 WEAK_PRODUCT = [product.name for product in PRODUCT_TYPES].index("Starter")
 WEAK_SOURCE = [source.name for source in LEAD_SOURCES].index("Outbound")
-WEAK_PRODUCT_SHARE_IN_SHIFT = 0.42
+WEAK_PRODUCT_SHARE_IN_SHIFT = 0.48
 DEAL_KINDS = ("new", "expansion", "renewal")
 DISCOUNTS = (0.85, 0.90, 0.95, 1.10)
 GROWTH = 0.25

@@ -23,6 +23,10 @@ from dealwatch.company.process import (
     Slope,
 )
 
+_FORETELLING = {
+    "stage": "later stages have less left to lose, so the stage foretells the outcome without pushing it",
+    "age_days": "foretells through the stage, the stall and the pushes; held fixed, age does nothing",
+}
 INNOCENT = {
     "industry": "no effect",
     "region": "no effect",
@@ -48,10 +52,12 @@ def truth(world: str, *, staff: Staff, shift: Quarter | None, measured: dict[str
         "summary": _PLANTED if planted else _NULL,
         "process": {
             "typical_days_in_stage": {stage.name: stage.typical_days for stage in STAGES},
+            "lost_per_deal_moved_on": {stage.name: stage.loss_share for stage in STAGES},
             "stage_factor_of_product_type": {kind.name: kind.stage_factor for kind in PRODUCT_TYPES},
         },
         "drivers": _drivers(staff) if planted else [],
         "hidden": _HIDDEN,
+        "foretelling": _FORETELLING if planted else {},
         "innocent": INNOCENT if planted else dict.fromkeys((*INNOCENT, *_driver_names(staff)), "no effect"),
         "weak_rep": staff.owners[staff.weak_rep].owner_id if planted else None,
         "weak_lead_source": LEAD_SOURCES[WEAK_SOURCE].name if planted else None,
