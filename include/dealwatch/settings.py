@@ -65,6 +65,9 @@ class FileMapping(_Section):
     encoding: Literal["utf-8", "cp1252", "latin-1"] = Field(
         default="utf-8", description="The file's text encoding; a byte-order mark is tolerated."
     )
+    decimal: Literal[".", ","] = Field(
+        default=".", description="The decimal mark of amounts; with a comma, points may part thousands."
+    )
     date_format: str | None = Field(
         default=None, description="strptime format of dates and instants when they are not ISO, as %d/%m/%Y."
     )

@@ -1,0 +1,130 @@
+"""The ways in which a row of any file can be unusable, as expressions with a reason and a remedy."""
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+from datetime import datetime
+
+import polars as pl
+
+from dealwatch.crm.values import INSTANT, instant_of, iso_instants
+from dealwatch.settings import FileMapping, Pipeline
+
+# Columns of our own beside a file's begin with `=`, which no column of a file may.
+PROBLEM = ("=field", "=reason", "=remedy")
+
+
+@dataclass(frozen=True)
+class Reading:
+    """What the rows of a file are judged against."""
+
+    mapping: FileMapping
+    deals_mapping: FileMapping
+    pipeline: Pipeline
+    zone: str
+    extracted_at: datetime
+    where: str  # the mapping's place in the settings, for remedies
+
+
+@dataclass(frozen=True)
+class Fault:
+    """One way in which a row cannot be used."""
+
+    field: str | pl.Expr
+    when: pl.Expr
+    reason: pl.Expr
+    remedy: str
+
+
+def first_fault(faults: list[Fault]) -> Iterator[pl.Expr]:
+    """PROBLEM's columns: those of the first fault that a row has."""
+    for name in PROBLEM:
+        branches = []
+        for fault in faults:
+            value = getattr(fault, name.removeprefix("="))
+            told = value if isinstance(value, pl.Expr) else pl.lit(value)
+            branches.append(pl.when(fault.when.fill_null(False)).then(told))
+        yield pl.coalesce(branches).cast(pl.String).alias(name)
+
+
+def says(what: str, column: str) -> pl.Expr:
+    """The reason with the value in it, cut to a readable length."""
+    return pl.format("{} {}", pl.col(column).str.slice(0, 80).fill_null(""), pl.lit(what)).str.strip_chars()
+
+
+def nul_bytes(rows: pl.DataFrame) -> Fault:
+    """A byte that PostgreSQL cannot keep in text."""
+    text = [name for name in rows.columns if name not in ("row", "record")]
+    holds = {name: pl.col(name).str.contains("\x00", literal=True).fill_null(False) for name in text}
+    return Fault(
+        field=pl.coalesce(pl.when(is_in).then(pl.lit(name)) for name, is_in in holds.items()),
+        when=pl.any_horizontal(*holds.values()),
+        reason=pl.lit("the value holds a NUL byte"),
+        remedy="Remove the byte at the source; it is usually the mark of a wrong encoding.",
+    )
+
+
+def blank(name: str) -> Fault:
+    return Fault(name, pl.col(name).is_null(), pl.lit(f"{name} is empty"), f"Fill {name} at the source.")
+
+
+def unreadable(name: str, what: str, remedy: str) -> Fault:
+    """`name` holds the value read, `=raw name` the value as mapped."""
+    when = pl.col(f"=raw {name}").is_not_null() & pl.col(name).is_null()
+    return Fault(name, when, says(f"is no {what}", f"=raw {name}"), remedy)
+
+
+def in_future(name: str, reading: Reading, *, end: bool) -> Fault:
+    known = pl.lit(reading.extracted_at).cast(INSTANT)
+    when = moment_of(name, reading, end=end) > known
+    reason = says(f"is after the extract's own moment, {reading.extracted_at.isoformat()}", name)
+    return Fault(name, when, reason, "Correct the date or the clock at the source; it lands once it is past.")
+
+
+def moment_of(name: str, reading: Reading, *, end: bool) -> pl.Expr:
+    return instant_of(
+        pl.col(name), zone=reading.zone, end="end" if end else "start", latest=reading.extracted_at
+    )
+
+
+def date_remedy(reading: Reading) -> str:
+    return (
+        "Write dates as 2026-03-29 and instants as 2026-03-29T14:30:00+02:00, "
+        f"or set date_format in [{reading.where}]."
+    )
+
+
+NUMBER_REMEDY = "Write amounts as plain numbers such as 1234.5; with a decimal comma, set decimal = ','."
+
+
+def read_instants(rows: pl.DataFrame, names: list[str], reading: Reading) -> pl.DataFrame:
+    return read_columns(
+        rows,
+        {
+            name: iso_instants(pl.col(name), zone=reading.zone, date_format=reading.mapping.date_format)
+            for name in names
+        },
+    )
+
+
+def read_columns(rows: pl.DataFrame, told: dict[str, pl.Expr]) -> pl.DataFrame:
+    """Replace columns by what was read, keeping the value as mapped beside it."""
+    return rows.with_columns(
+        *(expression.alias(name) for name, expression in told.items()),
+        *(pl.col(name).alias(f"=raw {name}") for name in told),
+    )
+
+
+def unknown_stage(stage: pl.Expr, column: str, reading: Reading) -> list[Fault]:
+    process = reading.pipeline
+    if not process.stages:
+        return []
+    known = [*process.stages, *process.won_stages, *process.lost_stages]
+    return [
+        Fault(
+            column,
+            stage.is_not_null() & ~stage.is_in(known),
+            says("is no stage of the sales process", column),
+            "Add it to stages, won_stages or lost_stages in [pipeline], or translate it in "
+            f"[{reading.where}.values.stage].",
+        )
+    ]

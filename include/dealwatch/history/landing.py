@@ -1,0 +1,167 @@
+"""Land a drop: its rows as raw records, what cannot be used into quarantine, all in one transaction."""
+
+import hashlib
+import logging
+from collections.abc import Sequence
+from dataclasses import dataclass
+from datetime import datetime
+from typing import Any
+
+import polars as pl
+from sqlalchemy import Connection, Engine, func, select
+
+from dealwatch.crm.drops import PLAIN, Batch, Drop, digest_of, find_drops, read_drop
+from dealwatch.errors import ExtractRefused
+from dealwatch.history.strangers import known_ids, taken_up, without_strangers
+from dealwatch.history.vanished import refuse_a_drop_that_lacks_too_much
+from dealwatch.settings import Settings, Source
+from dealwatch.tables import extract_runs, quarantine, raw_records
+from dealwatch.warehouse import add_missing, instant, reading, rows_of, writing
+
+log = logging.getLogger(__name__)
+
+
+@dataclass(frozen=True)
+class Unread:
+    """A drop that has not been landed, and the digest it will be known by."""
+
+    drop: Drop
+    extract_id: str
+
+
+@dataclass(frozen=True)
+class Landed:
+    """A drop whose rows are in the warehouse."""
+
+    extract_id: str
+    records: int
+    quarantined: int
+
+
+def unread_drops(
+    engine: Engine, name: str, source: Source, *, settings: Settings, now: datetime
+) -> list[Unread]:
+    """The source's drops that are not landed yet, oldest first.
+
+    A drop that speaks for an earlier moment than the newest one landed comes too late: what it would change
+    is already known otherwise. Plain files that changed are refused then; a day's folder is passed over.
+    """
+    with reading(engine) as connection:
+        known = rows_of(connection, select(extract_runs).where(extract_runs.c.source == name))
+    names = {run.drop_name for run in known}
+    newest = max((run.extracted_at for run in known), default=None)
+    unread = []
+    for drop in find_drops(name, source, settings=settings, now=now):
+        is_late = newest is not None and drop.extracted_at < newest
+        if is_late and drop.name != PLAIN:
+            if drop.name not in names:
+                log.warning(
+                    "%s: this drop came after a later one was read, so it is passed over", drop.folder
+                )
+            continue
+        extract_id = _new_id(drop, digest_of(drop, source, settings=settings), known)
+        if extract_id is None:
+            continue
+        if is_late:
+            raise ExtractRefused(
+                f"{drop.folder}: these files changed since they were read for {newest}, so they cannot "
+                f"speak for {drop.extracted_at}; extract with a later moment"
+            )
+        unread.append(Unread(drop, extract_id))
+    return unread
+
+
+def _new_id(drop: Drop, digest: str, known: Sequence[Any]) -> str | None:
+    """The drop's id, or None when it has been landed.
+
+    Plain files may return to what they were before the last change, which is news again: their id depends on
+    the run before them, and only the newest run can be the same.
+    """
+    if drop.name != PLAIN:
+        return None if any(run.extract_id == digest for run in known) else digest
+    runs = sorted(known, key=lambda run: (run.extracted_at, run.extract_id))
+    possible = {_after(digest, before) for before in ("", *(run.extract_id for run in runs))}
+    if any(run.extract_id in possible for run in runs if run.extracted_at == runs[-1].extracted_at):
+        return None
+    return _after(digest, runs[-1].extract_id if runs else "")
+
+
+def _after(digest: str, before: str) -> str:
+    return hashlib.sha256(f"{before} {digest}".encode()).hexdigest()[:32]
+
+
+def land(engine: Engine, unread: Unread, source: Source, *, settings: Settings, now: datetime) -> Landed:
+    """Store the drop's rows; a second landing of the same drop changes nothing.
+
+    Raises ExtractRefused, with nothing of the drop kept, when it cannot be used as a whole.
+    """
+    drop, extract_id = unread.drop, unread.extract_id
+    with writing(engine, alone="ledger") as connection:
+        if _is_there(connection, extract_id):
+            return Landed(extract_id, 0, 0)
+        known = known_ids(connection, drop.source)
+        records = faulty = deals_read = 0
+        first_fault = ""
+        for batch in read_drop(drop, source, settings=settings):
+            batch = without_strangers(batch, known)
+            if batch.object == "deals":
+                known.told.append(batch.rows["deal_id"])
+                deals_read += batch.rows.height
+                if not first_fault and not batch.faulty.is_empty():
+                    first_fault = "; line {row}: {reason}. {remedy}".format(**batch.faulty.row(0, named=True))
+            elif batch.object != "owners" and not deals_read:
+                break
+            records += _store(connection, extract_id, batch)
+            faulty += _set_aside(connection, unread, batch, now)
+        if not deals_read:
+            raise ExtractRefused(
+                f"{drop.folder / source.deals.file}: no deal in it can be used"
+                f"{first_fault or ', because there is none'}. Nothing was kept, so no deal counts as deleted"
+            )
+        for batch in taken_up(connection, drop, source, settings=settings, known=known):
+            records += _store(connection, extract_id, batch)
+        refuse_a_drop_that_lacks_too_much(connection, drop, extract_id, source)
+        add_missing(connection, extract_runs, _run(unread, records, faulty, now))
+    return Landed(extract_id, records, faulty)
+
+
+def _is_there(connection: Connection, extract_id: str) -> bool:
+    query = select(func.count()).where(extract_runs.c.extract_id == extract_id)
+    return bool(connection.execute(query).scalar_one())
+
+
+def _store(connection: Connection, extract_id: str, batch: Batch) -> int:
+    values = [name for name in batch.rows.columns if name not in ("row", "record")]
+    rows = batch.rows.select(
+        pl.lit(extract_id).alias("extract_id"),
+        pl.lit(batch.object).alias("object"),
+        "row",
+        pl.struct(values).struct.json_encode().alias("record"),
+    )
+    return add_missing(connection, raw_records, rows)
+
+
+def _set_aside(connection: Connection, unread: Unread, batch: Batch, now: datetime) -> int:
+    rows = batch.faulty.with_columns(
+        pl.lit(unread.extract_id).alias("extract_id"),
+        pl.lit(batch.object).alias("object"),
+        pl.lit(unread.drop.source).alias("source"),
+        pl.lit(batch.path.name).alias("file"),
+        instant(now).alias("recorded_at"),
+    )
+    return add_missing(connection, quarantine, rows)
+
+
+def _run(unread: Unread, records: int, faulty: int, now: datetime) -> pl.DataFrame:
+    drop = unread.drop
+    return pl.DataFrame(
+        {
+            "extract_id": [unread.extract_id],
+            "source": [drop.source],
+            "drop_name": [drop.name],
+            "state": ["landed"],
+            "records": [records],
+            "quarantined": [faulty],
+            "changes": [0],
+        }
+    ).with_columns(instant(drop.extracted_at).alias("extracted_at"), instant(now).alias("recorded_at"))
