@@ -1,0 +1,40 @@
+"""A year lived through in a made-up world as the DAGs would do it: trained and measured on the 1st of each
+month, scored and alerted every morning.
+"""
+
+from datetime import UTC, date, datetime
+from pathlib import Path
+from typing import Literal
+
+import polars as pl
+from sqlalchemy import select
+
+from dealwatch import jobs
+from dealwatch.moments import morning_of
+from dealwatch.settings import Scoring, Settings, Source
+from dealwatch.warehouse import connect, frame, reading
+
+UNTIL = date(2026, 11, 1)
+MONTHS = [date(2025 + n // 12, n % 12 + 1, 1) for n in range(10, 22)]  # November 2025 to October 2026
+
+
+def lived_through(world: Literal["planted", "null"], home: Path, *, seed: int) -> Settings:
+    """The settings of a warehouse that holds the last 12 of 18 months, each by the model of its own time."""
+    jobs.simulate(world, home / "drop", deals=6000, days=548, seed=seed, until=UNTIL)
+    # A hundred trees rank nearly as well as three hundred and are trained twelve times here.
+    settings = Settings(home=home, sources={"crm": Source(path=home / "drop")}, scoring=Scoring(trees=100))
+    jobs.upgrade(settings)
+    jobs.extract(settings, now=datetime(2026, 11, 1, 4, tzinfo=UTC))
+    for first, following in zip(MONTHS, [*MONTHS[1:], UNTIL], strict=True):
+        last = date.fromordinal(following.toordinal() - 1)
+        jobs.train(settings, as_of=morning_of(first, settings))
+        jobs.measure(settings, as_of=morning_of(first, settings))
+        jobs.score(settings, as_of=morning_of(first, settings), until=morning_of(last, settings))
+    jobs.alert(settings, as_of=morning_of(last, settings), now=datetime(2026, 12, 1, tzinfo=UTC))
+    return settings
+
+
+def rows(settings: Settings, *columns: object) -> pl.DataFrame:
+    """The columns of a table in the world's warehouse."""
+    with reading(connect(settings)) as connection:
+        return frame(connection, select(*columns))  # type: ignore[call-overload]
