@@ -71,7 +71,9 @@ def train(settings: Settings, *, as_of: datetime) -> dict[str, Any]:
         trained = forest.train(rows, as_of, settings=settings)
         with writing(engine, alone="models") as connection:
             version = registry.store(connection, settings, trained, as_of)
-    return _told("train", as_of, {"version": version, **trained.metrics})
+    verdict = "passed" if trained.may_alert else "refused"
+    told = {"version": version, "gate": verdict, "reason": trained.reason, **trained.metrics}
+    return _told("train", as_of, told)
 
 
 def measure(settings: Settings, *, as_of: datetime) -> dict[str, int]:
@@ -115,7 +117,7 @@ def evaluate(settings: Settings, *, first: date, until: date) -> str:
     from dealwatch.scoring.evaluate import evaluate as run
 
     with _warehouse(settings) as engine, reading(engine) as connection:
-        return run(connection, first, until, settings=settings).text()
+        return run(connection, first, until, settings).text()
 
 
 def quarantine(settings: Settings) -> list[dict[str, Any]]:
@@ -148,5 +150,6 @@ def _warehouse(settings: Settings) -> Iterator[Engine]:
 
 
 def _told(verb: str, as_of: datetime, counts: dict[str, Any]) -> dict[str, Any]:
-    log.info("%s %s: %s", verb, as_of.isoformat(), ", ".join(f"{k} {v}" for k, v in counts.items()))
+    brief = {k: f"{v:.3f}" if isinstance(v, float) else v for k, v in counts.items() if not isinstance(v, dict)}
+    log.info("%s %s: %s", verb, as_of.isoformat(), ", ".join(f"{k} {v}" for k, v in brief.items()))
     return counts

@@ -1,0 +1,90 @@
+# Everything starts here. Each target sets up what it needs; a second time that costs nothing.
+#   make run      the demo: a company's history, a real Airflow, this morning's messages     (about 4 minutes)
+#   make ui       serve that Airflow on localhost (PORT=8080, SCHEDULES=on lets it start runs by itself)
+#   make fresh    remove the demo; the next `make run` shows today's morning
+#   make quick    the quick tests          make test     all tests (PostgreSQL and a real Airflow too)
+#   make check    format, lint, types, and the house's arrows
+#   make bench    measure (DEALS="6000")   make lock     resolve the requirements files anew
+#   make venv     only make the environment  make clean    remove environments; never the data
+
+PYTHON ?= python3
+VENV ?= .venv
+PORT ?= 8080
+SCHEDULES ?=
+
+SHELL := /bin/bash
+.SHELLFLAGS := -euo pipefail -c
+.DELETE_ON_ERROR:
+.PHONY: run ui venv fresh quick test check bench lock clean postgresql
+
+BIN := $(VENV)/bin
+READY := $(VENV)/.ready
+READY_DEV := $(VENV)/.ready-dev
+UV := $(shell command -v uv 2>/dev/null)
+INSTALL := $(if $(UV),$(UV) pip install --quiet --python $(BIN)/python,$(BIN)/python -m pip install --quiet --disable-pip-version-check)
+
+run: $(READY)
+	@$(BIN)/python -m dealwatch.launch run
+
+ui: $(READY)
+	@$(BIN)/python -m dealwatch.launch ui --port $(PORT) $(if $(filter on,$(SCHEDULES)),--schedules)
+
+fresh: $(READY)
+	@$(BIN)/python -m dealwatch.launch fresh
+
+quick: $(READY_DEV)
+	$(BIN)/python -m pytest -n 2 --dist loadfile -m "not airflow and not slow"
+
+test: $(READY_DEV) postgresql
+	$(BIN)/python -m pytest -n 2 --dist loadfile -m "not airflow"
+	$(BIN)/python -m pytest -m airflow
+
+check: $(READY_DEV)
+	$(BIN)/ruff format --check .
+	$(BIN)/ruff check .
+	$(BIN)/mypy
+	$(BIN)/python -m pytest tests/test_house.py
+
+bench: $(READY_DEV)
+	$(BIN)/python tests/bench.py $(DEALS)
+
+venv: $(READY)
+
+lock: $(READY_DEV)
+	$(BIN)/uv pip compile --quiet --universal --python-version 3.11 --no-header --no-annotate \
+		pyproject.toml -o requirements.txt
+	$(BIN)/uv pip compile --quiet --universal --python-version 3.11 --no-header --no-annotate --extra dev \
+		-c requirements.txt pyproject.toml -o requirements-dev.txt
+
+clean:
+	rm -rf $(VENV) build .pytest_cache .mypy_cache .ruff_cache
+
+# The PostgreSQL tests start a server of their own, so its programs must be here.
+postgresql:
+	@if ! compgen -G '/usr/lib/postgresql/*/bin/initdb' >/dev/null && ! command -v initdb >/dev/null; then \
+		if [ "$$(id -u)" = 0 ] && command -v apt-get >/dev/null; then \
+			echo "Installing PostgreSQL for the tests ..."; \
+			(apt-get update && DEBIAN_FRONTEND=noninteractive apt-get install -y --no-install-recommends postgresql) \
+				>/dev/null 2>&1 || echo "PostgreSQL could not be installed: its tests will be skipped."; \
+		else \
+			echo "PostgreSQL is not installed: its tests will be skipped."; \
+		fi; \
+	fi
+
+$(BIN)/python:
+	@$(PYTHON) -c 'import sys; sys.exit(not (3, 11) <= sys.version_info[:2] <= (3, 13))' 2>/dev/null || { \
+		echo "Python 3.11, 3.12 or 3.13 is needed; $(PYTHON) is $$($(PYTHON) --version 2>&1)." >&2; \
+		echo "Name another, as in: make $(firstword $(MAKECMDGOALS) run) PYTHON=python3.12" >&2; exit 1; }
+	@echo "Making the environment $(VENV) $(if $(UV),with uv,with venv and pip) ..."
+	@$(if $(UV),$(UV) venv --quiet --python "$$(command -v $(PYTHON))" $(VENV),$(PYTHON) -m venv $(VENV))
+
+$(READY): requirements.txt pyproject.toml | $(BIN)/python
+	@echo "Installing the requirements; the first time takes $(if $(UV),seconds,minutes) ..."
+	@$(INSTALL) -r requirements.txt
+	@$(INSTALL) --no-deps --editable .
+	@touch $@
+
+$(READY_DEV): requirements-dev.txt pyproject.toml | $(READY)
+	@echo "Installing the development requirements ..."
+	@$(INSTALL) -r requirements-dev.txt
+	@touch $@
