@@ -123,12 +123,11 @@ class Scoring(_Section):
     min_leaf_weight_share: float = Field(
         default=0.002, gt=0, lt=0.5, description="Least share of the panel's weight in a leaf."
     )
-    max_samples: float = Field(default=0.5, gt=0, le=1, description="Share of rows each tree sees.")
+    max_samples: float = Field(default=0.5, gt=0, le=1, description="Snapshots a tree draws, as a share of deals.")
     seed: int = Field(default=20120116, description="Seed of everything random in training and intervals.")
     train_minimum: int = Field(default=40, ge=10, description="Fewest won and fewest lost deals to train on.")
     alert_minimum: int = Field(default=200, ge=10, description="Fewest won and lost to alert on the model.")
     gate_auc_low: float = Field(default=0.55, description="The AUC's lower bound out of time must pass this.")
-    keep_models: int = Field(default=3, ge=1, description="Artefacts kept on disk, the champion apart.")
     threads: int = Field(default=2, ge=1, description="Threads for training and predicting.")
 
 

@@ -1,0 +1,156 @@
+"""The score of a morning: 40 points from rules at most, 60 from the forest, every point accounted for.
+
+score = round(60 x p_loss + rule points). Its parts are a base, one per fact group and one per rule that
+holds; each is rounded down and the points left over go to the largest remainders, so whole numbers sum to
+the score shown. Without a model the rules' points are stretched to 0..100 and the row is marked `method =
+rules`.
+"""
+
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+import polars as pl
+from numpy.typing import NDArray
+
+from dealwatch.scoring.explain import explain
+from dealwatch.scoring.facts import GROUPS
+from dealwatch.scoring.reasons import GROUP_WORDS, USUAL, sentence
+from dealwatch.scoring.registry import Model
+from dealwatch.settings import Settings
+from dealwatch.warehouse import as_json
+
+Floats = NDArray[np.float64]
+RULE_POINTS, MODEL_POINTS = 40, 60
+BANDS = ("Low", "Medium", "High", "Critical")
+REASONS = 3
+_KEYS = ["as_of", "deal_id"]
+_SCHEMA: dict[str, pl.DataType | type[pl.DataType]] = {
+    "as_of": pl.Datetime("us", "UTC"),
+    "deal_id": pl.String,
+    "score": pl.Int64,
+    "band": pl.String,
+    "p_loss": pl.Float64,
+    "method": pl.String,
+    "model_version": pl.String,
+    "points": pl.String,
+    "reasons": pl.String,
+    "action": pl.String,
+}
+
+
+@dataclass(frozen=True)
+class Part:
+    """One term of a score, before rounding."""
+
+    name: str
+    kind: str  # base, group, rule
+    size: float
+    sentence: str = ""
+    action: str = ""
+
+
+def score(
+    facts: pl.DataFrame, model: Model | None, rule_points: pl.DataFrame, *, settings: Settings
+) -> pl.DataFrame:
+    """The rows of `deal_scores` for the rows of `facts`, sorted by as_of and deal_id.
+
+    rule_points: as_of, deal_id, rule, points, sentence, action; a row per rule that holds.
+    """
+    ordered = facts.sort(_KEYS)
+    explained = explain(model.bundle, ordered) if model else None
+    rules = _rules_of(rule_points)
+    rows = []
+    for n, row in enumerate(_with_usual(ordered).iter_rows(named=True)):
+        held = rules.get((row["as_of"], row["deal_id"]), [])
+        parts = _rule_parts(held, 1.0 if explained else 100 / RULE_POINTS)
+        if explained:
+            parts = [*_model_parts(explained.base, explained.contributions[n]), *parts]
+        points = whole_points([part.size for part in parts])
+        reasons = _reasons(parts, points, row)
+        total = sum(points)
+        rows.append(
+            {
+                "as_of": row["as_of"],
+                "deal_id": row["deal_id"],
+                "score": total,
+                "band": band(total, settings.scoring.bands),
+                "p_loss": float(explained.p_loss[n]) if explained else None,
+                "method": "hybrid" if explained else "rules",
+                "model_version": model.version if model else None,
+                "points": as_json(
+                    [
+                        {"name": p.name, "kind": p.kind, "points": n}
+                        for p, n in zip(parts, points, strict=True)
+                    ]
+                ),
+                "reasons": as_json(reasons),
+                "action": reasons[0]["action"] if reasons else None,
+            }
+        )
+    return pl.DataFrame(rows, schema=_SCHEMA)
+
+
+def whole_points(sizes: list[float]) -> list[int]:
+    """Whole numbers that sum to the rounded sum of `sizes`, each less than one away from its size.
+
+    Halves are rounded up; of equal remainders the first is served first.
+    """
+    floors = [int(np.floor(size)) for size in sizes]
+    remainders = [size - floor for size, floor in zip(sizes, floors, strict=True)]
+    left = int(np.floor(sum(remainders) + 0.5))
+    served = sorted(range(len(sizes)), key=lambda n: -remainders[n])[:left]
+    return [floor + (n in served) for n, floor in enumerate(floors)]
+
+
+def band(points: int, tops: tuple[int, int, int]) -> str:
+    """Low, Medium, High or Critical, by the tops of the first three."""
+    return BANDS[sum(points > top for top in tops)]
+
+
+def _model_parts(base: float, contributions: Floats) -> list[Part]:
+    parts = [Part("base", "base", MODEL_POINTS * base)]
+    for group, share in zip(GROUPS, contributions, strict=True):
+        parts.append(Part(group, "group", MODEL_POINTS * float(share), action=GROUP_WORDS[group].action))
+    return parts
+
+
+def _rule_parts(held: list[Mapping[str, Any]], stretch: float) -> list[Part]:
+    """The rules that hold; above the cap all shrink alike."""
+    total = sum(rule["points"] for rule in held)
+    scale = stretch * (RULE_POINTS / total if total > RULE_POINTS else 1.0)
+    return [
+        Part(rule["rule"], "rule", scale * rule["points"], rule["sentence"], rule["action"]) for rule in held
+    ]
+
+
+def _reasons(parts: list[Part], points: list[int], row: Mapping[str, Any]) -> list[dict[str, Any]]:
+    """The largest parts that add to the risk, in words; what rounds to nothing is no reason."""
+    found = [(part, n) for part, n in zip(parts, points, strict=True) if part.kind != "base" and n > 0]
+    found.sort(key=lambda pair: (-pair[1], -pair[0].size))
+    return [
+        {
+            "group": part.name,
+            "sentence": part.sentence or sentence(part.name, row),
+            "points": n,
+            "action": part.action,
+        }
+        for part, n in found[:REASONS]
+    ]
+
+
+def _rules_of(rule_points: pl.DataFrame) -> dict[tuple[Any, Any], list[Mapping[str, Any]]]:
+    found: dict[tuple[Any, Any], list[Mapping[str, Any]]] = {}
+    for rule in _named_rows(rule_points.sort(*_KEYS, "rule")):
+        found.setdefault((rule["as_of"], rule["deal_id"]), []).append(rule)
+    return found
+
+
+def _named_rows(frame: pl.DataFrame) -> Iterator[Mapping[str, Any]]:
+    return frame.iter_rows(named=True)
+
+
+def _with_usual(facts: pl.DataFrame) -> pl.DataFrame:
+    """Beside each win rate the mean over that morning's open deals, for comparison in sentences."""
+    return facts.with_columns(pl.col(name).mean().over("as_of").alias(f"usual_{name}") for name in USUAL)
