@@ -321,6 +321,30 @@ deliveries = Table(
     comment="The outbox: each message once, sent or not, with the reason and the provider's receipt.",
 )
 
+alert_mornings = Table(
+    "alert_mornings",
+    metadata,
+    _key("as_of", Instant),
+    _must(
+        "is_live", Boolean
+    ),  # messages were queued for real: a later fold leaves them and their silences alone
+    comment="Mornings the alert fold has taken in.",
+)
+
+tellings = Table(
+    "tellings",
+    metadata,
+    _key("delivery_id"),
+    _key("fingerprint"),
+    _must("as_of", Instant),
+    _must("kind"),  # new, escalated, reminder
+    _must("level", Integer),
+    _must("amount", Float),
+    _must("is_close_near", Boolean),
+    Index(None, "as_of"),
+    comment="Which alerts a delivery tells about, and how they stood: what cooldowns and escalations go by.",
+)
+
 rule_evidence = Table(
     "rule_evidence",
     metadata,

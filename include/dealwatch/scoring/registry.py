@@ -16,7 +16,7 @@ import os
 import platform
 import secrets
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, fields
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
@@ -27,6 +27,7 @@ import sklearn
 from sqlalchemy import Connection, func, insert, select, update
 
 from dealwatch.errors import ModelUnusable
+from dealwatch.scoring.calibration import Calibrator
 from dealwatch.scoring.forest import MODEL_FACTS, Bundle, Trained
 from dealwatch.settings import Settings
 from dealwatch.tables import model_versions
@@ -181,6 +182,7 @@ def _written_with() -> dict[str, Any]:
         "scikit-learn": sklearn.__version__,
         "numpy": np.__version__,
         "facts": [fact.name for fact in MODEL_FACTS],
+        "parts": [part.name for kind in (Bundle, Calibrator) for part in fields(kind)],
     }
 
 

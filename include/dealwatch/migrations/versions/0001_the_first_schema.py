@@ -39,6 +39,13 @@ def upgrade() -> None:
         comment="What happened to an episode and why; every silence is a row with its reason.",
     )
     op.create_table(
+        "alert_mornings",
+        sa.Column("as_of", Instant(), nullable=False),
+        sa.Column("is_live", sa.Boolean(), nullable=False),
+        sa.PrimaryKeyConstraint("as_of", name=op.f("pk_alert_mornings")),
+        comment="Mornings the alert fold has taken in.",
+    )
+    op.create_table(
         "alert_signals",
         sa.Column("as_of", Instant(), nullable=False),
         sa.Column("rule", sa.String(), nullable=False),
@@ -49,7 +56,7 @@ def upgrade() -> None:
         sa.Column("amount", sa.Float(), nullable=False),
         sa.Column("score", sa.Integer(), nullable=False),
         sa.PrimaryKeyConstraint("as_of", "rule", "deal_id", name=op.f("pk_alert_signals")),
-        comment="Which rule held for which deal on which morning, at which level. Pure: facts and score in, rows out.",
+        comment="Which rule held for which deal on which morning, at which level. Pure.",
     )
     op.create_table(
         "alerts",
@@ -65,7 +72,7 @@ def upgrade() -> None:
         sa.Column("resolved_at", Instant(), nullable=True),
         sa.Column("resolution", sa.String(), nullable=True),
         sa.PrimaryKeyConstraint("alert_id", name=op.f("pk_alerts")),
-        comment="Episodes: runs of signals under one fingerprint, from opening to resolution. Derived from the signals.",
+        comment="Episodes: runs of signals under one fingerprint, opening to resolution. Derived.",
     )
     with op.batch_alter_table("alerts", schema=None) as batch_op:
         batch_op.create_index(batch_op.f("ix_alerts_deal_id"), ["deal_id"], unique=False)
@@ -270,4 +277,19 @@ def upgrade() -> None:
         sa.PrimaryKeyConstraint("rule", "level", "measured_as_of", name=op.f("pk_rule_evidence")),
         comment="Each rule's record by replay, against comparable deals.",
     )
+    op.create_table(
+        "tellings",
+        sa.Column("delivery_id", sa.String(), nullable=False),
+        sa.Column("fingerprint", sa.String(), nullable=False),
+        sa.Column("as_of", Instant(), nullable=False),
+        sa.Column("kind", sa.String(), nullable=False),
+        sa.Column("level", sa.Integer(), nullable=False),
+        sa.Column("amount", sa.Float(), nullable=False),
+        sa.Column("is_close_near", sa.Boolean(), nullable=False),
+        sa.PrimaryKeyConstraint("delivery_id", "fingerprint", name=op.f("pk_tellings")),
+        comment="Which alerts a delivery tells about, and how they stood: what cooldowns and escalations go by.",
+    )
+    with op.batch_alter_table("tellings", schema=None) as batch_op:
+        batch_op.create_index(batch_op.f("ix_tellings_as_of"), ["as_of"], unique=False)
+
     # ### end Alembic commands ###
