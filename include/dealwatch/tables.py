@@ -342,7 +342,7 @@ tellings = Table(
     _must("amount", Float),
     _must("is_close_near", Boolean),
     Index(None, "as_of"),
-    comment="Which alerts a delivery tells about, and how they stood: what cooldowns and escalations go by.",
+    comment="Which alerts a delivery tells about, and how they stood then; cooldowns go by it.",
 )
 
 rule_evidence = Table(

@@ -287,7 +287,7 @@ def upgrade() -> None:
         sa.Column("amount", sa.Float(), nullable=False),
         sa.Column("is_close_near", sa.Boolean(), nullable=False),
         sa.PrimaryKeyConstraint("delivery_id", "fingerprint", name=op.f("pk_tellings")),
-        comment="Which alerts a delivery tells about, and how they stood: what cooldowns and escalations go by.",
+        comment="Which alerts a delivery tells about, and how they stood then; cooldowns go by it.",
     )
     with op.batch_alter_table("tellings", schema=None) as batch_op:
         batch_op.create_index(batch_op.f("ix_tellings_as_of"), ["as_of"], unique=False)

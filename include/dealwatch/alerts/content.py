@@ -1,0 +1,104 @@
+"""What a message says: cards from the morning's scores and facts, the rules' sentences and their records."""
+
+import json
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from datetime import datetime
+from typing import Any
+from urllib.parse import quote
+
+from dealwatch.alerts.decisions import Item, Planned
+from dealwatch.alerts.rules import Rule
+from dealwatch.delivery.messages import DealCard, Message
+from dealwatch.settings import Settings
+
+
+@dataclass(frozen=True)
+class Material:
+    """A morning's rows by deal, and what is known of the rules by then."""
+
+    as_of: datetime
+    deals: Mapping[str, Mapping[str, Any]]  # snapshot and score, side by side
+    facts: Mapping[str, str]  # the facts as JSON
+    rules: Mapping[str, Rule]
+    records: Mapping[tuple[str, int], Mapping[str, Any]]  # newest evidence by rule and level
+
+
+def message_of(planned: Planned, material: Material, *, settings: Settings) -> Message:
+    """The message for a plan."""
+    cards = tuple(_card(item, material, settings=settings) for item in planned.items)
+    footer = _footer(planned.items, material, settings=settings)
+    if planned.kind == "alert":
+        action = cards[0].action or material.rules[planned.items[0].lead.standing.rule].title
+        return Message(kind="alert", title=f"{cards[0].name}: {action}", cards=cards, footer=footer)
+    count = len(cards) + planned.more
+    title = "Look at this deal this morning" if count == 1 else f"Look at these {count} deals this morning"
+    intro = "Ranked by the amount at risk, what is new first."
+    return Message(kind="digest", title=title, intro=intro, cards=cards, more=planned.more, footer=footer)
+
+
+def operations_message(fault: str, as_of: datetime, *, settings: Settings) -> Message:
+    """What the people who run dealwatch are told when a morning's data is not fit to alert on."""
+    return Message(
+        kind="operations",
+        title="Check the CRM extract: no deal alerts go out this morning",
+        intro=f"{fault} Deal alerts wait until the data is fresh; scores are of the data there is.",
+        footer=f"Morning of {_local(as_of, settings)}.",
+    )
+
+
+def record_line(record: Mapping[str, Any] | None) -> str:
+    """A rule's track record in one line, or that it has none worth the name."""
+    if record is None:
+        return "unproven: this rule's record is not measured yet"
+    alerted, lost, base = record["alerted"], record["lost"], record["base_rate"]
+    period = f"last {record['months']} months"
+    if not alerted or base is None:
+        return f"unproven: no such deal was closed in the {period}"
+    text = f"{period}: {lost} of {alerted} such deals lost ({lost / alerted:.0%}); similar deals {base:.0%}"
+    return text if record["proven"] else f"unproven: {text}"
+
+
+def _card(item: Item, material: Material, *, settings: Settings) -> DealCard:
+    lead = item.lead.standing
+    rule = material.rules[lead.rule]
+    row = material.deals[lead.deal_id]
+    facts = {**row, **json.loads(material.facts.get(lead.deal_id, "{}"))}
+    sentences = [
+        material.rules[one.standing.rule].at(one.standing.level).say.about(facts) for one in item.said
+    ]
+    url = settings.delivery.crm_deal_url
+    return DealCard(
+        deal_id=lead.deal_id,
+        name=row["name"] or row["account"] or lead.deal_id,
+        account=row["account"],
+        amount=row["amount"],
+        currency=row["currency"] or settings.currency,
+        stage=row["stage"] or "no stage",
+        close_date=row["close_date"],
+        score=row["score"],
+        band=row["band"],
+        headline=" ".join(sentences),
+        reasons=_reasons(row["reasons"], already={one.standing.rule for one in item.said}),
+        record=record_line(material.records.get((rule.name, rule.at(lead.level).level))),
+        action=(row["action"] or rule.action) if rule.uses_score else rule.action,
+        url=url.replace("{deal_id}", quote(lead.deal_id, safe="")) if url else None,
+    )
+
+
+def _reasons(stored: str, *, already: set[str]) -> tuple[str, ...]:
+    """The score's reasons with their points, without the rules that the headline speaks for."""
+    reasons = [reason for reason in json.loads(stored) if reason["group"] not in already]
+    return tuple(f"{reason['sentence']} ({reason['points']:+d})" for reason in reasons)
+
+
+def _footer(items: Sequence[Item], material: Material, *, settings: Settings) -> str:
+    row = material.deals[items[0].lead.standing.deal_id]
+    how = f"model {row['model_version']}" if row["method"] != "rules" else "rules alone, no usable model"
+    spoke = sorted({one.standing.rule for item in items for one in item.said})
+    told = f"rules: {', '.join(spoke)}"
+    return f"Data as of {_local(material.as_of, settings)} · {how} · {told}"
+
+
+def _local(moment: datetime, settings: Settings) -> str:
+    return f"{moment.astimezone(settings.zone):%Y-%m-%d %H:%M} {settings.time_zone}"

@@ -1,0 +1,152 @@
+"""Keeps `alerts` and `alert_events` equal to the fold of all signals, reading only what a morning can change.
+
+What came to be before the first changed morning is settled: an episode opened then keeps its id and its
+earlier events. So signals are read for deals that have any from that morning on or an alert that reaches it,
+and later rows are written anew.
+"""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from datetime import datetime
+from typing import Any
+
+import polars as pl
+from sqlalchemy import ColumnElement, Connection, Select, func, or_, select, union, update
+
+from dealwatch.alerts.episodes import Episodes, fold
+from dealwatch.alerts.rules import Rule
+from dealwatch.settings import Settings
+from dealwatch.tables import (
+    alert_events,
+    alert_mornings,
+    alert_signals,
+    alerts,
+    deal_changes,
+    deal_snapshots,
+    deliveries,
+)
+from dealwatch.warehouse import frame, instant, put, replace, rows_of
+
+LIVE_STATES = ("queued", "sending", "sent", "uncertain")  # a message that was, or will be, seen
+
+
+@dataclass(frozen=True)
+class Folded:
+    """The fold as of a call: from which morning on things were worked out anew, and how alerts stood then."""
+
+    start: datetime
+    mornings: tuple[datetime, ...]  # all scored ones, in order
+    live: frozenset[datetime]  # those on which messages were queued for real
+    standing: pl.DataFrame  # of `start` and later
+
+
+def refold(connection: Connection, as_of: datetime, *, rules: Sequence[Rule], settings: Settings) -> Folded:
+    """Fold anew from `as_of`, or from the first scored morning that no fold has seen."""
+    scored = sorted(row.as_of for row in rows_of(connection, select(deal_snapshots.c.as_of).distinct()))
+    seen = {row.as_of: row.is_live for row in rows_of(connection, select(alert_mornings))}
+    live = frozenset(morning for morning, is_live in seen.items() if is_live)
+    start = min([as_of, *(morning for morning in scored if morning not in seen)])
+    signals = _signals(connection, start)
+    episodes = fold(
+        signals,
+        scored,
+        _endings(connection, signals),
+        retired=_retired(connection, rules),
+        settings=settings,
+    )
+    is_later = pl.col("as_of") >= instant(start)
+    standing = episodes.standing.filter(is_later)
+    _write(connection, start, episodes, standing)
+    return Folded(start, tuple(scored), live, standing)
+
+
+def _signals(connection: Connection, start: datetime) -> pl.DataFrame:
+    touched = union(
+        select(alert_signals.c.deal_id).where(alert_signals.c.as_of >= start),
+        select(alerts.c.deal_id).where(_reaches(start)),
+    ).subquery()
+    return frame(
+        connection, select(alert_signals).where(alert_signals.c.deal_id.in_(select(touched.c.deal_id)))
+    )
+
+
+def _reaches(start: datetime) -> ColumnElement[bool]:
+    """Alerts that a change from `start` on can change."""
+    return or_(alerts.c.state == "open", alerts.c.last_seen_at >= start, alerts.c.resolved_at >= start)
+
+
+def _endings(connection: Connection, signals: pl.DataFrame) -> pl.DataFrame:
+    """How each deal ended, as it became known; a deal that came back is open again."""
+    c = deal_changes.c
+    changes = frame(
+        connection,
+        select(c.deal_id, c.field, c.new_value, c.known_at, c.happened_at, c.seq).where(
+            c.field.in_(("outcome", "deleted"))
+        ),
+    )
+    is_deletion = pl.col("field") == "deleted"
+    ending = (
+        pl.when(is_deletion & (pl.col("new_value") == "true"))
+        .then(pl.lit("deleted"))
+        .when(is_deletion)
+        .then(pl.lit("open"))
+        .otherwise(pl.col("new_value").fill_null("open"))
+    )
+    return (
+        changes.join(signals.select("deal_id").unique(), on="deal_id", how="semi")
+        .sort("deal_id", "known_at", "happened_at", "field", "seq")
+        .select("deal_id", "known_at", ending=ending)
+    )
+
+
+def _retired(connection: Connection, rules: Sequence[Rule]) -> Mapping[str, datetime]:
+    """Rules that held once and exist no more, with the last morning they did."""
+    in_force = {rule.name for rule in rules}
+    last = select(alert_signals.c.rule, func.max(alert_signals.c.as_of).label("last")).group_by(
+        alert_signals.c.rule
+    )
+    return {row.rule: row.last for row in rows_of(connection, last) if row.rule not in in_force}
+
+
+def _write(connection: Connection, start: datetime, episodes: Episodes, standing: pl.DataFrame) -> None:
+    """The later part of both tables anew; what live mornings left is carried over to the episodes' ids."""
+    ids = standing.select("fingerprint", pl.col("as_of").alias("at"), "alert_id")
+    silences = _carried(connection, _live_silences(start), ids)
+    messages = _carried(connection, _live_messages(start), ids)
+    replace(connection, alerts, _reaches(start), pl.DataFrame())
+    put(connection, alerts, episodes.alerts)
+    events = pl.concat([episodes.events, silences.select(episodes.events.columns)])
+    later = events.filter(pl.col("at") >= instant(start))
+    replace(connection, alert_events, alert_events.c.at >= start, later)
+    for row in messages.filter(pl.col("alert_id") != pl.col("old_id")).iter_rows(named=True):
+        this = deliveries.c.delivery_id == row["delivery_id"]
+        connection.execute(update(deliveries).where(this).values(alert_id=row["alert_id"]))
+
+
+def _live_silences(start: datetime) -> Select[Any]:
+    """What was held on live mornings, which no fold decides again."""
+    return (
+        select(alert_events.c.at, alert_events.c.kind, alert_events.c.reason, alerts.c.fingerprint)
+        .join(alerts, alerts.c.alert_id == alert_events.c.alert_id)
+        .join(alert_mornings, alert_mornings.c.as_of == alert_events.c.at)
+        .where(alert_events.c.at >= start, alert_events.c.kind == "held", alert_mornings.c.is_live)
+    )
+
+
+def _live_messages(start: datetime) -> Select[Any]:
+    return (
+        select(
+            deliveries.c.delivery_id,
+            deliveries.c.as_of.label("at"),
+            deliveries.c.alert_id.label("old_id"),
+            alerts.c.fingerprint,
+        )
+        .join(alerts, alerts.c.alert_id == deliveries.c.alert_id)
+        .join(alert_mornings, alert_mornings.c.as_of == deliveries.c.as_of)
+        .where(deliveries.c.as_of >= start, alert_mornings.c.is_live)
+    )
+
+
+def _carried(connection: Connection, query: Select[Any], ids: pl.DataFrame) -> pl.DataFrame:
+    """The rows with the alert that covers their morning: a backfill before it may have opened it earlier."""
+    return frame(connection, query).join(ids, on=["fingerprint", "at"], how="inner")

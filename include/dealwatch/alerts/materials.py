@@ -1,0 +1,183 @@
+"""What a morning's decisions and messages are made of, read from the warehouse in bulk."""
+
+from collections import defaultdict
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from datetime import date, datetime
+from typing import Any
+
+import polars as pl
+from sqlalchemy import Connection, Select, and_, or_, select
+
+from dealwatch.alerts.cooldowns import Standing, Telling
+from dealwatch.alerts.decisions import Spoken
+from dealwatch.alerts.folding import LIVE_STATES, Folded
+from dealwatch.alerts.routing import Person
+from dealwatch.alerts.rules import Rule
+from dealwatch.moments import local_day
+from dealwatch.settings import Settings
+from dealwatch.tables import (
+    alert_signals,
+    deal_features,
+    deal_scores,
+    deal_snapshots,
+    deliveries,
+    owners,
+    rule_evidence,
+    tellings,
+)
+from dealwatch.warehouse import frame, rows_of
+
+VIRTUAL = ("past_day", "dry_run")  # receipts of what would have been said, had the morning been live
+
+
+@dataclass(frozen=True)
+class Known:
+    """What does not change from morning to morning."""
+
+    rules: Mapping[str, Rule]
+    people: Mapping[str, Person]
+    evidence: Sequence[Mapping[str, Any]]  # in order of measured_as_of
+    settings: Settings
+
+
+@dataclass
+class Memory:
+    """What was said, by fingerprint and morning: one telling a morning, however many heard it."""
+
+    all: dict[str, dict[datetime, Telling]] = field(default_factory=lambda: defaultdict(dict))
+    live: dict[str, dict[datetime, Telling]] = field(default_factory=lambda: defaultdict(dict))
+
+    def add(self, telling: Telling, *, is_live: bool) -> None:
+        for told in (self.all, self.live) if is_live else (self.all,):
+            told[telling.fingerprint].setdefault(telling.as_of, telling)
+
+
+def read_known(connection: Connection, rules: Sequence[Rule], settings: Settings) -> Known:
+    people = {
+        row.owner_id: Person(
+            owner_id=row.owner_id,
+            name=row.name,
+            email=row.email,
+            manager_id=row.manager_id,
+            time_zone=row.time_zone,
+            slack_user_id=row.slack_user_id,
+            is_active=row.is_active,
+        )
+        for row in rows_of(connection, select(owners))
+    }
+    evidence = frame(connection, select(rule_evidence)).sort("measured_as_of", "rule", "level")
+    return Known({rule.name: rule for rule in rules}, people, evidence.to_dicts(), settings)
+
+
+def records_by(
+    evidence: Sequence[Mapping[str, Any]], morning: datetime
+) -> dict[tuple[str, int], Mapping[str, Any]]:
+    """The newest record of each rule and level that a morning could know."""
+    return {(row["rule"], row["level"]): row for row in evidence if row["measured_as_of"] <= morning}
+
+
+def read_memory(connection: Connection, folded: Folded) -> Memory:
+    memory = Memory()
+    if folded.standing.is_empty():
+        return memory
+    since = folded.standing["opened_at"].min()
+    is_receipt = and_(deliveries.c.state == "not_sent", deliveries.c.reason.in_(VIRTUAL))
+    is_seen = or_(deliveries.c.state.in_(LIVE_STATES), is_receipt)
+    rows = frame(
+        connection,
+        select(tellings, deliveries.c.state)
+        .join(deliveries, deliveries.c.delivery_id == tellings.c.delivery_id)
+        .where(tellings.c.as_of >= since, is_seen),
+    )
+    for row in rows.sort("as_of", "fingerprint", "delivery_id").iter_rows(named=True):
+        is_live = row.pop("state") in LIVE_STATES
+        row.pop("delivery_id")
+        memory.add(Telling(**row), is_live=is_live)
+    return memory
+
+
+def spoken_on(connection: Connection, morning: datetime) -> dict[str, Spoken]:
+    """What recipients were told earlier on a live morning: a second run has only the rest to give."""
+    said = select(deliveries.c.recipient, deliveries.c.kind).where(deliveries.c.as_of == morning)
+    kinds: dict[str, list[str]] = defaultdict(list)
+    for row in rows_of(connection, said):
+        kinds[row.recipient].append(row.kind)
+    return {who: Spoken(what.count("alert"), "digest" in what) for who, what in kinds.items()}
+
+
+def deals_on(connection: Connection, morning: datetime) -> dict[str, dict[str, Any]]:
+    """Snapshot and score of the deals that a rule holds for on a morning, side by side."""
+    snapshot, scored = deal_snapshots.c, deal_scores.c
+    query = (
+        select(
+            snapshot.deal_id,
+            snapshot.name,
+            snapshot.account,
+            snapshot.stage,
+            snapshot.amount,
+            snapshot.currency,
+            snapshot.close_date,
+            snapshot.next_step_on,
+            scored.score,
+            scored.band,
+            scored.p_loss,
+            scored.method,
+            scored.model_version,
+            scored.reasons,
+            scored.action,
+        )
+        .join(deal_scores, and_(scored.deal_id == snapshot.deal_id, scored.as_of == snapshot.as_of))
+        .where(snapshot.as_of == morning, snapshot.deal_id.in_(_flagged_on(morning)))
+    )
+    return {row["deal_id"]: row for row in frame(connection, query).iter_rows(named=True)}
+
+
+def _flagged_on(morning: datetime) -> Select[Any]:
+    return select(alert_signals.c.deal_id).where(alert_signals.c.as_of == morning)
+
+
+def facts_on(connection: Connection, morning: datetime) -> dict[str, str]:
+    query = select(deal_features.c.deal_id, deal_features.c.facts).where(
+        deal_features.c.as_of == morning, deal_features.c.deal_id.in_(_flagged_on(morning))
+    )
+    return dict(frame(connection, query).iter_rows())
+
+
+def standing_on(
+    rows: pl.DataFrame | None,
+    deals: Mapping[str, Mapping[str, Any]],
+    morning: datetime,
+    settings: Settings,
+) -> list[Standing]:
+    """The morning's open alerts, with what is at risk: the amount times the chance of losing it."""
+    if rows is None:
+        return []
+    found = []
+    for row in rows.iter_rows(named=True):
+        deal = deals.get(row["deal_id"])
+        if deal is None:
+            continue
+        chance = row["score"] / 100 if deal["p_loss"] is None else deal["p_loss"]
+        found.append(
+            Standing(
+                alert_id=row["alert_id"],
+                fingerprint=row["fingerprint"],
+                rule=row["rule"],
+                deal_id=row["deal_id"],
+                opened_at=row["opened_at"],
+                level=row["level"],
+                owner_id=row["owner_id"],
+                amount=row["amount"],
+                at_risk=row["amount"] * chance,
+                is_close_near=_is_near(deal["close_date"], morning, settings),
+            )
+        )
+    return found
+
+
+def _is_near(close_date: date | None, morning: datetime, settings: Settings) -> bool:
+    if close_date is None:
+        return False
+    left = (close_date - local_day(morning, settings)).days
+    return 0 <= left <= settings.alerts.close_date_near_days

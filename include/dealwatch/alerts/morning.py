@@ -1,0 +1,77 @@
+"""One morning's judgement: facts, the points of rules, scores and signals of every open deal, written whole.
+
+A morning depends on what was known by then and on the model that was champion then, so it can be written
+again at any time, alone or among others, and comes out the same.
+"""
+
+import logging
+from collections.abc import Sequence
+from datetime import datetime
+
+import polars as pl
+from sqlalchemy import Engine
+
+from dealwatch.alerts.rules import Rule, rule_points
+from dealwatch.alerts.signals import signals
+from dealwatch.errors import NotReady
+from dealwatch.history.ledger import read_ledger
+from dealwatch.scoring.facts import FACTS, facts_at
+from dealwatch.scoring.registry import champions_at
+from dealwatch.scoring.score import score
+from dealwatch.settings import Settings
+from dealwatch.tables import alert_signals, deal_features, deal_scores, deal_snapshots
+from dealwatch.warehouse import instant, reading, replace, writing
+
+log = logging.getLogger(__name__)
+_AT_ONCE = 31  # mornings whose facts are held in memory together
+
+
+def score_mornings(
+    engine: Engine, moments: Sequence[datetime], *, rules: Sequence[Rule], settings: Settings
+) -> dict[str, int]:
+    """Write the given mornings; counts of mornings, deals and signals. Raises NotReady without a ledger."""
+    counts = {"mornings": 0, "deals": 0, "signals": 0, "by_rules_alone": 0}
+    alone: dict[str, list[datetime]] = {}  # mornings without a usable model, by the reason
+    with reading(engine) as connection:
+        ledger = read_ledger(connection, until=max(moments))
+        champions = champions_at(connection, settings, moments)
+    if ledger.changes.is_empty():
+        raise NotReady("the ledger is empty; run `python -m dealwatch extract` first")
+    for start in range(0, len(moments), _AT_ONCE):
+        part = moments[start : start + _AT_ONCE]
+        facts = facts_at(ledger, part, settings=settings)
+        points = rule_points(rules, facts)
+        for number, moment in enumerate(part, start):
+            model, reason = champions[number]
+            if model is None:
+                alone[reason] = [*alone.get(reason, []), moment]
+            this_morning = pl.col("as_of") == instant(moment)
+            todays = facts.filter(this_morning)
+            scores = score(todays, model, points.filter(this_morning), settings=settings)
+            held = signals(rules, todays, scores)
+            _write(engine, moment, todays, scores, held)
+            counts["mornings"] += 1
+            counts["deals"] += todays.height
+            counts["signals"] += held.height
+            counts["by_rules_alone"] += scores.height if model is None else 0
+    for reason, mornings in alone.items():
+        log.warning("%d mornings from %s are scored by rules alone: %s", len(mornings), mornings[0], reason)
+    return counts
+
+
+def _write(
+    engine: Engine, moment: datetime, facts: pl.DataFrame, scores: pl.DataFrame, held: pl.DataFrame
+) -> None:
+    """A morning's four slices in one transaction: all of it is there, or none."""
+    snapshot = facts.select(column for column in deal_snapshots.columns.keys() if column in facts.columns)
+    features = facts.select(
+        "as_of", "deal_id", facts=pl.struct(fact.name for fact in FACTS).struct.json_encode()
+    )
+    with writing(engine, alone=f"morning {moment.isoformat()}") as connection:
+        for table, rows in (
+            (deal_snapshots, snapshot),
+            (deal_features, features),
+            (deal_scores, scores),
+            (alert_signals, held),
+        ):
+            replace(connection, table, table.c.as_of == moment, rows)

@@ -1,0 +1,95 @@
+"""Speaks up: folds the signals, and writes a morning's messages to the outbox or a receipt of them.
+
+Two timelines. On a live morning (the newest business day's) messages are queued, judged by what was really
+said before. Every other morning gets the messages it would have had, had all mornings been live, as rows that
+are not sent; they are worked out anew from the first morning that changed, so the order of a backfill leaves
+no trace.
+"""
+
+from datetime import datetime
+from typing import Literal
+
+from sqlalchemy import Connection, Engine, func, or_, select
+
+from dealwatch.alerts.folding import Folded, refold
+from dealwatch.alerts.rules import load_rules
+from dealwatch.alerts.timeline import Occasion, speak_on
+from dealwatch.errors import NotReady
+from dealwatch.history.freshness import is_stale
+from dealwatch.moments import is_business_day, local_day, newest_business_morning
+from dealwatch.settings import Settings
+from dealwatch.tables import alert_events, alerts, deals, deliveries
+from dealwatch.warehouse import writing
+
+Notify = Literal["auto", "dry", "force"]
+
+
+def speak(
+    engine: Engine, *, settings: Settings, as_of: datetime, now: datetime, notify: Notify = "auto"
+) -> dict[str, int]:
+    """Fold, and queue the morning's messages or write their receipt; one transaction, repeatable.
+
+    Counts of the morning: queued (by this call), not_sent, held, and open alerts. `dry` queues nothing;
+    `force` queues though the morning is past. Raises NotReady when the morning was not scored.
+    """
+    rules = load_rules(settings.alerts.rules)
+    with writing(engine, alone="fold") as connection:
+        folded = refold(connection, as_of, rules=rules, settings=settings)
+        if as_of not in folded.mornings:
+            _refuse_unscored(connection, as_of, settings)
+            return {"queued": 0, "not_sent": 0, "held": 0, "open": 0}
+        occasions = _occasions(connection, folded, settings=settings, as_of=as_of, now=now, notify=notify)
+        queued = speak_on(connection, folded, occasions, rules=rules, settings=settings)
+        return {"queued": queued, **_counts(connection, as_of)}
+
+
+def _occasions(
+    connection: Connection,
+    folded: Folded,
+    *,
+    settings: Settings,
+    as_of: datetime,
+    now: datetime,
+    notify: Notify,
+) -> list[Occasion]:
+    """The mornings to work out: this one, and all later ones that were not live."""
+    is_newest = as_of == newest_business_morning(now, settings)
+    is_live = notify == "force" or (notify == "auto" and is_newest)
+    fault = is_stale(connection, as_of, settings=settings) if is_live or is_newest else None
+    found = []
+    for morning in folded.mornings:
+        if morning == as_of and is_live:
+            found.append(Occasion(morning, "", fault))
+        elif morning < folded.start or morning in folded.live:
+            continue
+        elif morning == as_of and is_newest:
+            found.append(Occasion(morning, "dry_run", fault))
+        elif is_business_day(local_day(morning, settings)):
+            found.append(Occasion(morning, "past_day"))
+        else:
+            found.append(Occasion(morning, "not_business_day"))
+    return found
+
+
+def _refuse_unscored(connection: Connection, as_of: datetime, settings: Settings) -> None:
+    """A morning without scores is a mistake, unless there is no open deal to score."""
+    is_open = deals.c.outcome.is_(None) & ~deals.c.is_deleted
+    if connection.execute(select(deals.c.deal_id).where(is_open).limit(1)).first() is not None:
+        day = local_day(as_of, settings)
+        raise NotReady(f"no deal is scored as of {as_of.isoformat()}; run `score --as-of {day}` first")
+
+
+def _counts(connection: Connection, as_of: datetime) -> dict[str, int]:
+    is_open = (alerts.c.opened_at <= as_of) & or_(
+        alerts.c.resolved_at.is_(None), alerts.c.resolved_at > as_of
+    )
+    is_unsent = (deliveries.c.as_of == as_of) & (deliveries.c.state == "not_sent")
+    is_held = (alert_events.c.at == as_of) & (alert_events.c.kind == "held")
+    return {
+        name: connection.execute(select(func.count()).select_from(table).where(where)).scalar_one()
+        for name, table, where in (
+            ("not_sent", deliveries, is_unsent),
+            ("held", alert_events, is_held),
+            ("open", alerts, is_open),
+        )
+    }

@@ -1,0 +1,239 @@
+"""Works mornings out one by one, each judged by what was said before it, and writes what comes of it."""
+
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass, field
+from datetime import datetime
+from typing import Any
+
+import polars as pl
+from sqlalchemy import Connection, and_, delete, select
+
+from dealwatch.alerts.content import Material, message_of, operations_message
+from dealwatch.alerts.cooldowns import Standing, Telling
+from dealwatch.alerts.decisions import Morning, Planned, decide, dueness
+from dealwatch.alerts.episodes import digest
+from dealwatch.alerts.folding import Folded
+from dealwatch.alerts.materials import (
+    VIRTUAL,
+    Known,
+    Memory,
+    deals_on,
+    facts_on,
+    read_known,
+    read_memory,
+    records_by,
+    spoken_on,
+    standing_on,
+)
+from dealwatch.alerts.routing import NOWHERE, Route, operations_route, window
+from dealwatch.alerts.rules import INSTANT, Rule
+from dealwatch.delivery.messages import Message
+from dealwatch.settings import Settings
+from dealwatch.tables import alert_events, alert_mornings, deliveries, tellings
+from dealwatch.warehouse import add_missing, as_json, put
+
+_RECEIPTS = (*VIRTUAL, "not_business_day", "no_route", "stale_extract")
+_DELIVERIES: dict[str, Any] = {
+    "delivery_id": pl.String,
+    "alert_id": pl.String,
+    "as_of": INSTANT,
+    "kind": pl.String,
+    "recipient": pl.String,
+    "channel": pl.String,
+    "address": pl.String,
+    "state": pl.String,
+    "reason": pl.String,
+    "message": pl.String,
+    "not_before": INSTANT,
+    "expires_at": INSTANT,
+    "attempts": pl.Int64,
+}
+_TELLINGS: dict[str, Any] = {
+    "delivery_id": pl.String,
+    "fingerprint": pl.String,
+    "as_of": INSTANT,
+    "kind": pl.String,
+    "level": pl.Int64,
+    "amount": pl.Float64,
+    "is_close_near": pl.Boolean,
+}
+_HELD: dict[str, Any] = {"alert_id": pl.String, "at": INSTANT, "kind": pl.String, "reason": pl.String}
+
+
+@dataclass(frozen=True)
+class Occasion:
+    """A morning to work out: live when no reason stops its messages, and what is wrong with its data."""
+
+    morning: datetime
+    reason: str
+    fault: str | None = None
+
+    @property
+    def is_live(self) -> bool:
+        return not self.reason
+
+
+@dataclass
+class _Written:
+    """Rows to write at the end."""
+
+    live: list[dict[str, Any]] = field(default_factory=list)
+    receipts: list[dict[str, Any]] = field(default_factory=list)
+    tellings: list[dict[str, Any]] = field(default_factory=list)
+    held: list[dict[str, Any]] = field(default_factory=list)
+
+
+def speak_on(
+    connection: Connection,
+    folded: Folded,
+    occasions: Sequence[Occasion],
+    *,
+    rules: Sequence[Rule],
+    settings: Settings,
+) -> int:
+    """Work the occasions out in order and write what comes of them; how many messages were queued anew."""
+    _clear(connection, occasions, folded)
+    known = read_known(connection, rules, settings)
+    memory = read_memory(connection, folded)
+    standing = {key[0]: rows for key, rows in folded.standing.partition_by("as_of", as_dict=True).items()}
+    written = _Written()
+    for occasion in sorted(occasions, key=lambda o: o.morning):
+        rows = standing.get(occasion.morning)
+        _work_out(connection, occasion, rows, known, memory, written)
+    return _write(connection, occasions, written)
+
+
+def _work_out(
+    connection: Connection,
+    occasion: Occasion,
+    rows: pl.DataFrame | None,
+    known: Known,
+    memory: Memory,
+    written: _Written,
+) -> None:
+    deals = deals_on(connection, occasion.morning) if rows is not None else {}
+    standing = standing_on(rows, deals, occasion.morning, known.settings)
+    records = records_by(known.evidence, occasion.morning)
+    told = memory.live if occasion.is_live else memory.all
+    morning = Morning(
+        as_of=occasion.morning,
+        is_live=occasion.is_live,
+        rules=known.rules,
+        proven=frozenset(key for key, record in records.items() if record["proven"]),
+        people=known.people,
+        told=told,
+        spoken=spoken_on(connection, occasion.morning) if occasion.is_live else {},
+        told_today=frozenset(f for f, by_day in told.items() if occasion.morning in by_day)
+        if occasion.is_live
+        else frozenset(),
+    )
+    if occasion.fault is not None:
+        _stay_silent(occasion, standing, morning, known, written)
+        return
+    plan = decide(standing, morning, settings=known.settings)
+    facts = facts_on(connection, occasion.morning) if plan.messages else {}
+    material = Material(occasion.morning, deals, facts, known.rules, records)
+    for planned in plan.messages:
+        message = message_of(planned, material, settings=known.settings)
+        _put_down(planned, message, occasion, known, memory, written)
+    if not occasion.is_live:
+        for planned in plan.messages:
+            plan.hold((one.standing for item in planned.items for one in item.said), occasion.reason)
+    _hold(plan.held, occasion, written)
+
+
+def _stay_silent(
+    occasion: Occasion, standing: Sequence[Standing], morning: Morning, known: Known, written: _Written
+) -> None:
+    """Data not fit to alert on: every alert that was due is held, and operations hear of it."""
+    held = {}
+    for one in standing:
+        if one.rule in known.rules and one.fingerprint not in morning.told_today:
+            state = dueness(one, morning, settings=known.settings)
+            held[one.alert_id] = state.reason or "stale_extract"
+    _hold(held, occasion, written)
+    message = operations_message(occasion.fault or "", occasion.morning, settings=known.settings)
+    route = operations_route(known.settings)
+    row = _delivery("operations", route, "operations", message, occasion, known.settings)
+    (written.live if row["state"] == "queued" else written.receipts).append(row)
+
+
+def _put_down(
+    planned: Planned,
+    message: Message,
+    occasion: Occasion,
+    known: Known,
+    memory: Memory,
+    written: _Written,
+) -> None:
+    """The message's row, and the memory of what it tells unless nobody will ever see it."""
+    lead = planned.items[0].lead.standing
+    about = lead.fingerprint if planned.kind == "alert" else ""
+    row = _delivery(planned.kind, planned.route, about, message, occasion, known.settings)
+    row["alert_id"] = lead.alert_id if planned.kind == "alert" else None
+    (written.live if row["state"] == "queued" else written.receipts).append(row)
+    if row["state"] != "queued" and row["reason"] not in VIRTUAL:
+        return
+    for said in (one for item in planned.items for one in item.said):
+        one = said.standing
+        telling = Telling(
+            one.fingerprint, occasion.morning, said.kind, one.level, one.amount, one.is_close_near
+        )
+        memory.add(telling, is_live=occasion.is_live)
+        written.tellings.append({"delivery_id": row["delivery_id"], **vars(telling)})
+
+
+def _delivery(
+    kind: str, route: Route, about: str, message: Message, occasion: Occasion, settings: Settings
+) -> dict[str, Any]:
+    """A row of `deliveries`. Its id says who is told what on which morning: a repeat is the same row."""
+    timeline = "live" if occasion.is_live else "receipt"
+    reason = "no_route" if route == NOWHERE else occasion.reason
+    not_before, expires_at = window(route, occasion.morning, settings=settings)
+    moment = occasion.morning.isoformat()
+    return {
+        "delivery_id": digest(settings.tenant, timeline, moment, kind, route.recipient, about),
+        "alert_id": None,
+        "as_of": occasion.morning,
+        "kind": kind,
+        "recipient": route.recipient,
+        "channel": route.channel,
+        "address": route.address,
+        "state": "not_sent" if reason else "queued",
+        "reason": reason,
+        "message": as_json(message.model_dump(mode="json")),
+        "not_before": not_before,
+        "expires_at": expires_at,
+        "attempts": 0,
+    }
+
+
+def _hold(held: Mapping[str, str], occasion: Occasion, written: _Written) -> None:
+    written.held.extend(
+        {"alert_id": alert_id, "at": occasion.morning, "kind": "held", "reason": reason}
+        for alert_id, reason in held.items()
+    )
+
+
+def _write(connection: Connection, occasions: Iterable[Occasion], written: _Written) -> int:
+    queued = add_missing(connection, deliveries, _rows(written.live, _DELIVERIES, "delivery_id"))
+    add_missing(connection, deliveries, _rows(written.receipts, _DELIVERIES, "delivery_id"))
+    add_missing(connection, tellings, _rows(written.tellings, _TELLINGS, "delivery_id", "fingerprint"))
+    put(connection, alert_events, _rows(written.held, _HELD, "alert_id", "at"))
+    mornings = [{"as_of": one.morning, "is_live": one.is_live} for one in occasions]
+    put(connection, alert_mornings, _rows(mornings, {"as_of": INSTANT, "is_live": pl.Boolean}, "as_of"))
+    return queued
+
+
+def _rows(rows: list[dict[str, Any]], schema: Mapping[str, Any], *keys: str) -> pl.DataFrame:
+    return pl.DataFrame(rows, schema=dict(schema), orient="row").sort(*keys)
+
+
+def _clear(connection: Connection, occasions: Sequence[Occasion], folded: Folded) -> None:
+    """Take away the receipts of the mornings that are worked out anew; what was queued stays."""
+    left_alone = folded.live - {one.morning for one in occasions}
+    anew = [deliveries.c.as_of >= folded.start, deliveries.c.as_of.not_in(sorted(left_alone))]
+    is_receipt = and_(deliveries.c.state == "not_sent", deliveries.c.reason.in_(_RECEIPTS), *anew)
+    gone = select(deliveries.c.delivery_id).where(is_receipt)
+    connection.execute(delete(tellings).where(tellings.c.delivery_id.in_(gone)))
+    connection.execute(delete(deliveries).where(is_receipt))

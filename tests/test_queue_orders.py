@@ -1,0 +1,121 @@
+"""Mornings worked on in any order, repeated, interleaved or all at once end in the same tables."""
+
+import shutil
+import tempfile
+from collections.abc import Sequence
+from datetime import timedelta
+from pathlib import Path
+from typing import Any
+
+import pytest
+from hypothesis import HealthCheck, given
+from hypothesis import settings as effort
+from hypothesis import strategies as st
+from sqlalchemy import Engine, select
+
+from alert_samples import Deal, at, close, extract, hire, prove, score_morning
+from dealwatch import migrations
+from dealwatch.alerts.queue import speak
+from dealwatch.settings import Settings
+from dealwatch.tables import alert_events, alert_mornings, alerts, deliveries, tellings
+from dealwatch.warehouse import connect, reading, rows_of
+
+DAYS = ["2026-03-05", "2026-03-06", "2026-03-07", "2026-03-09", "2026-03-10", "2026-03-26"]
+RULES = ("critical_risk", "stage_stall", "lifecycle_breach")
+Book = dict[str, list[Deal]]
+Step = tuple[str, str]  # score or alert, day
+
+
+@pytest.fixture(scope="module")
+def template(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A warehouse with people, evidence and a lost deal, to copy for each example."""
+    home = tmp_path_factory.mktemp("template")
+    engine = connect(Settings(home=home))
+    migrations.upgrade(engine)
+    hire(engine, "ann")
+    hire(engine, "bob", manager_id="ann", is_active=False)
+    prove(engine, "critical_risk", "stage_stall")
+    prove(engine, "lifecycle_breach", proven=False)
+    extract(engine, "2026-03-31")
+    close(engine, "1", "2026-03-10")
+    engine.dispose()
+    return home
+
+
+@st.composite
+def books(draw: st.DrawFn) -> Book:
+    """What is scored each day: three deals, each with any rules at any levels."""
+    book: Book = {}
+    for day in DAYS:
+        deals = []
+        for deal_id, owner_id in (("1", "ann"), ("2", "bob"), ("3", "")):
+            held = {rule: draw(st.sampled_from([None, None, 0, 1, 2])) for rule in RULES}
+            amount = draw(st.sampled_from([100.0, 130.0]))
+            levels = {rule: level for rule, level in held.items() if level is not None}
+            deals.append(Deal(deal_id, levels, owner_id=owner_id, amount=amount))
+        book[day] = deals
+    return book
+
+
+@st.composite
+def schedules(draw: st.DrawFn) -> list[Step]:
+    """Each day is scored and then alerted, some again; the days in any order, mixed with each other."""
+    days = draw(st.permutations(DAYS)) + draw(st.lists(st.sampled_from(DAYS), max_size=4))
+    waiting: list[str] = []
+    steps: list[Step] = []
+    for day in days:
+        steps.append(("score", day))
+        waiting.append(day)
+        while waiting and draw(st.booleans()):
+            steps.append(("alert", waiting.pop(draw(st.integers(0, len(waiting) - 1)))))
+    return steps + [("alert", day) for day in draw(st.permutations(waiting))]
+
+
+def tables_after(template: Path, book: Book, steps: Sequence[Step], now: str) -> dict[str, list[Any]]:
+    with tempfile.TemporaryDirectory() as folder:
+        home = Path(folder) / "home"
+        shutil.copytree(template, home)
+        settings = Settings(
+            home=home, sources={"crm": {"path": home}}, alerts={"daily_budget": 1, "digest_top": 1}
+        )
+        engine = connect(settings)
+        for step, day in steps:
+            if step == "score":
+                score_morning(engine, day, book[day])
+            else:
+                speak(engine, settings=settings, as_of=at(day), now=at(now) + timedelta(hours=1))
+        rows = contents(engine)
+        engine.dispose()
+    return rows
+
+
+def contents(engine: Engine) -> dict[str, list[Any]]:
+    with reading(engine) as connection:
+        return {
+            table.name: sorted(map(repr, rows_of(connection, select(table))))
+            for table in (alerts, alert_events, alert_mornings, deliveries, tellings)
+        }
+
+
+@pytest.mark.parametrize("now", [DAYS[-1], "2026-04-10"], ids=["the last is live", "all are past"])
+@effort(max_examples=8, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@given(book=books(), steps=schedules())
+def test_any_order_of_days_ends_in_the_same_tables(
+    template: Path, now: str, book: Book, steps: list[Step]
+) -> None:
+    in_order = [step for day in DAYS for step in (("score", day), ("alert", day))]
+    expected = tables_after(template, book, in_order, now)
+    assert tables_after(template, book, steps, now) == expected
+    assert any(expected.values())
+
+
+def test_scored_at_once_and_alerted_once_is_the_same_too(template: Path) -> None:
+    book: Book = {
+        day: [Deal("1", {"stage_stall": 1 + n % 2}), Deal("2", {"critical_risk": n % 2}, owner_id="bob")]
+        for n, day in enumerate(DAYS)
+    }
+    in_order = [step for day in DAYS for step in (("score", day), ("alert", day))]
+    at_once = [*[("score", day) for day in DAYS], ("alert", DAYS[-1])]
+    expected = tables_after(template, book, in_order, "2026-04-10")
+    assert tables_after(template, book, at_once, "2026-04-10") == expected
+    assert len(expected["deliveries"]) > 3 and len(expected["alerts"]) == 2
