@@ -1,4 +1,4 @@
-"""What the morning costs, as ratios against a plain baseline in the same run: `make bench DEALS="6000 60000"`.
+"""What the morning costs, as ratios against a plain baseline in the same run: `make bench DEALS=6000`.
 
 Seconds are CPU (user and system, children included) and depend on the machine; the ratios and the growth from
 one size to the next are what to compare. Each measurement is a process of its own, so memory is its own peak.

@@ -6,6 +6,7 @@ from types import SimpleNamespace
 import pytest
 
 from dealwatch.errors import SettingsError
+from dealwatch.reference import settings_page
 from dealwatch.settings import load
 
 
@@ -84,3 +85,9 @@ def test_airflow_connections_fill_what_the_settings_leave_open() -> None:
 def test_without_connections_everything_stays_on_files() -> None:
     settings = load(connection=lambda _: None)
     assert settings.url.startswith("sqlite:///") and settings.slack_token is None and settings.smtp is None
+
+
+def test_every_setting_has_a_sentence() -> None:
+    knobs = [line.split("|") for line in settings_page().splitlines() if line.startswith("| `")]
+    assert len(knobs) > 40
+    assert [knob[1] for knob in knobs if not knob[4].strip()] == []

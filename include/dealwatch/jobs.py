@@ -150,6 +150,8 @@ def _warehouse(settings: Settings) -> Iterator[Engine]:
 
 
 def _told(verb: str, as_of: datetime, counts: dict[str, Any]) -> dict[str, Any]:
-    brief = {k: f"{v:.3f}" if isinstance(v, float) else v for k, v in counts.items() if not isinstance(v, dict)}
+    brief = {
+        k: f"{v:.3f}" if isinstance(v, float) else v for k, v in counts.items() if not isinstance(v, dict)
+    }
     log.info("%s %s: %s", verb, as_of.isoformat(), ", ".join(f"{k} {v}" for k, v in brief.items()))
     return counts

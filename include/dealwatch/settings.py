@@ -87,7 +87,10 @@ class Source(_Section):
     activities: FileMapping | None = FileMapping(file="activities.csv")
     owners: FileMapping | None = FileMapping(file="owners.csv")
     max_vanished_share: float = Field(
-        default=0.5, gt=0, le=1, description="A drop that lacks more than this share of open deals is refused."
+        default=0.5,
+        gt=0,
+        le=1,
+        description="A drop that lacks more than this share of open deals is refused.",
     )
 
 
@@ -123,7 +126,9 @@ class Scoring(_Section):
     min_leaf_weight_share: float = Field(
         default=0.002, gt=0, lt=0.5, description="Least share of the panel's weight in a leaf."
     )
-    max_samples: float = Field(default=0.5, gt=0, le=1, description="Snapshots a tree draws, as a share of deals.")
+    max_samples: float = Field(
+        default=0.5, gt=0, le=1, description="Snapshots a tree draws, as a share of deals."
+    )
     seed: int = Field(default=20120116, description="Seed of everything random in training and intervals.")
     train_minimum: int = Field(default=40, ge=10, description="Fewest won and fewest lost deals to train on.")
     alert_minimum: int = Field(default=200, ge=10, description="Fewest won and lost to alert on the model.")
@@ -194,12 +199,14 @@ class Delivery(_Section):
 class Smtp(_Section):
     """Where e-mail goes out; filled from the Airflow connection `smtp_default` when there is one."""
 
-    host: str
-    port: int = 587
-    user: str | None = None
-    password: SecretStr | None = None
-    starttls: bool = True
-    ssl: bool = False
+    host: str = Field(description="Name or address of the server.")
+    port: int = Field(
+        default=587, ge=1, le=65535, description="587 with STARTTLS, 465 with TLS from the start."
+    )
+    user: str | None = Field(default=None, description="Who logs in; none: no login.")
+    password: SecretStr | None = Field(default=None, description="The login's password.")
+    starttls: bool = Field(default=True, description="Turn to TLS after connecting.")
+    ssl: bool = Field(default=False, description="TLS from the start; then no STARTTLS.")
     verify: bool = Field(
         default=True, description="Check the server's certificate; off only for a trusted net."
     )
