@@ -1,0 +1,15 @@
+"""Read by Airflow at its start: loads the heavy libraries once, where task processes are forked from.
+
+Each task inherits them and saves seconds. Only import here: a frame computed before the fork would start
+threads of Polars, which a fork does not copy, and hang the task.
+"""
+
+import sys
+
+if any(name in sys.argv for name in ("scheduler", "worker")):
+    import joblib  # noqa: F401
+    import polars  # noqa: F401
+    import pyarrow  # noqa: F401
+    import pydantic_settings  # noqa: F401
+    import sklearn.ensemble  # noqa: F401
+    import sqlalchemy  # noqa: F401

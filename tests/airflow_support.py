@@ -1,0 +1,298 @@
+"""What the Airflow tests share: the DAGs as Airflow reads them, a small company, and tables to compare.
+
+Airflow is imported in processes of its own, never beside pytest: `python tests/airflow_support.py` tells as
+JSON what it found in `dags/`.
+"""
+
+import json
+import os
+import shutil
+import subprocess
+import sys
+from collections.abc import Mapping
+from dataclasses import dataclass
+from datetime import UTC, date, datetime, time, timedelta
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from dealwatch.launch.airflow_api import AirflowApi
+
+ROOT = Path(__file__).resolve().parents[1]
+# Fifteen days of a past year, with a daylight-saving day and weekends in them.
+FIRST, LAST = date(2025, 3, 21), date(2025, 4, 4)
+DAYS = 15
+UNTIL = date(2025, 4, 5)
+EXPORTED_AT = "2025-04-05T05:00:00+02:00"
+TRAINED_AS_OF = "2025-03-01"
+LEDGER = (
+    "extract_runs",
+    "raw_records",
+    "quarantine",
+    "deal_changes",
+    "deals",
+    "activities",
+    "owners",
+)
+
+
+def small_company(home: Path) -> Any:
+    """Settings of a home with a year of a small company's files and an empty warehouse."""
+    from dealwatch import jobs
+    from dealwatch.settings import load
+
+    home.mkdir(parents=True, exist_ok=True)
+    example = ROOT / "include" / "examples" / "demo.toml"
+    plain = 'channels = ["folder"]'
+    ours = f'{plain}\nexpires_after_hours = 1000000\noperations_slack = "C0OPERATIONS"'
+    text = example.read_text().replace(plain, ours)
+    assert ours in text
+    (home / "dealwatch.toml").write_text(f"{text}\n[scoring]\ntrees = 50\n")
+    jobs.simulate("planted", home / "demo", deals=1000, days=365, seed=7, until=UNTIL)
+    settings = load(home / "dealwatch.toml").model_copy(update={"home": home})
+    jobs.upgrade(settings)
+    return settings
+
+
+def learn(settings: Any) -> None:
+    """Extract, train and measure."""
+    from dealwatch import jobs
+    from dealwatch.moments import parse_moment
+
+    jobs.extract(settings, now=parse_moment(EXPORTED_AT, settings))
+    jobs.train(settings, as_of=parse_moment(TRAINED_AS_OF, settings))
+    jobs.measure(settings, as_of=parse_moment(TRAINED_AS_OF, settings))
+
+
+def score_each_day(settings: Any) -> None:
+    """One morning after the other, as fifteen real mornings would have."""
+    from dealwatch import jobs
+    from dealwatch.moments import mornings
+
+    for as_of in mornings(FIRST, LAST, settings):
+        jobs.score(settings, as_of=as_of)
+        jobs.alert(settings, as_of=as_of, now=datetime.now(UTC))
+
+
+def tables_of(settings: Any, *, only: tuple[str, ...] = ()) -> dict[str, Any]:
+    """Every table's rows in the order of their keys, without what only tells when we wrote."""
+    from sqlalchemy import select
+
+    from dealwatch.tables import WALL_CLOCK_COLUMNS, metadata
+    from dealwatch.warehouse import connect, frame, reading
+
+    engine = connect(settings)
+    with reading(engine) as connection:
+        found = {
+            table.name: frame(
+                connection, select(*[c for c in table.columns if c.name not in WALL_CLOCK_COLUMNS])
+            ).sort([c.name for c in table.primary_key.columns])
+            for table in metadata.sorted_tables
+            if not only or table.name in only
+        }
+    engine.dispose()
+    assert found
+    return found
+
+
+def differing(left: dict[str, Any], right: dict[str, Any]) -> list[str]:
+    """The tables whose rows differ, with how many rows each has."""
+    assert left.keys() == right.keys()
+    return [
+        f"{name}: {left[name].height} and {right[name].height} rows"
+        for name in left
+        if not left[name].equals(right[name])
+    ]
+
+
+def forget(settings: Any, *, only: tuple[str, ...] = ()) -> None:
+    """Empty the tables: all, or those named."""
+    from sqlalchemy import delete
+
+    from dealwatch.tables import metadata
+    from dealwatch.warehouse import connect, writing
+
+    engine = connect(settings)
+    with writing(engine) as connection:
+        for table in metadata.sorted_tables:
+            if not only or table.name in only:
+                connection.execute(delete(table))
+    engine.dispose()
+
+
+def copied(settings: Any, path: Path) -> Any:
+    """Settings on a copy of the SQLite warehouse, everything else shared."""
+    from pydantic import SecretStr
+
+    shutil.copyfile(settings.home / "dealwatch.db", path)
+    return settings.model_copy(update={"warehouse_url": SecretStr(f"sqlite:///{path}")})
+
+
+@dataclass(frozen=True)
+class House:
+    """A running Airflow over a small company with a ledger and a model, and what a calm life gives."""
+
+    settings: Any
+    api: "AirflowApi"
+    environment: Mapping[str, str]  # of Airflow's processes
+    expected: dict[str, Any]  # the tables after fifteen mornings in order
+
+
+def backfill(house: House, by: str, *, max_active_runs: int, run_backwards: bool = False) -> None:
+    """Backfill the fifteen days by shell or REST, and wait until each has run.
+
+    It is asked again when Airflow's SQLite was busy, as a person would.
+    """
+    began = datetime.now(UTC)
+    for _ in range(5):
+        house.api.wait(lambda: _is_idle(house), seconds=300, what="the last backfill to be called finished")
+        if len(_done_since(house, began)) == DAYS:
+            return
+        ask = _ask_by_shell if by == "shell" else _ask_by_rest
+        told = ask(house, max_active_runs, run_backwards)
+        assert not told or "locked" in told, told
+        house.api.wait(lambda: _are_done(house), seconds=400, what="the backfilled runs")
+    raise AssertionError("Airflow never ran all of the fifteen days")
+
+
+def _ask_by_rest(house: House, max_active_runs: int, run_backwards: bool) -> str:
+    first, last = (datetime.combine(day, time(), house.settings.zone) for day in (FIRST, UNTIL))
+    answer = house.api.http.post(
+        "/api/v2/backfills",
+        json={
+            "dag_id": "score_deals",
+            "from_date": first.isoformat(),
+            "to_date": last.isoformat(),
+            "max_active_runs": max_active_runs,
+            "run_backwards": run_backwards,
+            "reprocess_behavior": "completed",
+        },
+    )
+    return answer.text if answer.is_error else ""
+
+
+def _ask_by_shell(house: House, max_active_runs: int, run_backwards: bool) -> str:
+    """The command line that a data engineer would write."""
+    dates = ["--from-date", FIRST.isoformat(), "--to-date", f"{LAST}T23:59"]
+    options = [f"--max-active-runs={max_active_runs}", "--reprocess-behavior=completed"]
+    options += ["--run-backwards"] if run_backwards else []
+    made = subprocess.run(
+        [
+            sys.executable,
+            *("-m", "airflow", "backfill", "create", "--dag-id", "score_deals"),
+            *dates,
+            *options,
+        ],
+        env=dict(house.environment),
+        capture_output=True,
+        text=True,
+    )
+    return made.stdout + made.stderr if made.returncode else ""
+
+
+def _is_idle(house: House) -> bool:
+    """Airflow calls a backfill finished up to half a minute after its last run."""
+    return all(b["completed_at"] for b in house.api.get("/backfills", dag_id="score_deals")["backfills"])
+
+
+def _backfilled(house: House) -> list[dict[str, Any]]:
+    runs = house.api.get("/dags/score_deals/dagRuns", limit=100)["dag_runs"]
+    return [run for run in runs if run["run_id" if "run_id" in run else "dag_run_id"].startswith("backfill")]
+
+
+def _are_done(house: House) -> bool:
+    states = {run["state"] for run in _backfilled(house)}
+    assert "failed" not in states, "a backfilled run failed"
+    return states <= {"success"}
+
+
+def _done_since(house: House, began: datetime) -> list[dict[str, Any]]:
+    return [run for run in _backfilled(house) if run["start_date"] and moment(run["start_date"]) >= began]
+
+
+def moment(text: str) -> datetime:
+    """An instant as Airflow's API writes it."""
+    return datetime.fromisoformat(text.replace("Z", "+00:00"))
+
+
+def again(house: House, dag_id: str, run_id: str) -> None:
+    """Clear a run and wait until every task of it has run once more."""
+    path = f"/dags/{dag_id}/dagRuns/{run_id}"
+    began = datetime.now(UTC)
+    house.api.post(f"{path}/clear", {"dry_run": False, "only_failed": False})
+
+    def is_done() -> bool:
+        run = house.api.get(path)
+        assert run["state"] != "failed", run
+        return bool(run["state"] == "success" and moment(run["end_date"]) > began)
+
+    house.api.wait(is_done, seconds=200, what=f"{run_id} of {dag_id} to run again")
+
+
+def assert_nobody_was_messaged(house: House) -> None:
+    """Receipts were left, and nothing else: no message queued, sent or rendered, no delivery started."""
+    deliveries = tables_of(house.settings, only=("deliveries",))["deliveries"]
+    assert set(deliveries["state"]) == {"not_sent"}
+    assert {"past_day", "not_business_day"} >= set(deliveries["reason"])
+    assert deliveries.filter(deliveries["reason"] == "past_day").height > 0, "no receipt was left"
+    assert deliveries["sent_at"].null_count() == deliveries.height
+    assert not list(house.settings.home.glob("outbox/**/*.html"))
+    assert house.api.get("/dags/deliver_alerts/dagRuns", limit=1)["total_entries"] == 0
+
+
+def dags_as_read(home: Path, **environment: str) -> dict[str, Any]:
+    """What Airflow makes of the DAG files, in a fresh process."""
+    inherited = {k: v for k, v in os.environ.items() if not k.startswith(("AIRFLOW", "DEALWATCH"))}
+    made = subprocess.run(
+        [sys.executable, __file__],
+        env={**inherited, "AIRFLOW_HOME": str(home), **environment},
+        capture_output=True,
+        text=True,
+    )
+    assert made.returncode == 0, made.stderr
+    found: dict[str, Any] = json.loads(made.stdout.splitlines()[-1])
+    return found
+
+
+def _form(param: Any) -> dict[str, Any]:
+    return {"description": param.description, **param.schema}
+
+
+def _tell() -> None:
+    from airflow.dag_processing.dagbag import BundleDagBag
+    from airflow.serialization.serialized_objects import DagSerialization
+
+    folder = ROOT / "dags"
+    bag = BundleDagBag(dag_folder=folder, bundle_path=folder)
+    heavy = [m for m in ("polars", "pandas", "sklearn", "numpy", "joblib", "pyarrow") if m in sys.modules]
+    dags = {}
+    for dag in bag.dags.values():
+        read_back = DagSerialization.from_dict(DagSerialization.to_dict(dag))
+        dags[dag.dag_id] = {
+            "doc": dag.doc_md,
+            "tags": sorted(dag.tags),
+            "catchup": dag.catchup,
+            "start": dag.start_date.isoformat(),
+            "run_types": sorted(dag.allowed_run_types or []),
+            "params": {name: _form(dag.params.get_param(name)) for name in dag.params},
+            "tells_of_failure": bool(dag.has_on_failure_callback),
+            "tasks": {
+                task.task_id: {
+                    "owner": task.owner,
+                    "retries": task.retries,
+                    "timeout": task.execution_timeout.total_seconds() if task.execution_timeout else None,
+                    "downstream": sorted(task.downstream_task_ids),
+                }
+                for task in dag.tasks
+            },
+            "ticks": [
+                info.logical_date.isoformat()
+                for first in (datetime(2026, 3, 1, tzinfo=UTC), datetime(2026, 10, 20, tzinfo=UTC))
+                for info in read_back.iter_dagrun_infos_between(first, first + timedelta(days=35))
+            ],
+        }
+    print(json.dumps({"heavy": heavy, "errors": bag.import_errors, "dags": dags}, default=str))
+
+
+if __name__ == "__main__":
+    _tell()

@@ -1,0 +1,109 @@
+"""The DAG files as Airflow reads them: light, complete, and on time on daylight-saving days."""
+
+from collections import Counter
+from collections.abc import Iterator
+from datetime import date, datetime
+from pathlib import Path
+from typing import Any
+from zoneinfo import ZoneInfo
+
+import pytest
+
+from airflow_support import ROOT, dags_as_read
+
+pytestmark = pytest.mark.airflow
+
+DAGS = {"extract_crm", "score_deals", "deliver_alerts", "retrain_model"}
+CHANGES = {  # the days on which clocks change
+    "Europe/Berlin": {date(2026, 3, 29), date(2026, 10, 25)},
+    "America/New_York": {date(2026, 3, 8), date(2026, 11, 1)},
+}
+
+
+@pytest.fixture(scope="module")
+def found(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Any]:
+    return dags_as_read(tmp_path_factory.mktemp("airflow"))
+
+
+@pytest.fixture(scope="module")
+def dags(found: dict[str, Any]) -> dict[str, Any]:
+    assert set(found["dags"]) == DAGS
+    return dict(found["dags"])
+
+
+def test_every_dag_file_is_read_without_the_heavy_libraries(found: dict[str, Any]) -> None:
+    assert found["errors"] == {}
+    assert set(found["dags"]) == DAGS, "found nothing to check"
+    assert found["heavy"] == []
+
+
+def test_dag_files_are_named_after_their_dags() -> None:
+    files = {path.stem for path in (ROOT / "dags").glob("*.py")}
+    assert files - {"dealwatch_socket"} == DAGS
+
+
+def test_every_dag_explains_itself_and_tells_of_failure(dags: dict[str, Any]) -> None:
+    for dag in dags.values():
+        assert len(dag["doc"]) > 400
+        assert "**When it fails**" in dag["doc"]
+        assert "dealwatch" in dag["tags"]
+        assert dag["tells_of_failure"]
+        assert dag["catchup"] is False
+        assert dag["start"] == "2020-01-01T00:00:00+00:00"
+
+
+def test_every_task_has_an_owner_retries_and_a_timeout(dags: dict[str, Any]) -> None:
+    tasks = [task for dag in dags.values() for task in dag["tasks"].values()]
+    assert len(tasks) >= 7, "found nothing to check"
+    for task in tasks:
+        assert task["owner"] == "data-platform"
+        assert task["retries"] == 2
+        assert 0 < task["timeout"] <= 2 * 3600
+
+
+def test_params_are_forms_with_a_schema(dags: dict[str, Any]) -> None:
+    for dag in dags.values():
+        for name, schema in dag["params"].items():
+            assert schema["description"], name
+            assert "type" in schema or "enum" in schema, name
+    assert dags["score_deals"]["params"]["notify"]["enum"] == ["auto", "dry", "force"]
+    assert set(dags["score_deals"]["params"]) == {"as_of", "notify"}
+
+
+def test_only_scores_can_be_backfilled(dags: dict[str, Any]) -> None:
+    assert dags["score_deals"]["run_types"] == []  # all
+    for name in DAGS - {"score_deals"}:
+        assert dags[name]["run_types"] == ["manual", "operator_triggered", "scheduled"], name
+
+
+def test_the_scores_come_before_the_alerts_and_those_before_the_delivery(dags: dict[str, Any]) -> None:
+    tasks = dags["score_deals"]["tasks"]
+    assert {name: task["downstream"] for name, task in tasks.items()} == {
+        "score": ["alert"],
+        "alert": ["deliver"],
+        "deliver": [],
+    }
+
+
+@pytest.fixture(scope="module", params=sorted(CHANGES))
+def zoned(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Any]:
+    home = tmp_path_factory.mktemp("zoned")
+    yield request.param, dags_as_read(home, DEALWATCH_TIME_ZONE=request.param)["dags"]
+
+
+@pytest.mark.parametrize(("dag_id", "hour"), [("score_deals", 6), ("extract_crm", 5)])
+def test_daylight_saving_days_run_exactly_once_at_the_local_hour(
+    zoned: tuple[str, Any], dag_id: str, hour: int
+) -> None:
+    zone, dags = zoned
+    local = [datetime.fromisoformat(tick).astimezone(ZoneInfo(zone)) for tick in dags[dag_id]["ticks"]]
+    assert {tick.hour for tick in local} == {hour}
+    per_day = Counter(tick.date() for tick in local)
+    assert set(per_day.values()) == {1}
+    assert CHANGES[zone] <= set(per_day), "the days on which clocks change were not checked"
+
+
+def test_the_morning_of_the_settings_moves_the_schedules(tmp_path: Path) -> None:
+    dags = dags_as_read(tmp_path, DEALWATCH_TIME_ZONE="UTC", DEALWATCH_MORNING="07:30")["dags"]
+    assert {tick[11:16] for tick in dags["score_deals"]["ticks"]} == {"07:30"}
+    assert {tick[11:16] for tick in dags["extract_crm"]["ticks"]} == {"06:30"}
