@@ -182,7 +182,7 @@ def house(
         api = AirflowApi(address, login="admin", password=password, check=children.check)
         api.wait_until_healthy(("metadatabase", "scheduler", "dag_processor", "triggerer"), seconds=300)
         api.wait_for_dags({"score_deals", "extract_crm", "deliver_alerts", "retrain_model"}, seconds=300)
-        unpause(api, "score_deals")
+        api.pause("score_deals", is_paused=False)
         api.wait(lambda: scheduled_run(api)["state"] == "failed", seconds=120, what="the scheduled run")
         learn(settings)
         yield House(settings, api, environment, tables_of(calm))
@@ -193,11 +193,6 @@ def scheduled_run(api: AirflowApi) -> dict[str, Any]:
     """The run of the latest tick, which Airflow makes by itself when a DAG is unpaused."""
     runs = api.get("/dags/score_deals/dagRuns", limit=100)["dag_runs"]
     return next((run for run in runs if run["run_type"] == "scheduled"), {"state": "none"})
-
-
-def unpause(api: AirflowApi, dag_id: str) -> None:
-    answer = api.http.patch(f"/api/v2/dags/{dag_id}", json={"is_paused": False})
-    assert answer.status_code == 200, answer.text
 
 
 def test_the_init_step_makes_both_schemas_and_lets_viewers_see_plugins(house: House) -> None:
@@ -228,7 +223,7 @@ def test_a_backfill_on_postgresql_ends_in_the_tables_of_fifteen_calm_mornings_on
 
 def test_one_morning_runs_from_scores_to_files(house: House) -> None:
     forget(house.settings, only=SCORED)
-    unpause(house.api, "deliver_alerts")
+    house.api.pause("deliver_alerts", is_paused=False)
     house.api.run("score_deals", "one_morning", {"as_of": LAST.isoformat(), "notify": "force"})
     runs = "/dags/deliver_alerts/dagRuns"
 

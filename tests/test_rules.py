@@ -262,3 +262,10 @@ def test_the_closed_list_of_reasons_is_the_one_used() -> None:
     files = [*(rooms / "alerts").glob("*.py"), *(rooms / "delivery").glob("*.py")]
     text = "".join(path.read_text(encoding="utf-8") for path in files if path.name != "reasons.py")
     assert [reason for reason in REASONS if f'"{reason}"' not in text] == []
+
+
+def test_a_rule_is_about_the_group_of_the_first_fact_it_compares() -> None:
+    shipped = {rule.name: rule.about for rule in load_rules(Settings().alerts.rules)}
+    assert shipped["stage_stall"] == "stage"
+    assert shipped["lifecycle_breach"] == "age"
+    assert shipped["close_date_passed"] == "close_date"

@@ -21,6 +21,7 @@ NO_RULES = pl.DataFrame(
         "as_of": pl.Datetime("us", "UTC"),
         "deal_id": pl.String,
         "rule": pl.String,
+        "about": pl.String,
         "points": pl.Int64,
         "sentence": pl.String,
         "action": pl.String,
@@ -28,9 +29,12 @@ NO_RULES = pl.DataFrame(
 )
 
 
-def held(*rules: tuple[str, str, int]) -> pl.DataFrame:
-    """Rules that hold: deal, rule, points."""
-    rows = [(START, deal, rule, points, f"{rule} holds", f"mend {rule}") for deal, rule, points in rules]
+def held(*rules: tuple[str, str, int], about: str | None = None) -> pl.DataFrame:
+    """Rules that hold: deal, rule, points; each about a matter of its own, or all about one."""
+    rows = [
+        (START, deal, rule, about or rule, points, f"{rule} holds", f"mend {rule}")
+        for deal, rule, points in rules
+    ]
     return pl.DataFrame(rows, schema=NO_RULES.schema, orient="row")
 
 
@@ -98,6 +102,18 @@ def test_the_three_largest_parts_are_the_reasons_and_the_first_gives_the_action(
     assert reasons[0] == {"action": "mend a", "group": "a", "points": 20, "sentence": "a holds"}
     assert row["action"] == "mend a"
     assert len(reasons) <= 3 and all(reason["points"] > 0 for reason in reasons)
+
+
+def test_what_model_and_rules_say_about_one_thing_is_one_reason_with_the_points_of_both(model: Model) -> None:
+    facts = made_up_facts(1)
+    row = score(facts, model, held(("d00000", "stall", 20), about="stage"), settings=SETTINGS).row(
+        0, named=True
+    )
+    points = {part["name"]: part["points"] for part in json.loads(row["points"])}
+    (reason,) = [reason for reason in json.loads(row["reasons"]) if reason["group"] == "stage"]
+    assert reason["points"] == points["stage"] + points["stall"]
+    in_the_models_words = points["stage"] > 0
+    assert (reason["sentence"] != "stall holds") == in_the_models_words
 
 
 def test_what_lowers_the_risk_or_rounds_to_nothing_is_no_reason(model: Model) -> None:

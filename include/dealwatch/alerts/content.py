@@ -79,17 +79,15 @@ def _card(item: Item, material: Material, *, settings: Settings) -> DealCard:
         score=row["score"],
         band=row["band"],
         headline=" ".join(sentences),
-        reasons=_reasons(row["reasons"], already={one.standing.rule for one in item.said}),
+        reasons=tuple(_reason(reason) for reason in json.loads(row["reasons"])),
         record=record_line(material.records.get((rule.name, rule.at(lead.level).level))),
         action=(row["action"] or rule.action) if rule.uses_score else rule.action,
         url=url.replace("{deal_id}", quote(lead.deal_id, safe="")) if url else None,
     )
 
 
-def _reasons(stored: str, *, already: set[str]) -> tuple[str, ...]:
-    """The score's reasons with their points, without the rules that the headline speaks for."""
-    reasons = [reason for reason in json.loads(stored) if reason["group"] not in already]
-    return tuple(f"{reason['sentence']} ({reason['points']:+d})" for reason in reasons)
+def _reason(reason: Mapping[str, Any]) -> str:
+    return f"{reason['sentence']} ({reason['points']:+d})"
 
 
 def _footer(items: Sequence[Item], material: Material, *, settings: Settings) -> str:

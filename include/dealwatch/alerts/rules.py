@@ -15,6 +15,7 @@ from dealwatch.alerts.conditions import SCORE_TYPES, ConditionFault, condition, 
 from dealwatch.alerts.rule_files import RuleFile, read_rule_file
 from dealwatch.alerts.sayings import Saying, SayingFault, saying
 from dealwatch.errors import SettingsError
+from dealwatch.scoring.facts import FACTS
 
 Scope = Literal["deal", "stage_spell"]
 RECIPIENTS = ("owner", "manager", "revops")
@@ -26,6 +27,7 @@ _POINTS: Mapping[str, Any] = {
     "as_of": INSTANT,
     "deal_id": pl.String,
     "rule": pl.String,
+    "about": pl.String,
     "points": pl.Int64,
     "sentence": pl.String,
     "action": pl.String,
@@ -67,6 +69,12 @@ class Rule:
         """Whether it compares the score: then it adds no points to it."""
         texts = [level.when for level in self.levels] + ([self.stays_when] if self.stays_when else [])
         return any(name in SCORE_TYPES for text in texts for name in names_in(text))
+
+    @cached_property
+    def about(self) -> str:
+        """The fact group it speaks about: that of the first fact it compares."""
+        groups = {fact.name: fact.group for fact in FACTS}
+        return next((groups[name] for name in names_in(self.levels[0].when) if name in groups), self.name)
 
     def at(self, level: int) -> Level:
         """The level of that number; of a signal that only keeps an alert open, the lowest."""
@@ -119,9 +127,10 @@ def levels_held(rules: Sequence[Rule], facts: pl.DataFrame) -> pl.DataFrame:
 
 
 def rule_points(rules: Sequence[Rule], facts: pl.DataFrame) -> pl.DataFrame:
-    """What rules add to the score: as_of, deal_id, rule, points, sentence, action; sorted by deal and rule.
+    """What rules add to the score, sorted by deal and rule; a row per rule that holds.
 
-    Rules about the score itself add nothing to it, nor do levels without points.
+    Columns: as_of, deal_id, rule, about (its fact group), points, sentence, action. Rules about the score
+    itself add nothing to it, nor do levels without points.
     """
     parts = []
     for rule in rules:
@@ -144,6 +153,7 @@ def _with_sentences(held: pl.DataFrame, rule: Rule, facts: pl.DataFrame) -> pl.D
     )
     sentences = [rule.at(row["level"]).say.about(row) for row in rows.iter_rows(named=True)]
     return held.with_columns(
+        about=pl.lit(rule.about),
         sentence=pl.Series(sentences, dtype=pl.String),
         action=pl.lit(rule.action),
     )

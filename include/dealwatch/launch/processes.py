@@ -7,6 +7,7 @@ import signal
 import subprocess
 import sys
 import time
+from collections import Counter
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 
@@ -15,6 +16,7 @@ import psutil  # type: ignore[import-untyped]
 from dealwatch.errors import NotReady
 
 _GRACE_SECONDS = 4.0
+_RESTARTS = 2
 _PR_SET_PDEATHSIG = 1
 
 
@@ -25,6 +27,8 @@ class Children:
         self.environment = dict(environment)
         self.logs = logs
         self.running: dict[str, subprocess.Popen[bytes]] = {}
+        self.commands: dict[str, Sequence[str]] = {}
+        self.restarts: Counter[str] = Counter()
 
     def __enter__(self) -> "Children":
         return self
@@ -34,6 +38,7 @@ class Children:
 
     def start(self, name: str, command: Sequence[str]) -> subprocess.Popen[bytes]:
         """Start a command in its own session, so that Ctrl-C reaches only us; its words go to a log file."""
+        self.commands[name] = command
         with (self.logs / f"{name}.log").open("ab") as log:
             self.running[name] = subprocess.Popen(  # noqa: S603
                 command,
@@ -51,12 +56,16 @@ class Children:
         return self.start(arguments[0], [sys.executable, "-m", "airflow", *arguments])
 
     def check(self) -> None:
-        """Raise when a component has died, with the place of its log."""
-        for name, process in self.running.items():
-            if process.poll() is not None:
+        """Start a component again that has died; raise when it keeps dying, with the place of its log."""
+        for name, process in list(self.running.items()):
+            if process.poll() is None:
+                continue
+            if self.restarts[name] >= _RESTARTS:
                 raise NotReady(
                     f"Airflow's {name} ended with {process.returncode}; see {self.logs / name}.log"
                 )
+            self.restarts[name] += 1
+            self.start(name, self.commands[name])
 
     def finish(self, name: str) -> None:
         """Wait for a command that ends by itself; raise when it failed."""

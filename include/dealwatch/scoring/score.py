@@ -46,6 +46,7 @@ class Part:
 
     name: str
     kind: str  # base, group, rule
+    about: str  # the fact group it speaks of; parts about the same are one reason
     size: float
     sentence: str = ""
     action: str = ""
@@ -56,7 +57,7 @@ def score(
 ) -> pl.DataFrame:
     """The rows of `deal_scores` for the rows of `facts`, sorted by as_of and deal_id.
 
-    rule_points: as_of, deal_id, rule, points, sentence, action; a row per rule that holds.
+    rule_points: as_of, deal_id, rule, about, points, sentence, action; a row per rule that holds.
     """
     ordered = facts.sort(_KEYS)
     explained = explain(model.bundle, ordered) if model else None
@@ -110,9 +111,11 @@ def band(points: int, tops: tuple[int, int, int]) -> str:
 
 
 def _model_parts(base: float, contributions: Floats) -> list[Part]:
-    parts = [Part("base", "base", MODEL_POINTS * base)]
+    parts = [Part("base", "base", "", MODEL_POINTS * base)]
     for group, share in zip(GROUPS, contributions, strict=True):
-        parts.append(Part(group, "group", MODEL_POINTS * float(share), action=GROUP_WORDS[group].action))
+        parts.append(
+            Part(group, "group", group, MODEL_POINTS * float(share), action=GROUP_WORDS[group].action)
+        )
     return parts
 
 
@@ -121,23 +124,32 @@ def _rule_parts(held: list[Mapping[str, Any]], stretch: float) -> list[Part]:
     total = sum(rule["points"] for rule in held)
     scale = stretch * (RULE_POINTS / total if total > RULE_POINTS else 1.0)
     return [
-        Part(rule["rule"], "rule", scale * rule["points"], rule["sentence"], rule["action"]) for rule in held
+        Part(rule["rule"], "rule", rule["about"], scale * rule["points"], rule["sentence"], rule["action"])
+        for rule in held
     ]
 
 
 def _reasons(parts: list[Part], points: list[int], row: Mapping[str, Any]) -> list[dict[str, Any]]:
-    """The largest parts that add to the risk, in words; what rounds to nothing is no reason."""
-    found = [(part, n) for part, n in zip(parts, points, strict=True) if part.kind != "base" and n > 0]
-    found.sort(key=lambda pair: (-pair[1], -pair[0].size))
-    return [
-        {
-            "group": part.name,
-            "sentence": part.sentence or sentence(part.name, row),
-            "points": n,
-            "action": part.action,
-        }
-        for part, n in found[:REASONS]
-    ]
+    """What adds most to the risk, in words; what rounds to nothing is no reason.
+
+    The model and a rule may both speak of the same thing; that is one reason, with the points of both. It is
+    told in the model's words where the model agrees, for it compares with deals like this one.
+    """
+    by_topic: dict[str, list[tuple[Part, int]]] = {}
+    for part, n in zip(parts, points, strict=True):
+        if part.kind != "base":
+            by_topic.setdefault(part.about, []).append((part, n))
+    reasons = []
+    for topic, found in by_topic.items():
+        raising = [part for part, n in found if n > 0]
+        total = sum(n for _, n in found)
+        if not raising or total <= 0:
+            continue
+        first = raising[0]  # the model's part stands before the rules'
+        words = first.sentence or sentence(first.name, row)
+        size = sum(part.size for part, _ in found)
+        reasons.append((-size, {"group": topic, "sentence": words, "points": total, "action": first.action}))
+    return [reason for _, reason in sorted(reasons, key=lambda pair: pair[0])][:REASONS]
 
 
 def _rules_of(rule_points: pl.DataFrame) -> dict[tuple[Any, Any], list[Mapping[str, Any]]]:
