@@ -91,3 +91,28 @@ def test_every_setting_has_a_sentence() -> None:
     knobs = [line.split("|") for line in settings_page().splitlines() if line.startswith("| `")]
     assert len(knobs) > 40
     assert [knob[1] for knob in knobs if not knob[4].strip()] == []
+
+
+def test_an_empty_variable_is_as_good_as_none(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("DEALWATCH_WAREHOUSE_URL", "")
+    assert load().url.startswith("sqlite:///")
+
+
+def test_a_postgres_url_gets_our_driver_wherever_it_comes_from(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("DEALWATCH_WAREHOUSE_URL", "postgres://u:p@h/d")
+    assert load().url == "postgresql+psycopg://u:p@h/d"
+
+
+def test_a_slack_connection_without_a_token_does_not_count() -> None:
+    assert load(connection={"slack_default": connection(password=None)}.get).slack_token is None
+
+
+def test_switches_written_in_a_connection_uri_are_read_as_switches() -> None:
+    mail = connection(host="m", port=None, login=None, password=None, extra_dejson={"disable_ssl": "false"})
+    smtp = load(connection={"smtp_default": mail}.get).smtp
+    assert smtp is not None and smtp.ssl
+
+
+def test_deals_are_segmented_by_columns_that_can_segment(tmp_path: Path) -> None:
+    with pytest.raises(SettingsError, match="segment_by"):
+        load(written(tmp_path, '[pipeline]\nsegment_by = ["currency"]\n'))

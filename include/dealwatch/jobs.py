@@ -16,7 +16,7 @@ from sqlalchemy import Engine
 
 from dealwatch import migrations
 from dealwatch.errors import SettingsError
-from dealwatch.moments import local_day, mornings
+from dealwatch.moments import local_day, morning_of, mornings
 from dealwatch.settings import Settings
 from dealwatch.warehouse import connect, reading, writing
 
@@ -89,8 +89,7 @@ def score(settings: Settings, *, as_of: datetime, until: datetime | None = None)
     from dealwatch.alerts.morning import score_mornings
     from dealwatch.alerts.rules import load_rules
 
-    first, last = local_day(as_of, settings), local_day(until or as_of, settings)
-    moments = [as_of] if until is None else mornings(first, last, settings)
+    moments = [as_of] if until is None else _mornings_between(as_of, until, settings)
     rules = load_rules(settings.alerts.rules)
     with _warehouse(settings) as engine:
         return _told("score", as_of, score_mornings(engine, moments, rules=rules, settings=settings))
@@ -126,6 +125,15 @@ def quarantine(settings: Settings) -> list[dict[str, Any]]:
 
     with _warehouse(settings) as engine, reading(engine) as connection:
         return quarantined(connection)
+
+
+def _mornings_between(as_of: datetime, until: datetime, settings: Settings) -> list[datetime]:
+    first, last = local_day(as_of, settings), local_day(until, settings)
+    if [as_of, until] != [morning_of(first, settings), morning_of(last, settings)]:
+        raise SettingsError("a range is of whole days; write --as-of and --until as 2026-03-29")
+    if last < first:
+        raise SettingsError(f"the range ends on {last}, before it begins on {first}")
+    return mornings(first, last, settings)
 
 
 def with_drop(settings: Settings, source: str | None, folder: Path) -> Settings:

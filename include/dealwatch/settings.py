@@ -30,6 +30,7 @@ def _zone(name: str) -> str:
 
 ZoneName = Annotated[str, AfterValidator(_zone)]
 Share = Annotated[float, Field(gt=0, lt=1)]
+SegmentColumn = Literal["industry", "region", "product_type", "lead_source"]
 
 
 class _Section(BaseModel):
@@ -102,7 +103,7 @@ class Pipeline(_Section):
     )
     won_stages: tuple[str, ...] = Field(default=(), description="Stages that mean won.")
     lost_stages: tuple[str, ...] = Field(default=(), description="Stages that mean lost.")
-    segment_by: tuple[str, ...] = Field(
+    segment_by: tuple[SegmentColumn, ...] = Field(
         default=("product_type", "region"),
         description="Columns that make a segment for norms; small segments are pooled from the right.",
     )
@@ -162,7 +163,7 @@ class Alerts(_Section):
     evidence_months: int = Field(default=12, ge=1, description="How far back a rule's record reaches.")
     evidence_confidence: Share = Field(default=0.99, description="Confidence of the lift's interval.")
     stale_after_hours: int = Field(
-        default=26, ge=1, description="An extract older than this at 06:00 is stale."
+        default=20, ge=1, description="Without an extract this close to the morning, or later, it is stale."
     )
 
 
@@ -173,7 +174,10 @@ class Delivery(_Section):
         default=("slack", "email"), description="Used when connected, in this order; with none, the folder."
     )
     window_opens: time = Field(default=time(8), description="Earliest minute in the recipient's own zone.")
-    expires_after_hours: int = Field(default=72, ge=1, description="A message older than this is not sent.")
+    window_closes: time = Field(default=time(20), description="Latest minute in the recipient's own zone.")
+    expires_after_hours: int = Field(
+        default=96, ge=1, description="A message older than this is not sent; a weekend must fit in."
+    )
     lease_seconds: int = Field(default=60, ge=30, description="How long a claim on a message lasts.")
     timeout_seconds: int = Field(
         default=10, ge=1, le=10, description="How long a channel waits for each answer of its provider."
@@ -216,7 +220,7 @@ class Settings(BaseSettings):
     """All settings. `load` reads them; nothing else in the package touches the environment."""
 
     model_config = SettingsConfigDict(
-        env_prefix="DEALWATCH_", env_nested_delimiter="__", extra="forbid", frozen=True
+        env_prefix="DEALWATCH_", env_nested_delimiter="__", extra="forbid", frozen=True, env_ignore_empty=True
     )
 
     home: Path = Field(default=PROJECT / "var", description="Where files live: ledger, models, outbox.")
@@ -276,7 +280,7 @@ class Settings(BaseSettings):
     def url(self) -> str:
         """The warehouse's SQLAlchemy URL, password included: for `warehouse.connect` only."""
         if self.warehouse_url is not None:
-            return self.warehouse_url.get_secret_value()
+            return _sqlalchemy_url(self.warehouse_url.get_secret_value())
         return f"sqlite:///{self.home / 'dealwatch.db'}"
 
 
@@ -332,24 +336,30 @@ def _with_connections(settings: Settings, connection: Callable[[str], Any]) -> S
     if settings.warehouse_url is None and (warehouse := connection("dealwatch_warehouse")) is not None:
         found["warehouse_url"] = SecretStr(_sqlalchemy_url(warehouse.get_uri()))
     if settings.slack_token is None and (slack := connection("slack_default")) is not None:
-        found["slack_token"] = SecretStr(slack.password or "")
+        if slack.password:  # a connection without a token cannot send, so it does not count
+            found["slack_token"] = SecretStr(slack.password)
         if base_url := slack.extra_dejson.get("base_url"):
             found["slack_url"] = base_url
     if settings.smtp is None and (smtp := connection("smtp_default")) is not None:
         extra = smtp.extra_dejson
-        ssl = not extra.get("disable_ssl", False)  # the provider's own default
+        ssl = not _is_true(extra.get("disable_ssl", False))  # the provider's own default
         found["smtp"] = Smtp(
             host=smtp.host,
             port=smtp.port or (465 if ssl else 587),
             user=smtp.login,
             password=SecretStr(smtp.password) if smtp.password else None,
-            starttls=not ssl and not extra.get("disable_tls", False),
+            starttls=not ssl and not _is_true(extra.get("disable_tls", False)),
             ssl=ssl,
             verify=extra.get("ssl_context") != "none",
         )
         if extra.get("from_email"):
             found["delivery"] = settings.delivery.model_copy(update={"sender": extra["from_email"]})
     return settings.model_copy(update=found)
+
+
+def _is_true(value: Any) -> bool:
+    """A switch of a connection's extra: written in a URI it arrives as text."""
+    return str(value).strip().lower() in {"1", "true", "t", "yes", "y", "on"}
 
 
 def _sqlalchemy_url(uri: str) -> str:

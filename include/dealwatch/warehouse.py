@@ -41,15 +41,18 @@ _BUSY_MILLISECONDS = 120_000
 
 
 def connect(settings: Settings) -> Engine:
-    """An engine for the settings' warehouse; the SQLite file's folder is made when missing."""
+    """An engine for the settings' warehouse; the SQLite file's folder is made when missing.
+
+    Errors do not show the rows that were written: logs are read by people who may not see the CRM.
+    """
     url = make_url(settings.url)
     if url.get_backend_name() == "sqlite":
         if url.database:
             Path(url.database).parent.mkdir(parents=True, exist_ok=True)
-        engine = create_engine(url, connect_args={"timeout": _BUSY_MILLISECONDS / 1000})
+        engine = create_engine(url, connect_args={"timeout": _BUSY_MILLISECONDS / 1000}, hide_parameters=True)
         event.listen(engine, "connect", _prepare_sqlite)
         return engine
-    return create_engine(url, pool_pre_ping=True)
+    return create_engine(url, pool_pre_ping=True, hide_parameters=True)
 
 
 def _prepare_sqlite(connection: Any, _record: Any) -> None:

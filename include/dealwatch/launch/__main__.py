@@ -61,12 +61,12 @@ def _forget_other_systems(places: Places) -> None:
     os.environ.update(ours)
 
 
-def _run(_: argparse.Namespace, places: Places, settings: Settings, console: Console) -> None:
+def _run(options: argparse.Namespace, places: Places, settings: Settings, console: Console) -> None:
     newest = newest_business_morning(datetime.now(UTC), settings)
     known = story.begin(places, settings, newest)
     if not known.is_finished:
         screen = Screen(console, steps=story.STEPS)
-        story.play(places, settings, known, screen)
+        story.play(places, settings, known, screen, deals=options.deals)
         console.print(f"Done in {screen.seconds():.0f} s.\n")
     engine = connect(settings)
     with reading(engine) as connection:
@@ -108,7 +108,9 @@ def _parser() -> argparse.ArgumentParser:
         "--home", type=Path, default=Path(os.environ.get("DEALWATCH_HOME") or PROJECT / "var")
     )
     stories = parser.add_subparsers(dest="name", required=True, metavar="STORY")
-    stories.add_parser("run", help="the demo, from nothing to messages").set_defaults(story=_run)
+    run = stories.add_parser("run", help="the demo, from nothing to messages")
+    run.set_defaults(story=_run)
+    run.add_argument("--deals", type=int, default=story.DEALS, help="how many the company has")
     stories.add_parser("fresh", help="remove the demo").set_defaults(story=_fresh)
     ui = stories.add_parser("ui", help="serve Airflow until Ctrl-C")
     ui.set_defaults(story=_ui)

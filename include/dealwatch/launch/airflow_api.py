@@ -106,19 +106,24 @@ class AirflowApi:
         """
         body = {"dag_id": dag_id, "from_date": first.isoformat(), "to_date": last.isoformat(), **options}
         asked_again_at = [0.0]
+        has_asked = [False]
 
         def has_ended() -> bool:
             states = self.states(dag_id, first, last)
             progress(states["success"] + states["failed"])
             if states["queued"] or states["running"]:
                 return False
-            if states.total() < runs and time.monotonic() >= asked_again_at[0]:
+            # Runs that failed in an earlier attempt are asked for once more; after that, failed is failed.
+            is_lacking = states.total() < runs or (states["failed"] and not has_asked[0])
+            if is_lacking and time.monotonic() >= asked_again_at[0]:
                 asked_again_at[0] = time.monotonic() + _ASK_AGAIN_SECONDS
+                has_asked[0] = True
                 self.pause(dag_id, is_paused=True)
                 answer = self.http.post("/api/v2/backfills", json=body)
                 self.pause(dag_id, is_paused=False)
                 if answer.status_code not in (httpx.codes.SERVICE_UNAVAILABLE, httpx.codes.CONFLICT):
                     self._answer(answer)
+                return False
             return states.total() >= runs
 
         self.wait(has_ended, seconds=seconds, what=f"the backfill of {dag_id}")

@@ -18,6 +18,8 @@ from dealwatch.tables import extract_runs
 from dealwatch.warehouse import connect, reading
 
 SOURCE = "demo"
+_DATABASE = "dealwatch.db"
+_MADE = ("models", "outbox", "model-signing.key")  # what the jobs leave in a home besides the warehouse
 
 
 @dataclass(frozen=True)
@@ -86,4 +88,10 @@ def forget(places: Places, settings: Settings) -> None:
     if read(places) is None:
         raise NotReady(f"there is no demo in {places.home}")
     refuse_other_data(settings)
-    shutil.rmtree(places.home)
+    # By name, the diary last: whatever else somebody keeps in this folder is theirs.
+    ours = [places.home / name for name in (*_MADE, *(f"{_DATABASE}{end}" for end in ("", "-wal", "-shm")))]
+    for path in [*ours, places.settings_file, places.demo, places.airflow, places.diary]:
+        if path.is_dir():
+            shutil.rmtree(path)
+        else:
+            path.unlink(missing_ok=True)

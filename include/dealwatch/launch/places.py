@@ -99,7 +99,7 @@ def environment(
         "AIRFLOW__SCHEDULER__USE_JOB_SCHEDULE": str(has_schedules),
         "DEALWATCH_HOME": str(places.home),
         "DEALWATCH_SETTINGS": str(places.settings_file),
-        "NO_PROXY": ",".join(filter(None, [inherited.get("NO_PROXY"), "127.0.0.1", "localhost"])),
+        **{name: _without_proxy(inherited.get(name)) for name in ("NO_PROXY", "no_proxy")},
         "OMP_NUM_THREADS": "2",
         "OPENBLAS_NUM_THREADS": "1",
         "POLARS_MAX_THREADS": "2",
@@ -109,6 +109,11 @@ def environment(
         "PYTHONWARNINGS": "ignore",
     }
     return {**without_ours(inherited), **ours}
+
+
+def _without_proxy(inherited: str | None) -> str:
+    """Hosts to be reached directly; some clients read the small name first, others the capital one."""
+    return ",".join(filter(None, [inherited, "127.0.0.1", "localhost"]))
 
 
 def without_ours(inherited: Mapping[str, str]) -> dict[str, str]:

@@ -65,6 +65,7 @@ class Children:
                     f"Airflow's {name} ended with {process.returncode}; see {self.logs / name}.log"
                 )
             self.restarts[name] += 1
+            _kill({process.pid})
             self.start(name, self.commands[name])
 
     def finish(self, name: str) -> None:
@@ -94,11 +95,17 @@ def _end(processes: Sequence[subprocess.Popen[bytes]]) -> None:
         for process in processes:
             process.poll()  # reaps, so that the dead stop counting as members
         time.sleep(0.1)
-    for pid in _members(sessions):
-        with contextlib.suppress(ProcessLookupError):
-            os.kill(pid, signal.SIGKILL)
+    _kill(sessions)
     for process in processes:
         process.wait()
+
+
+def _kill(sessions: set[int]) -> None:
+    while members := _members(sessions):
+        for pid in members:
+            with contextlib.suppress(ProcessLookupError):
+                os.kill(pid, signal.SIGKILL)
+        time.sleep(0.05)
 
 
 def _members(sessions: set[int]) -> list[int]:

@@ -33,12 +33,12 @@ def begin(places: Places, settings: Settings, morning: datetime) -> Diary:
     return known
 
 
-def play(places: Places, settings: Settings, known: Diary, screen: Screen) -> None:
+def play(places: Places, settings: Settings, known: Diary, screen: Screen, *, deals: int = DEALS) -> None:
     """Everything from an empty folder to delivered messages; what an earlier try has done is not repeated."""
     with LocalAirflow(places, port=free_port()) as airflow:
         airflow.begin_database()
         with screen.step("Make up a company: 18 months of deals") as say:
-            _make_up(places, settings, known, say)
+            _make_up(places, settings, known, say, deals=deals)
         with screen.step("Start Airflow: API server, scheduler, DAG processor"):
             api = airflow.start()
         _run(api, settings, known, screen)
@@ -47,10 +47,10 @@ def play(places: Places, settings: Settings, known: Diary, screen: Screen) -> No
     diary.write(places, Diary(known.morning_on, is_finished=True))
 
 
-def _make_up(places: Places, settings: Settings, known: Diary, say: Say) -> None:
+def _make_up(places: Places, settings: Settings, known: Diary, say: Say, *, deals: int) -> None:
     if not (places.demo / "truth.json").exists():
         made = jobs.simulate(
-            "planted", places.demo, deals=DEALS, days=DAYS, seed=SEED, until=known.morning_on
+            "planted", places.demo, deals=deals, days=DAYS, seed=SEED, until=known.morning_on
         )
         say(f"{made['won']:,} won, {made['lost']:,} lost, {made['open']:,} open")
     jobs.upgrade(settings)

@@ -1,0 +1,271 @@
+"""`make run` and `make ui`: nothing of the shell gets in, nothing is left behind, nothing is done twice."""
+
+import json
+import os
+import signal
+import socket
+import stat
+import subprocess
+import sys
+import time
+from collections.abc import Iterator
+from datetime import UTC, date, datetime
+from pathlib import Path
+
+import psutil
+import pytest
+from sqlalchemy import Engine, insert
+
+from airflow_support import ROOT, differing, tables_of
+from conftest import free_port
+from dealwatch.errors import NotReady
+from dealwatch.launch import diary, story
+from dealwatch.launch.airflow_home import require_free
+from dealwatch.launch.diary import Diary
+from dealwatch.launch.places import Places, environment, prepare
+from dealwatch.launch.processes import Children
+from dealwatch.settings import Settings, load
+from dealwatch.tables import extract_runs
+from dealwatch.warehouse import writing
+
+DEALS = 800
+
+
+def test_no_system_of_the_shell_reaches_the_demo(tmp_path: Path) -> None:
+    places = Places(tmp_path)
+    shell = {
+        "AIRFLOW__DATABASE__SQL_ALCHEMY_CONN": "postgresql://production",
+        "AIRFLOW_CONN_SLACK_DEFAULT": "slack://:token@",
+        "AIRFLOW_HOME": "/production",
+        "DEALWATCH_WAREHOUSE_URL": "postgresql://production",
+        "_AIRFLOW_PROCESS_CONTEXT": "x",
+        "PATH": "/usr/bin",
+    }
+    made = environment(places, prepare(places), port=1, has_schedules=False, inherited=shell)
+    assert "production" not in json.dumps(made)
+    assert not [name for name in made if name.startswith(("AIRFLOW_CONN", "_AIRFLOW"))]
+    assert made["PATH"] == "/usr/bin"
+    assert made["AIRFLOW__API__HOST"] == "127.0.0.1"
+
+
+def test_keys_are_made_once_and_are_ours_alone(tmp_path: Path) -> None:
+    places = Places(tmp_path)
+    keys = prepare(places)
+    assert prepare(places) == keys
+    assert len(set(keys.values())) == 4
+    for path in (places.keys, places.airflow / "passwords.json"):
+        assert stat.S_IMODE(path.stat().st_mode) == 0o600
+
+
+def test_a_taken_port_is_refused_with_a_way_out() -> None:
+    with socket.socket() as taken:
+        taken.bind(("127.0.0.1", 0))
+        taken.listen()
+        port = taken.getsockname()[1]
+        with pytest.raises(NotReady, match=f"make ui PORT={port + 1}"):
+            require_free(port)
+    require_free(port)
+
+
+STUBBORN = """
+import os, signal, subprocess, sys, time
+signal.signal(signal.SIGTERM, signal.SIG_IGN)
+if os.fork() == 0:
+    os.setpgid(0, 0)  # as Airflow does with each task
+    os.fork()
+time.sleep(600)
+"""
+
+
+def test_stubborn_processes_are_ended_to_the_last_descendant(tmp_path: Path) -> None:
+    with Children(dict(os.environ), tmp_path) as children:
+        started = children.start("stubborn", [sys.executable, "-c", STUBBORN])
+        deadline = time.monotonic() + 10
+        family: list[psutil.Process] = []
+        while len(family) < 2 and time.monotonic() < deadline:
+            family = psutil.Process(started.pid).children(recursive=True)
+        assert len(family) == 2
+    assert started.returncode == -signal.SIGKILL
+    assert not [p for p in family if p.is_running() and p.status() != psutil.STATUS_ZOMBIE]
+
+
+def test_a_component_that_dies_is_started_again_but_not_for_ever(tmp_path: Path) -> None:
+    with Children(dict(os.environ), tmp_path) as children:
+        children.start("brief", ["true"])
+        for _ in range(2):
+            children.running["brief"].wait()
+            children.check()
+        children.running["brief"].wait()
+        with pytest.raises(NotReady, match=r"brief ended with 0; see .*brief\.log"):
+            children.check()
+
+
+def threads_after(code: str) -> set[str]:
+    """The names of a scheduler's threads once it has loaded the heavy libraries and run the code."""
+    script = (
+        "import os, pathlib, sys; sys.argv = ['airflow', 'scheduler']\n"
+        "import airflow_local_settings\n"
+        "assert 'polars' in sys.modules and 'sklearn.ensemble' in sys.modules\n"
+        f"{code}\n"
+        "print(*{path.read_text().strip() for path in pathlib.Path('/proc/self/task').glob('*/comm')})\n"
+    )
+    folder = str(ROOT / "include" / "airflow_config")
+    shell = {**os.environ, "PYTHONPATH": folder, "OPENBLAS_NUM_THREADS": "1"}
+    told = subprocess.run(
+        [sys.executable, "-c", script], env=shell, capture_output=True, text=True, check=True
+    )
+    return {name for name in told.stdout.split() if not name.startswith("python")}
+
+
+@pytest.mark.airflow
+@pytest.mark.skipif(not Path("/proc/self/task").is_dir(), reason="threads are counted in /proc")
+def test_what_is_loaded_before_the_fork_starts_none_of_the_threads_that_compute() -> None:
+    harmless = {"jemalloc_bg_thd", "polars-ooc-clea"}  # the allocator's, and a sleeping cleaner
+    assert threads_after("") <= harmless
+    computed = (
+        "import polars; polars.DataFrame({'a': range(9)}).lazy().sort('a').group_by('a').len().collect()"
+    )
+    assert not threads_after(computed) <= harmless, "this test would not notice"
+
+
+def test_two_launchers_never_share_a_home(tmp_path: Path) -> None:
+    places = Places(tmp_path)
+    with diary.alone(places):
+        with pytest.raises(NotReady, match="is using"), diary.alone(places):
+            pass
+    with diary.alone(places):
+        pass
+
+
+def test_the_demo_refuses_a_home_with_other_data(engine: Engine, settings: Settings) -> None:
+    moment = datetime(2026, 1, 1, tzinfo=UTC)
+    rest = {"drop_name": "", "state": "remembered", "records": 0, "quarantined": 0, "changes": 0}
+    times = {"extracted_at": moment, "recorded_at": moment}
+    with writing(engine) as connection:
+        connection.execute(insert(extract_runs).values(extract_id="1", source="demo", **rest, **times))
+    diary.refuse_other_data(settings)
+    with writing(engine) as connection:
+        connection.execute(insert(extract_runs).values(extract_id="2", source="crm", **rest, **times))
+    with pytest.raises(NotReady, match="holds data of crm"):
+        diary.refuse_other_data(settings)
+    diary.write(Places(settings.home), Diary(date(2026, 1, 1)))
+    with pytest.raises(NotReady, match="holds data of crm"):
+        diary.forget(Places(settings.home), settings)
+
+
+def test_forgetting_the_demo_leaves_what_somebody_else_keeps_in_its_folder(settings: Settings) -> None:
+    places = Places(settings.home)
+    for path in (
+        places.home / "mine" / "dealwatch.db",
+        places.demo / "deals.csv",
+        places.home / "dealwatch.db",
+    ):
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.touch()
+    (places.home / "dealwatch.db").unlink()
+    diary.write(places, Diary(date(2026, 11, 20)))
+    diary.forget(places, settings)
+    assert sorted(path.name for path in places.home.rglob("*") if path.name != "launch.lock") == [
+        "dealwatch.db",
+        "mine",
+    ]
+
+
+def test_the_demo_keeps_its_morning_and_an_unfinished_one_is_not_carried_over(settings: Settings) -> None:
+    places = Places(settings.home)
+    places.home.mkdir()
+    friday, monday = datetime(2026, 11, 20, 5, tzinfo=UTC), datetime(2026, 11, 23, 5, tzinfo=UTC)
+    assert story.begin(places, settings, friday) == Diary(date(2026, 11, 20))
+    assert story.begin(places, settings, friday) == Diary(date(2026, 11, 20))
+    with pytest.raises(NotReady, match="make fresh run"):
+        story.begin(places, settings, monday)
+    diary.write(places, Diary(date(2026, 11, 20), is_finished=True))
+    assert story.begin(places, settings, monday).morning_on == date(2026, 11, 20)
+
+
+def test_ten_business_days_before_the_morning_are_backfilled() -> None:
+    days = story.backfilled_days(date(2026, 11, 23))
+    assert len(days) == 10
+    assert (days[0], days[-1]) == (date(2026, 11, 9), date(2026, 11, 20))
+    assert all(day.weekday() < 5 for day in days)
+
+
+def launched(home: Path, *arguments: str) -> subprocess.Popen[str]:
+    """The launcher in a shell that knows other systems, which it must not touch."""
+    shell = {
+        **os.environ,
+        "AIRFLOW__DATABASE__SQL_ALCHEMY_CONN": "postgresql://nowhere/airflow",
+        "DEALWATCH_WAREHOUSE_URL": "postgresql+psycopg://nowhere/warehouse",
+        "PYTHONUNBUFFERED": "1",
+    }
+    return subprocess.Popen(
+        [sys.executable, "-m", "dealwatch.launch", "--home", str(home), *arguments],
+        env=shell,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.STDOUT,
+        text=True,
+    )
+
+
+@pytest.fixture(scope="module")
+def demo(tmp_path_factory: pytest.TempPathFactory) -> Iterator[tuple[Path, str]]:
+    """A home in which a small demo has run, and what was printed."""
+    home = tmp_path_factory.mktemp("demo")
+    process = launched(home, "run", "--deals", str(DEALS))
+    told, _ = process.communicate(timeout=600)
+    assert process.returncode == 0, told
+    yield home, told
+
+
+@pytest.mark.airflow
+def test_the_demo_ends_with_what_a_sales_leader_asks(demo: tuple[Path, str]) -> None:
+    home, told = demo
+    for words in (
+        "deals are open, worth",
+        "Critical",
+        "The 5 riskiest deals",
+        "Alerts this morning",
+        "sent.",
+        "They would have sent",
+        "they sent 0",
+        "make ui",
+    ):
+        assert words in told, told
+    assert (home / "outbox" / "index.html").as_uri() in told
+    assert len(list(home.glob("outbox/*/*.html"))) > 0
+
+
+@pytest.mark.airflow
+def test_a_second_run_is_quick_and_changes_nothing(demo: tuple[Path, str]) -> None:
+    home, told = demo
+    settings = load(home / "dealwatch.toml").model_copy(update={"home": home})
+    before = tables_of(settings)
+    began = time.monotonic()
+    process = launched(home, "run")
+    again, _ = process.communicate(timeout=60)
+    assert process.returncode == 0, again
+    assert time.monotonic() - began < 30
+    assert again.strip() == told[told.index("Done in") :].partition("\n\n")[2].strip()
+    assert differing(tables_of(settings), before) == []
+
+
+@pytest.mark.airflow
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM, signal.SIGKILL])
+def test_the_ui_leaves_no_process_behind(demo: tuple[Path, str], number: signal.Signals) -> None:
+    port = free_port()
+    process = launched(demo[0], "ui", "--port", str(port))
+    assert process.stdout
+    told = ""
+    while "Ctrl-C stops everything" not in told:
+        line = process.stdout.readline()
+        assert line, told
+        told += line
+    assert f"http://localhost:{port}" in told
+    assert "Password" in told
+    family = psutil.Process(process.pid).children(recursive=True)
+    assert len(family) >= 8  # four components and the scheduler's workers
+    process.send_signal(number)
+    assert process.wait(timeout=60) == (-9 if number == signal.SIGKILL else 0)
+    _, alive = psutil.wait_procs(family, timeout=0 if number != signal.SIGKILL else 45)
+    assert not [p for p in alive if p.status() != psutil.STATUS_ZOMBIE]
+    process.stdout.close()
