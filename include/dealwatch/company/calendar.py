@@ -56,7 +56,7 @@ def last_working_day(days: Ints) -> Ints:
 def month_end(days: Ints) -> Ints:
     """The last day of each day's month."""
     months = days.astype("datetime64[D]").astype("datetime64[M]")
-    return ((months + 1).astype("datetime64[D]").astype(np.int64) - 1).astype(np.int64)
+    return ((months + np.timedelta64(1, "M")).astype("datetime64[D]").astype(np.int64) - 1).astype(np.int64)
 
 
 def paces(days: Ints) -> Floats:
