@@ -8,7 +8,7 @@ from sqlalchemy import Engine
 from dealwatch.history.quarantine import quarantined
 from dealwatch.settings import Pipeline, Settings
 from dealwatch.warehouse import reading
-from drop_files import ACTIVITIES, DEALS, HISTORY, current, extracted, set_aside, with_source
+from drop_files import ACTIVITIES, DEALS, HISTORY, changes, current, extracted, set_aside, with_source
 
 GOOD = "ok,Fine,5,Demo,o1,2026-01-05,2026-06-30,,\n"
 PROCESS = Pipeline(stages=("Demo", "Legal"), won_stages=("Won",), lost_stages=("Lost",))
@@ -35,6 +35,11 @@ FAULTS = [
     ),
     ("x,Early,5,Won,o1,2026-01-05,,2026-01-04,", "closed_at", "closed_at 2026-01-04 is before created_at"),
     ("x,Future,5,Won,o1,2026-01-05,,2026-03-09,", "closed_at", "is after the extract's own moment"),
+    ("x,Year one,5,Demo,o1,0001-01-01,,,", "created_at", "0001-01-01 is not between 1900-01-01 and 2200"),
+    ("x,Nil,5,Demo,o1,0000-01-01T00:00:00Z,,,", "created_at", "is not between 1900-01-01 and 2200-12-31"),
+    ("x,No day,5,Demo,o1,2026-01-05,0000-01-01,,", "close_date", "0000-01-01 is not between"),
+    ("x,Never,5,Demo,o1,2026-01-05,9999-12-31,,", "close_date", "9999-12-31 is not between"),
+    ("x,Ended,5,Won,o1,2026-01-05,,1899-12-31,", "closed_at", "1899-12-31 is not between"),
     ("x,N\x00ul,5,Demo,o1,2026-01-05,,,", "name", "the value holds a NUL byte"),
     ("x,Short,5", "", "3 fields where the header names 9"),
     ('x,"Stray"quote,5,Demo,o1,2026-01-05,,,', "", "a quote in the middle of a field"),
@@ -122,6 +127,57 @@ def test_faulty_history_and_touches_are_set_aside(engine: Engine, settings: Sett
         (11, "deal_id"),
     ]
     assert [row for object_, row, *_ in set_aside(engine) if object_ == "activities"] == [3, 4]
+
+
+def test_history_speaks_the_words_of_the_deals_file(
+    engine: Engine, settings: Settings, tmp_path: Path
+) -> None:
+    words = {"deals": {"file": "deals.csv", "values": {"outcome": {"Gewonnen": "won", "Offen": "open"}}}}
+    settings = with_source(settings, tmp_path / "drop", source=words)
+    history = (
+        "ok,2026-01-10T10:00:00Z,outcome,Open,Gewonnen\n"
+        "ok,2026-01-11T10:00:00Z,outcome,won,Offen\n"
+        "ok,2026-01-12T10:00:00Z,amount,abc,5\n"
+        "ok,2026-01-12T10:00:00Z,close_date,0001-01-01,2026-06-30\n"
+    )
+    extracted(engine, settings, tmp_path / "drop", deals=DEALS + GOOD, deal_history=HISTORY + history)
+    assert set_aside(engine) == []
+    assert [change[2:4] for change in changes(engine, "outcome", "amount", "close_date")] == [
+        (None, "5"),
+        (None, "2026-06-30"),
+        (None, "won"),
+        ("won", None),
+    ]
+    assert current(engine, "outcome", "closed_at") == [(None, None)]
+
+
+def test_the_remedy_of_a_history_row_fits_its_field(
+    engine: Engine, settings: Settings, tmp_path: Path
+) -> None:
+    settings = with_source(settings, tmp_path / "drop")
+    history = (
+        "ok,2026-01-12,amount,5,lots\nok,2026-01-12,close_date,,soon\nok,2026-01-12,outcome,,perhaps\n"
+        "ok,2026-01-12,close_date,,9999-12-31\nok,0001-01-01,amount,4,5\n"
+    )
+    touches = "ok,0001-01-01,call,,\n"
+    extracted(
+        engine,
+        settings,
+        tmp_path / "drop",
+        deals=DEALS + GOOD,
+        deal_history=HISTORY + history,
+        activities=ACTIVITIES + touches,
+    )
+    with reading(engine) as connection:
+        told = [(row["field"], row["reason"], row["remedy"].split()[1]) for row in quarantined(connection)]
+    assert told == [
+        ("happened_at", "0001-01-01 is not between 1900-01-01 and 2200-12-31", "the"),
+        ("new_value", "lots is no number", "amounts"),
+        ("new_value", "soon is no date", "dates"),
+        ("new_value", "perhaps is no outcome", "won,"),
+        ("new_value", "9999-12-31 is not between 1900-01-01 and 2200-12-31", "the"),
+        ("changed_at", "0001-01-01 is not between 1900-01-01 and 2200-12-31", "the"),
+    ]
 
 
 def test_owners_are_checked_for_what_would_break_a_message(

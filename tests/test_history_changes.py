@@ -32,13 +32,13 @@ NEXT = at("2026-03-03 05:00")
 THIRD = at("2026-03-04 05:00")
 
 
-def test_a_deal_seen_first_is_known_since_its_creation_but_its_stage_since_the_extract(
+def test_a_deal_seen_first_is_known_since_its_creation_but_what_moves_since_the_extract(
     engine: Engine, settings: Settings, tmp_path: Path
 ) -> None:
     extracted(engine, with_source(settings, tmp_path), tmp_path, deals=DEALS + OPEN)
     assert changes(engine) == [
         ("a", "amount", None, "100", CREATED, CREATED),
-        ("a", "close_date", None, "2026-05-01", CREATED, CREATED),
+        ("a", "close_date", None, "2026-05-01", NOW, NOW),
         ("a", "created_at", None, "2026-01-05T09:00:00.000000Z", CREATED, CREATED),
         ("a", "name", None, "Alpha", CREATED, CREATED),
         ("a", "owner_id", None, "o1", CREATED, CREATED),
@@ -285,11 +285,13 @@ def test_news_that_an_earlier_extract_should_have_told_is_known_from_this_one(
         again = read_ledger(connection, until=NOW)
         touches = read_ledger(connection).activities
     assert again.changes.equals(then.changes) and again.activities.equals(then.activities)
-    assert [known for *_, known in changes(engine, "stage") if known > NOW] == [
-        at("2026-03-02 12:00"),
-        NEXT,
-        NEXT,
+    # The younger change too: in the ledger it must not come before the late news that it follows.
+    assert [(new, known) for *_, new, _, known in changes(engine, "stage") if known > NOW] == [
+        ("Legal", NEXT),
+        ("Demo", NEXT),
+        ("Demo", NEXT),
     ]
+    assert current(engine, "deal_id", "stage") == [("a", "Demo"), ("z", "Demo")]
     assert touches["known_at"].to_list() == [at("2026-01-21 09:00"), at("2026-03-02 13:00"), NEXT]
     assert {known for deal, *_, known in changes(engine) if deal == "z"} == {NEXT}
 

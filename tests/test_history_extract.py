@@ -1,7 +1,9 @@
 """A drop lands once and whole, whatever happens on the way, and a broken one leaves nothing."""
 
 import gzip
+import os
 from concurrent.futures import ThreadPoolExecutor
+from datetime import datetime
 from pathlib import Path
 
 import polars as pl
@@ -11,12 +13,12 @@ from sqlalchemy import Engine, select
 from dealwatch import migrations
 from dealwatch.errors import ExtractRefused, SettingsError
 from dealwatch.history.extract import extract
-from dealwatch.history.freshness import is_stale
+from dealwatch.history.freshness import is_stale, newest_extracts
 from dealwatch.history.landing import land, unread_drops
 from dealwatch.history.ledger import read_ledger, values_as_of
 from dealwatch.history.raw import raw_slices
 from dealwatch.history.remember import remember
-from dealwatch.settings import Settings
+from dealwatch.settings import Pipeline, Settings
 from dealwatch.tables import extract_runs
 from dealwatch.warehouse import connect, reading
 from drop_files import (
@@ -221,10 +223,11 @@ def test_corrected_settings_read_the_same_files_again(
     assert current(engine, "deal_id") == [("a",), ("b",), ("c",)]
 
 
-def test_an_extract_is_fresh_until_it_is_26_hours_old(
+def test_an_extract_is_fresh_until_it_is_as_old_as_the_settings_allow(
     engine: Engine, settings: Settings, tmp_path: Path
 ) -> None:
-    settings = with_source(settings, tmp_path)
+    alerts = settings.alerts.model_copy(update={"stale_after_hours": 26})
+    settings = with_source(settings, tmp_path, alerts=alerts)
 
     def stale(moment: str) -> str | None:
         with reading(engine) as connection:
@@ -235,6 +238,69 @@ def test_an_extract_is_fresh_until_it_is_26_hours_old(
     assert stale("2026-02-01 06:00") is None
     assert stale("2026-03-03 07:00") is None
     assert stale("2026-03-03 07:01") == "The last extract is older than 26 hours: crm (2026-03-02 05:00)."
+
+
+def written(folder: Path, moment: str) -> None:
+    for file in folder.iterdir():
+        os.utime(file, (at(moment).timestamp(),) * 2)
+
+
+def test_files_written_again_unchanged_speak_for_the_later_moment(
+    either_engine: Engine, either_settings: Settings, tmp_path: Path
+) -> None:
+    drop = tmp_path / "drop"
+    settings = with_source(either_settings, drop)
+    write_drop(drop, deals=TWO, deal_history=MOVES)
+    written(drop, "2026-03-02 04:50")
+    extract(either_engine, "crm", settings=settings, now=NOW)
+
+    def newest() -> datetime:
+        with reading(either_engine) as connection:
+            return newest_extracts(connection)["crm"]
+
+    before = contents(either_engine)
+    friday, monday = NOW, at("2026-03-05 05:00")
+    assert set(extract(either_engine, "crm", settings=settings, now=monday).values()) == {0}
+    assert newest() == friday  # nobody wrote the files since: a dead exporter goes stale
+    written(drop, "2026-03-05 04:50")
+    assert set(extract(either_engine, "crm", settings=settings, now=at("2026-03-04 05:00")).values()) == {0}
+    assert newest() == friday  # files written later cannot speak for an earlier moment
+    assert set(extract(either_engine, "crm", settings=settings, now=monday).values()) == {0}
+    assert newest() == monday
+    after = contents(either_engine)
+    assert {name for name in after if after[name] != before[name]} == {"extract_runs"}
+    # What the files did not tell on Monday is late news on Tuesday.
+    tuesday = at("2026-03-06 05:00")
+    late = f"{MOVES}a,2026-03-04T12:00:00Z,stage,Demo,Legal\n"
+    extracted(
+        either_engine,
+        settings,
+        drop,
+        tuesday,
+        deals=TWO.replace("100,Demo", "100,Legal"),
+        deal_history=late,
+    )
+    assert changes(either_engine, "stage")[2][3:] == ("Legal", at("2026-03-04 12:00"), tuesday)
+
+
+def test_history_of_a_stage_not_configured_is_taken_up_once_it_is(
+    engine: Engine, settings: Settings, tmp_path: Path
+) -> None:
+    history = "a,2026-01-20T09:00:00Z,stage,New,Talk\na,2026-02-10T09:00:00Z,stage,Talk,Demo\n"
+    known = ("New", "Demo")
+    files = {"deals": f"{DEALS}a,Alpha,100,Demo,o1,2026-01-05,,,\n", "deal_history": HISTORY + history}
+    narrow = with_source(settings, tmp_path, pipeline=Pipeline(stages=known))
+    extracted(engine, narrow, tmp_path, **files)
+    assert [row[:3] for row in set_aside(engine)] == [("deal_history", 2, "new_value")]
+    # The unknown word is no first value either, and its row is not lost.
+    assert [c[2:4] for c in changes(engine, "stage")] == [(None, "Demo")]
+    wide = with_source(settings, tmp_path, pipeline=Pipeline(stages=(*known, "Talk")))
+    assert extract(engine, "crm", settings=wide, now=at("2026-03-03 05:00"))["drops"] == 1
+    assert ("New", "Talk", at("2026-01-20 09:00"), at("2026-03-03 05:00")) in [
+        c[2:] for c in changes(engine, "stage")
+    ]
+    assert sum(c[4] == at("2026-02-10 09:00") for c in changes(engine, "stage")) == 1  # stored once
+    assert current(engine, "stage") == [("Demo",)]
 
 
 def test_two_sources_cannot_own_one_deal(engine: Engine, settings: Settings, tmp_path: Path) -> None:

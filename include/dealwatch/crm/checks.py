@@ -4,6 +4,8 @@ A row is judged by its first fault in the order written here. Files that cannot 
 elsewhere; here the rest of the file always goes on.
 """
 
+from collections.abc import Iterator
+from dataclasses import replace
 from zoneinfo import available_timezones
 
 import polars as pl
@@ -14,10 +16,13 @@ from dealwatch.crm.faults import (
     PROBLEM,
     Fault,
     Reading,
+    absurd,
     blank,
     date_remedy,
     first_fault,
     in_future,
+    is_absurd,
+    is_unknown_stage,
     moment_of,
     nul_bytes,
     read_columns,
@@ -71,12 +76,15 @@ def _deals(rows: pl.DataFrame, reading: Reading) -> tuple[pl.DataFrame, list[Fau
             "Fill created_at at the source; the deal lands with the next drop that has it.",
         ),
         unreadable("created_at", "date or instant", date_remedy(reading)),
+        absurd("created_at", reading),
         in_future("created_at", reading, end=False),
         blank("stage"),
         *unknown_stage(pl.col("stage"), "stage", reading),
         *(unreadable(name, "number", NUMBER_REMEDY) for name in NUMBERS),
         *(unreadable(name, "date", date_remedy(reading)) for name in DATES),
+        *(absurd(name, reading) for name in DATES),
         unreadable("closed_at", "date or instant", date_remedy(reading)),
+        absurd("closed_at", reading),
         *_outcome_faults(reading),
     ]
     # A column the file does not have must stay unsaid: null would mean that the value went away.
@@ -141,7 +149,12 @@ def _deal_history(rows: pl.DataFrame, reading: Reading) -> tuple[pl.DataFrame, l
     rows = rows.with_columns(pl.lit(None, dtype=pl.String).alias(name) for name in absent)
     rows = rows.with_columns(_our_field(reading).alias("field"))
     rows = read_instants(rows, ["changed_at"], reading)
-    rows = read_columns(rows, {name: _history_value(name, reading) for name in ("old_value", "new_value")})
+    values = ("old_value", "new_value")
+    rows = rows.with_columns(_in_our_words(name, reading).alias(name) for name in values)
+    # An old value that cannot be used costs nothing but itself; as it was told it still identifies the row.
+    rows = rows.with_columns(pl.col("old_value").alias("old_told"))
+    rows = read_columns(rows, {name: _history_value(name, reading) for name in values})
+    rows = rows.with_columns(_usable_old_value(reading).alias("old_value"))
     is_untracked = pl.col("field").is_in([*UNTRACKED, *reading.deals_mapping.known_only_at_close])
     is_stage = pl.col("field") == "stage"
     return rows, [
@@ -149,6 +162,7 @@ def _deal_history(rows: pl.DataFrame, reading: Reading) -> tuple[pl.DataFrame, l
         blank("field"),
         Fault("changed_at", pl.col("=raw changed_at").is_null(), pl.lit("changed_at is empty"), "Fill it."),
         unreadable("changed_at", "date or instant", date_remedy(reading)),
+        absurd("changed_at", reading),
         in_future("changed_at", reading, end=True),
         Fault(
             "field",
@@ -157,9 +171,26 @@ def _deal_history(rows: pl.DataFrame, reading: Reading) -> tuple[pl.DataFrame, l
             "Leave such rows out; for a field that does change, take it off known_only_at_close.",
         ),
         *unknown_stage(pl.when(is_stage).then(pl.col("new_value")), "new_value", reading),
-        unreadable("new_value", "value of that field", date_remedy(reading)),
-        unreadable("old_value", "value of that field", date_remedy(reading)),
+        *_unreadable_values(reading),
     ]
+
+
+def _unreadable_values(reading: Reading) -> Iterator[Fault]:
+    """What is wrong with a new value, and the remedy, by the kind of its field."""
+    field = pl.col("field")
+    outcome_remedy = (
+        f"Write won, lost or open, or say what the word means in "
+        f"[{reading.where.rpartition('.')[0]}.deals.values.outcome]."
+    )
+    kinds = (
+        (field.is_in([*NUMBERS]), "number", NUMBER_REMEDY),
+        (field.is_in([*DATES]), "date", date_remedy(reading)),
+        (field == "outcome", "outcome", outcome_remedy),
+    )
+    for is_kind, what, remedy in kinds:
+        fault = unreadable("new_value", what, remedy)
+        yield replace(fault, when=is_kind & fault.when)
+    yield absurd("new_value", reading, when=field.is_in([*DATES]))
 
 
 def _our_field(reading: Reading) -> pl.Expr:
@@ -168,12 +199,19 @@ def _our_field(reading: Reading) -> pl.Expr:
     return pl.col("field").replace(list(ours), list(ours.values())) if ours else pl.col("field")
 
 
-def _history_value(column: str, reading: Reading) -> pl.Expr:
-    """A value in the form that the deals file has for its field, so that the two can be compared."""
+def _in_our_words(column: str, reading: Reading) -> pl.Expr:
+    """A value in the words of the deals file, in which an open deal's outcome is none."""
     value, field = pl.col(column), pl.col("field")
     for name, words in reading.deals_mapping.values.items():
         ours = {theirs: word or None for theirs, word in words.items()}
         value = pl.when(field == name).then(value.replace(list(ours), list(ours.values()))).otherwise(value)
+    is_open = (field == "outcome") & (value.str.to_lowercase() == "open")
+    return pl.when(~is_open.fill_null(False)).then(value)
+
+
+def _history_value(column: str, reading: Reading) -> pl.Expr:
+    """A value in the form that the deals file has for its field, so that the two can be compared."""
+    value, field = pl.col(column), pl.col("field")
     word = value.str.to_lowercase()
     return (
         pl.when(field.is_in([*NUMBERS]))
@@ -186,6 +224,14 @@ def _history_value(column: str, reading: Reading) -> pl.Expr:
     )
 
 
+def _usable_old_value(reading: Reading) -> pl.Expr:
+    old, field = pl.col("old_value"), pl.col("field")
+    is_useless = ((field == "stage") & is_unknown_stage(old, reading.pipeline)) | (
+        field.is_in([*DATES]) & is_absurd(old)
+    )
+    return pl.when(~is_useless.fill_null(False)).then(old)
+
+
 def _activities(rows: pl.DataFrame, reading: Reading) -> tuple[pl.DataFrame, list[Fault]]:
     absent = [name for name in COLUMNS["activities"] if name not in rows.columns]
     rows = rows.with_columns(pl.lit(None, dtype=pl.String).alias(name) for name in absent)
@@ -196,6 +242,7 @@ def _activities(rows: pl.DataFrame, reading: Reading) -> tuple[pl.DataFrame, lis
             "happened_at", pl.col("=raw happened_at").is_null(), pl.lit("happened_at is empty"), "Fill it."
         ),
         unreadable("happened_at", "date or instant", date_remedy(reading)),
+        absurd("happened_at", reading),
         in_future("happened_at", reading, end=True),
     ]
 

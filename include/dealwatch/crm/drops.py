@@ -112,6 +112,11 @@ def digest_of(drop: Drop, source: Source, *, settings: Settings) -> str:
     return whole.hexdigest()[:32]
 
 
+def written_at(drop: Drop, source: Source) -> datetime:
+    """When the last of the drop's files was written."""
+    return max(datetime.fromtimestamp(path.stat().st_mtime, UTC) for path in _files_of(drop, source))
+
+
 def _files_of(drop: Drop, source: Source) -> list[Path]:
     names = set()
     for object_ in OBJECTS:

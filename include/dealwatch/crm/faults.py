@@ -11,6 +11,7 @@ from dealwatch.settings import FileMapping, Pipeline
 
 # Columns of our own beside a file's begin with `=`, which no column of a file may.
 PROBLEM = ("=field", "=reason", "=remedy")
+EARLIEST_YEAR, LATEST_YEAR = "1900", "2200"
 
 
 @dataclass(frozen=True)
@@ -73,6 +74,23 @@ def unreadable(name: str, what: str, remedy: str) -> Fault:
     return Fault(name, when, says(f"is no {what}", f"=raw {name}"), remedy)
 
 
+def is_absurd(text: pl.Expr) -> pl.Expr:
+    """Whether a date or an instant, in the contract's text, lies where no deal does."""
+    year = text.str.slice(0, 4)
+    return (year < EARLIEST_YEAR) | (year > LATEST_YEAR)
+
+
+def absurd(name: str, reading: Reading, *, when: pl.Expr | None = None) -> Fault:
+    """A date no calendar of deals holds: a placeholder for none, or a slip of the pen."""
+    is_meant = is_absurd(pl.col(name)) if when is None else when & is_absurd(pl.col(name))
+    reason = says(f"is not between {EARLIEST_YEAR}-01-01 and {LATEST_YEAR}-12-31", name)
+    remedy = (
+        "Correct the year at the source; where the source means that there is no date, leave it empty or "
+        f"map the word to '' in [{reading.where}.values.{name}]."
+    )
+    return Fault(name, is_meant, reason, remedy)
+
+
 def in_future(name: str, reading: Reading, *, end: bool) -> Fault:
     known = pl.lit(reading.extracted_at).cast(INSTANT)
     when = moment_of(name, reading, end=end) > known
@@ -114,15 +132,17 @@ def read_columns(rows: pl.DataFrame, told: dict[str, pl.Expr]) -> pl.DataFrame:
     )
 
 
-def unknown_stage(stage: pl.Expr, column: str, reading: Reading) -> list[Fault]:
-    process = reading.pipeline
-    if not process.stages:
-        return []
+def is_unknown_stage(stage: pl.Expr, process: Pipeline) -> pl.Expr:
+    """Whether it is no stage of the sales process; any is one where none are configured."""
     known = [*process.stages, *process.won_stages, *process.lost_stages]
+    return pl.lit(bool(process.stages)) & stage.is_not_null() & ~stage.is_in(known)
+
+
+def unknown_stage(stage: pl.Expr, column: str, reading: Reading) -> list[Fault]:
     return [
         Fault(
             column,
-            stage.is_not_null() & ~stage.is_in(known),
+            is_unknown_stage(stage, reading.pipeline),
             says("is no stage of the sales process", column),
             "Add it to stages, won_stages or lost_stages in [pipeline], or translate it in "
             f"[{reading.where}.values.stage].",

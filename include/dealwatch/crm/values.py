@@ -68,11 +68,14 @@ def _in_utc(naive: pl.Expr, offset: pl.Expr, zone: str) -> pl.Expr:
     )
     by_offset = naive - pl.duration(minutes=pl.when(offset == "Z").then(0).otherwise(minutes))
     return (
-        pl.when(offset.is_null()).then(_local(naive, zone)).otherwise(by_offset.dt.replace_time_zone("UTC"))
+        pl.when(offset.is_null())
+        .then(local_instant(naive, zone))
+        .otherwise(by_offset.dt.replace_time_zone("UTC"))
     )
 
 
-def _local(naive: pl.Expr, zone: str) -> pl.Expr:
+def local_instant(naive: pl.Expr, zone: str) -> pl.Expr:
+    """A local date and time as an instant; one that the clocks skip is where they went."""
     exact, skipped = (
         clock.dt.replace_time_zone(zone, ambiguous="earliest", non_existent="null")
         for clock in (naive, naive + pl.duration(hours=1))
@@ -86,8 +89,8 @@ def instant_of(text: pl.Expr, *, zone: str, end: Literal["start", "end"], latest
     A day that is not over at `latest`, the moment of the extract, is cut there: the extract already tells it.
     """
     day = text.str.to_date("%Y-%m-%d", strict=False).cast(pl.Datetime("us"))
-    first = _local(day, zone)
-    following = _local(day.dt.offset_by("1d"), zone)
+    first = local_instant(day, zone)
+    following = local_instant(day.dt.offset_by("1d"), zone)
     known = pl.lit(latest).cast(INSTANT)
     last = following - pl.duration(seconds=1)
     last = pl.when((first <= known) & (known < last)).then(known).otherwise(last)

@@ -2,25 +2,25 @@
 
 When something was known decides what a past morning may see, so it is settled here, for every field:
 
-- A tracked change (deal_history) is known when it happened. If an earlier extract of the source is
-  younger than the change and did not tell it, it is known from this extract on: late news never changes
-  what a past morning knew. The same goes for touches and for deals whose creation an earlier extract
-  should have told.
+- A tracked change (deal_history) is known when it happened, or just after the morning when it happened after
+  that morning's extract. If an earlier extract of the source is younger than the change and did not tell it,
+  it is known from this extract on: late news never changes what a past morning knew. The same goes for
+  touches and for deals whose creation an earlier extract should have told. One deal's one field becomes
+  known in the order in which it changed.
 - A deal seen for the first time: fields without a history are taken as known since its creation. The
-  exceptions are what a CRM writes at the close: the outcome, columns marked known_only_at_close, the
-  stage, and, where the history does not track them, close_date and next_step_on; of a closed deal they
-  are known at the close. The untracked stage of an open deal is known from the extract on, because it may
-  have been another before.
+  exceptions are what a CRM writes at the close (the outcome, columns marked known_only_at_close), known at
+  the close, and what moves during a deal's life and may have been another before: the stage and, where the
+  history does not track them, close_date and next_step_on. These are known at the close of a closed deal and
+  from the extract on of an open one; were it since creation, having a date would tell who survives.
 - A deal known before: what differs is known, and taken to have happened, when the extract tells it. An
   outcome happened at closed_at, and is known then if that is younger than the previous extract.
 """
 
 from dataclasses import dataclass
-from datetime import datetime
-from zoneinfo import ZoneInfo
 
 import polars as pl
 
+from dealwatch.history.knowing import COMPARED_PLACE, FIRST_PLACE, TRACKED_PLACE, Moments, known_in_order
 from dealwatch.warehouse import instant
 
 CHANGE: dict[str, pl.DataType | type[pl.DataType]] = {
@@ -31,24 +31,10 @@ CHANGE: dict[str, pl.DataType | type[pl.DataType]] = {
     "happened_at": pl.Datetime("us", "UTC"),
     "known_at": pl.Datetime("us", "UTC"),
     "seq": pl.Int64,
+    "told": pl.String,  # how the source's history tells it; null for what it does not
 }
-REWRITTEN_AT_CLOSE = ("stage", "close_date", "next_step_on")
+MOVING = ("stage", "close_date", "next_step_on")
 FIRST, COMPARED = 0, 0  # tracked changes of one instant count from 1: a first value comes before them
-
-
-@dataclass(frozen=True)
-class Moments:
-    """The moment the drop speaks for, and that of the source's extract before it, if any."""
-
-    extracted_at: datetime
-    previous: datetime | None
-    zone: ZoneInfo
-
-    def known(self, happened: pl.Expr) -> pl.Expr:
-        """When something that happened then is known."""
-        if self.previous is None:
-            return happened
-        return pl.when(happened > instant(self.previous)).then(happened).otherwise(instant(self.extracted_at))
 
 
 @dataclass(frozen=True)
@@ -57,12 +43,14 @@ class Told:
 
     deals: deal_id, the file's columns as text, and =created, =closed (instants), =closes_on (a day or null).
     known: deal_id and the same columns as known, with =closed and =is_deleted; only this source's deals.
-    history: the drop's tracked changes with seq, and is_news: not in the ledger yet.
+    history: the drop's tracked changes with seq and told, and is_news: not in the ledger yet.
+    stored: the ledger's changes of this source known no sooner than the drop, in CHANGE's columns.
     """
 
     deals: pl.DataFrame
     known: pl.DataFrame
     history: pl.DataFrame
+    stored: pl.DataFrame
     known_only_at_close: tuple[str, ...]
 
 
@@ -90,8 +78,20 @@ def changes_of(told: Told, moments: Moments) -> pl.DataFrame:
         )
         for name in fields
     ]
-    parts = [_tracked(news, moments), _first_values(told, moments), *differing, _restored(told, moments)]
-    return pl.concat(part.select(**{n: pl.col(n).cast(t) for n, t in CHANGE.items()}) for part in parts)
+    parts = [
+        _placed(told.stored, TRACKED_PLACE, is_stored=True),
+        _placed(_first_values(told, moments), FIRST_PLACE),
+        _placed(_tracked(news, moments), TRACKED_PLACE),
+        *(_placed(part, COMPARED_PLACE) for part in (*differing, _restored(told, moments))),
+    ]
+    return known_in_order(pl.concat(parts)).select(*CHANGE)
+
+
+def _placed(changes: pl.DataFrame, place: int, *, is_stored: bool = False) -> pl.DataFrame:
+    if "told" not in changes.columns:
+        changes = changes.with_columns(told=pl.lit(None, dtype=pl.String))
+    typed = changes.select(pl.col(name).cast(type_) for name, type_ in CHANGE.items())
+    return typed.with_columns(pl.lit(place).alias("=place"), pl.lit(is_stored).alias("=is_stored"))
 
 
 def _tracked(news: pl.DataFrame, moments: Moments) -> pl.DataFrame:
@@ -167,16 +167,19 @@ def _when(name: str, told: Told, moments: Moments, *, is_tracked: bool) -> tuple
         # The outcome always happened at closed_at, also when that is corrected later.
         happened = pl.when(is_closed if name == "outcome" else closes_now).then(closed).otherwise(extract)
         return happened, known
-    first = pl.col("=created")
+    first = first_known = pl.col("=created")
     if name == "stage" and not is_tracked:
         began_since = pl.lit(False) if moments.previous is None else first > instant(moments.previous)
         first = pl.when(began_since).then(first).otherwise(extract)
-    if name == "stage" or (name in REWRITTEN_AT_CLOSE and not is_tracked):
-        first = pl.when(is_closed).then(closed).otherwise(first)
+        first_known = extract
+    elif name in MOVING and not is_tracked:
+        first = first_known = extract
+    if name == "stage" or (name in MOVING and not is_tracked):
+        first, first_known = (pl.when(is_closed).then(closed).otherwise(e) for e in (first, first_known))
     is_first = ~pl.col("=is_known") & ~pl.col("=has_history")
     return (
         pl.when(is_first).then(first).otherwise(extract),
-        pl.when(is_first).then(moments.known(first)).otherwise(extract),
+        pl.when(is_first).then(moments.known(first_known)).otherwise(extract),
     )
 
 

@@ -6,7 +6,7 @@ from datetime import datetime
 from sqlalchemy import Engine, select
 
 from dealwatch.errors import ExtractRefused, SettingsError
-from dealwatch.history.landing import land, unread_drops
+from dealwatch.history.landing import land, speak_again, unread_drops
 from dealwatch.history.remember import remember
 from dealwatch.settings import Settings
 from dealwatch.tables import extract_runs
@@ -20,6 +20,9 @@ def extract(engine: Engine, source_name: str, *, settings: Settings, now: dateti
 
     A killed run is completed by the next: a drop that landed but was not remembered comes first. A drop that
     is refused does not hold up a later one that can be used; if it is the newest, ExtractRefused is raised.
+
+    Plain files that the exporter wrote again without a change land nothing, but their run then speaks for
+    `now`, so that a quiet weekend is not stale. Files that nobody wrote since stay as old as they are.
     """
     source = settings.sources.get(source_name)
     if source is None:
@@ -37,6 +40,9 @@ def extract(engine: Engine, source_name: str, *, settings: Settings, now: dateti
         count(remember(engine, extract_id, source_name, source, settings=settings, now=now))
     refusal: ExtractRefused | None = None
     for unread in unread_drops(engine, source_name, source, settings=settings, now=now):
+        if unread.is_again:
+            speak_again(engine, unread)
+            continue
         try:
             landed = land(engine, unread, source, settings=settings, now=now)
         except ExtractRefused as error:

@@ -8,9 +8,9 @@ from datetime import datetime
 from typing import Any
 
 import polars as pl
-from sqlalchemy import Connection, Engine, func, select
+from sqlalchemy import Connection, Engine, func, select, update
 
-from dealwatch.crm.drops import PLAIN, Batch, Drop, digest_of, find_drops, read_drop
+from dealwatch.crm.drops import PLAIN, Batch, Drop, digest_of, find_drops, read_drop, written_at
 from dealwatch.errors import ExtractRefused
 from dealwatch.history.strangers import known_ids, taken_up, without_strangers
 from dealwatch.history.vanished import refuse_a_drop_that_lacks_too_much
@@ -23,10 +23,14 @@ log = logging.getLogger(__name__)
 
 @dataclass(frozen=True)
 class Unread:
-    """A drop that has not been landed, and the digest it will be known by."""
+    """A drop to be read, and the digest it is known by.
+
+    `is_again`: plain files already landed that the exporter has written again without a change.
+    """
 
     drop: Drop
     extract_id: str
+    is_again: bool = False
 
 
 @dataclass(frozen=True)
@@ -41,7 +45,7 @@ class Landed:
 def unread_drops(
     engine: Engine, name: str, source: Source, *, settings: Settings, now: datetime
 ) -> list[Unread]:
-    """The source's drops that are not landed yet, oldest first.
+    """The source's drops that are not landed yet, oldest first, or its plain files written again.
 
     A drop that speaks for an earlier moment than the newest one landed comes too late: what it would change
     is already known otherwise. Plain files that changed are refused then; a day's folder is passed over.
@@ -59,8 +63,11 @@ def unread_drops(
                     "%s: this drop came after a later one was read, so it is passed over", drop.folder
                 )
             continue
-        extract_id = _new_id(drop, digest_of(drop, source, settings=settings), known)
+        digest = digest_of(drop, source, settings=settings)
+        extract_id = _new_id(drop, digest, known)
         if extract_id is None:
+            if drop.name == PLAIN and _is_written_again(drop, source, newest):
+                unread.append(Unread(drop, _landed_id(digest, known), is_again=True))
             continue
         if is_late:
             raise ExtractRefused(
@@ -79,15 +86,46 @@ def _new_id(drop: Drop, digest: str, known: Sequence[Any]) -> str | None:
     """
     if drop.name != PLAIN:
         return None if any(run.extract_id == digest for run in known) else digest
-    runs = sorted(known, key=lambda run: (run.extracted_at, run.extract_id))
-    possible = {_after(digest, before) for before in ("", *(run.extract_id for run in runs))}
-    if any(run.extract_id in possible for run in runs if run.extracted_at == runs[-1].extracted_at):
+    if _landed_id(digest, known):
         return None
+    runs = _in_order(known)
     return _after(digest, runs[-1].extract_id if runs else "")
+
+
+def _landed_id(digest: str, known: Sequence[Any]) -> str:
+    """Under which id the newest run landed plain files of this content; empty when it did not."""
+    runs = _in_order(known)
+    possible = {_after(digest, before) for before in ("", *(run.extract_id for run in runs))}
+    newest = [run.extract_id for run in runs if run.extracted_at == runs[-1].extracted_at]
+    return next((extract_id for extract_id in newest if extract_id in possible), "")
+
+
+def _in_order(runs: Sequence[Any]) -> list[Any]:
+    return sorted(runs, key=lambda run: (run.extracted_at, run.extract_id))
 
 
 def _after(digest: str, before: str) -> str:
     return hashlib.sha256(f"{before} {digest}".encode()).hexdigest()[:32]
+
+
+def _is_written_again(drop: Drop, source: Source, newest: datetime | None) -> bool:
+    """Whether a file was written between the newest run's moment and this one.
+
+    One written after this moment cannot speak for it: an earlier day is then being replayed.
+    """
+    return newest is not None and newest < written_at(drop, source) <= drop.extracted_at
+
+
+def speak_again(engine: Engine, unread: Unread) -> None:
+    """Let the run that landed these files speak for this moment: a quiet day is no dead exporter."""
+    c = extract_runs.c
+    with writing(engine, alone="ledger") as connection:
+        connection.execute(
+            update(extract_runs)
+            .where(c.extract_id == unread.extract_id, c.extracted_at < unread.drop.extracted_at)
+            .values(extracted_at=unread.drop.extracted_at)
+        )
+    log.info("%s: written again, unchanged, for %s", unread.drop.folder, unread.drop.extracted_at)
 
 
 def land(engine: Engine, unread: Unread, source: Source, *, settings: Settings, now: datetime) -> Landed:

@@ -9,8 +9,9 @@ from sqlalchemy import Connection, Engine, delete, func, select, update
 
 from dealwatch.crm.contract import COLUMNS, DATES
 from dealwatch.crm.values import instant_of, plain_numbers
-from dealwatch.history.changes import Moments, Told, changes_of, deletions
+from dealwatch.history.changes import CHANGE, Told, changes_of, deletions
 from dealwatch.history.current import rebuild_deals
+from dealwatch.history.knowing import Moments
 from dealwatch.history.raw import raw_rows, raw_slices
 from dealwatch.history.sequence import with_sequence
 from dealwatch.history.vanished import vanished_deals
@@ -33,14 +34,14 @@ def remember(
         run = connection.execute(select(extract_runs).where(extract_runs.c.extract_id == extract_id)).one()
         if run.state == "remembered":
             return {"changes": 0, "activities": 0, "deals": 0}
-        moments = Moments(run.extracted_at, _previous(connection, run), settings.zone)
+        moments = Moments(run.extracted_at, _previous(connection, run), settings.zone, settings.morning)
         stamp = [instant(now).alias("recorded_at"), pl.lit(name).alias("source")]
         _remember_owners(connection, extract_id, name)
         told = _told(connection, extract_id, name, source, moments)
         gone = vanished_deals(connection, extract_id, name, source)["deal_id"]
         changes = pl.concat(
-            [_identified(changes_of(told, moments), told.history), _identified(deletions(gone, moments))]
-        )
+            [_identified(changes_of(told, moments)), _identified(deletions(gone, moments))], how="diagonal"
+        ).drop("told")
         changes = _after_known_ones(connection, changes, name)
         added = add_missing(connection, deal_changes, changes.with_columns(stamp))
         touches = _remember_activities(connection, extract_id, name, moments)
@@ -66,11 +67,12 @@ def _told(connection: Connection, extract_id: str, name: str, source: Source, mo
         is_news = pl.Series("is_news", [True]).new_from_index(0, history.height)
     else:
         there = frame(connection, select(deal_changes.c.change_id).where(deal_changes.c.source == name))
-        is_news = ~_change_ids(history, pl.lit("")).is_in(there["change_id"].implode())
+        is_news = ~_change_ids(history).is_in(there["change_id"].implode())
     return Told(
         deals=drop,
         known=known,
         history=history.with_columns(is_news.alias("is_news")),
+        stored=_stored(connection, name, moments),
         known_only_at_close=source.deals.known_only_at_close,
     )
 
@@ -89,10 +91,30 @@ def _drop_deals(rows: pl.DataFrame, moments: Moments) -> pl.DataFrame:
 
 
 def _tracked(rows: pl.DataFrame, moments: Moments) -> pl.DataFrame:
+    """The drop's tracked changes in sequence; `told` is their own stamp and first value, as delivered.
+
+    A day that is not over is cut at the extract, so its instant differs from drop to drop; its text does not.
+    """
     happened = instant_of(pl.col("changed_at"), zone=moments.zone.key, end="end", latest=moments.extracted_at)
+    old = "old_told" if "old_told" in rows.columns else "old_value"
+    told = pl.concat_str("changed_at", pl.col(old).fill_null("\x00"), separator="\x1f")
     return with_sequence(
-        rows.select("deal_id", "field", "old_value", "new_value", happened.alias("happened_at"))
+        rows.select(
+            "deal_id",
+            "field",
+            "old_value",
+            "new_value",
+            happened.alias("happened_at"),
+            told.alias("told"),
+        )
     )
+
+
+def _stored(connection: Connection, name: str, moments: Moments) -> pl.DataFrame:
+    query = select(*(deal_changes.c[column] for column in CHANGE if column != "told")).where(
+        deal_changes.c.source == name, deal_changes.c.known_at >= moments.extracted_at
+    )
+    return frame(connection, query)
 
 
 def _known_deals(connection: Connection, name: str, columns: list[str]) -> pl.DataFrame:
@@ -115,25 +137,25 @@ def _known_deals(connection: Connection, name: str, columns: list[str]) -> pl.Da
     )
 
 
-def _identified(changes: pl.DataFrame, tracked: pl.DataFrame | None = None) -> pl.DataFrame:
-    """Changes with their `change_id`.
-
-    A tracked change is itself whenever it is told. One found by comparing belongs to the moment it was found.
-    """
-    known = pl.col("known_at").dt.strftime(_INSTANT_TEXT)
-    if tracked is not None:
-        known = pl.when(pl.col("seq") > 0).then(pl.lit("")).otherwise(known)
-    return changes.with_columns(_change_ids(changes, known).alias("change_id"))
+def _identified(changes: pl.DataFrame) -> pl.DataFrame:
+    """Changes with their `change_id`."""
+    if "told" not in changes.columns:
+        changes = changes.with_columns(told=pl.lit(None, dtype=pl.String))
+    return changes.with_columns(_change_ids(changes).alias("change_id"))
 
 
-def _change_ids(changes: pl.DataFrame, known: pl.Expr) -> pl.Series:
+def _change_ids(changes: pl.DataFrame) -> pl.Series:
+    """A tracked change is itself whenever it is told; one found by comparing belongs to that moment."""
+    found = [
+        pl.col("old_value").fill_null("\x00"),
+        pl.col("happened_at").dt.strftime(_INSTANT_TEXT),
+        pl.col("known_at").dt.strftime(_INSTANT_TEXT) if "known_at" in changes.columns else pl.lit(""),
+    ]
     parts = [
         pl.col("deal_id"),
         pl.col("field"),
-        pl.col("old_value").fill_null("\x00"),
         pl.col("new_value").fill_null("\x00"),
-        pl.col("happened_at").dt.strftime(_INSTANT_TEXT),
-        known,
+        pl.coalesce("told", pl.concat_str(found, separator="\x1f")),
     ]
     return digests(changes.select(pl.concat_str(parts, separator="\x1f").alias("id"))["id"])
 
@@ -168,14 +190,15 @@ def _touches(rows: pl.DataFrame, name: str, moments: Moments) -> pl.DataFrame:
         pl.col("happened_at"), zone=moments.zone.key, end="end", latest=moments.extracted_at
     )
     own = ["kind", "direction", "by"]
-    touches = rows.select("deal_id", happened.alias("happened_at"), *own).unique().sort(pl.all())
+    told = pl.col("happened_at").alias("told")
+    touches = rows.select("deal_id", happened.alias("happened_at"), *own, told).unique().sort(pl.all())
     parts = [
         pl.col("deal_id"),
-        pl.col("happened_at").dt.strftime(_INSTANT_TEXT),
+        pl.col("told"),  # its own stamp: the instant of a day that is not over differs from drop to drop
         *(pl.col(column).fill_null("\x00") for column in own),
     ]
     ids = digests(touches.select(pl.concat_str(parts, separator="\x1f").alias("activity_id"))["activity_id"])
-    return touches.with_columns(
+    return touches.drop("told").with_columns(
         ids, moments.known(pl.col("happened_at")).alias("known_at"), pl.lit(name).alias("source")
     )
 

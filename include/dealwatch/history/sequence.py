@@ -12,7 +12,7 @@ FIELD = ["deal_id", "field"]
 
 def with_sequence(history: pl.DataFrame) -> pl.DataFrame:
     """Distinct changes with `seq`, 1 for the first at its instant; sorted by deal, field, instant and seq."""
-    rows = history.unique().sort(*FIELD, "happened_at", "old_value", "new_value", nulls_last=False)
+    rows = history.unique().sort(*FIELD, "happened_at", "old_value", "new_value", "told", nulls_last=False)
     tied = rows.filter(pl.struct(*FIELD, "happened_at").is_duplicated()).select(FIELD).unique()
     alone = rows.join(tied, on=FIELD, how="anti", nulls_equal=True)
     chained = rows.join(tied, on=FIELD, how="semi", nulls_equal=True)

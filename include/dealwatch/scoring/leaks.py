@@ -61,7 +61,11 @@ def _first_values(ledger: Ledger, outcomes: pl.DataFrame) -> pl.DataFrame:
 
 
 def _give_away(field: str, values: pl.Series, lost: NDArray[np.float64]) -> str:
-    remedy = "list it under known_only_at_close in the mapping, or ignore it"
+    # The ledger is append-only: values that landed as known from the first day stay known from then.
+    remedy = (
+        "list it under known_only_at_close in the mapping, or ignore it, and read the data into a fresh "
+        "warehouse, because what has landed keeps the moment at which it counted as known"
+    )
     filled = values.is_not_null().to_numpy()
     for word, outcome in (("lost", lost), ("won", 1 - lost)):
         others = 1 - outcome
