@@ -9,6 +9,8 @@ HOSTILE_NAMES = (
     "x" * 300,
     "",
     '=cmd()|"/c calc"!A1',
+    "&" * 300,
+    '&<>"*_~`' * 40,
     "Line one\nBcc: all@example.com\r\nline two \u202egnp.exe *bold* _it_ `code` <https://evil.test|click>",
 )
 
@@ -52,7 +54,7 @@ DIGEST = Message(
         card(name, band=band, score=score, amount=amount, deal_id=f"D-{n}")
         for n, (name, band, score, amount) in enumerate(
             zip(
-                HOSTILE_NAMES,
+                (*HOSTILE_NAMES[:4], HOSTILE_NAMES[-1]),
                 ("Critical", "High", "High", "Medium", "Low"),
                 (91, 74, 66, 48, 22),
                 (1_250_000.0, 45_500.0, None, 950.0, 3e9),

@@ -1,7 +1,8 @@
 """The real SMTP client against a mail server on loopback."""
 
+import time
 from collections.abc import Iterator
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
 import pytest
@@ -12,7 +13,7 @@ from dealwatch.delivery import email as channel
 from dealwatch.delivery.parcel import Parcel, Refused, TryLater, Uncertain
 from dealwatch.settings import Delivery, Settings, Smtp
 from delivery_samples import ALERT
-from standins.smtp import Mailbox, self_signed, smtp_server
+from standins.smtp import Mailbox, endless_answer, self_signed, smtp_server
 
 ANN, BOB = "ann@example.com", "bob@example.com"
 
@@ -101,9 +102,10 @@ def test_starttls_encrypts_and_checks_the_certificate(tmp_path: Path) -> None:
         trusting = settings_of(mailbox.port, verify=False, **login)
         channel.send(parcel(), ANN, settings=trusting)
         wrong = settings_of(mailbox.port, verify=False, **{**login, "password": SecretStr("wrong")})
-        with pytest.raises(Refused, match="user or password") as caught:
+        with pytest.raises(TryLater, match="user or password: 535") as caught:
             channel.send(parcel(), ANN, settings=wrong)
         assert "wrong" not in str(caught.value)
+        assert caught.value.stops_channel and "smtp_default" in caught.value.remedy
     assert mailbox.encrypted == [True]
 
 
@@ -118,6 +120,53 @@ def test_a_server_that_is_away_stops_the_channel() -> None:
         with pytest.raises(TryLater) as caught:
             channel.send(parcel(), ANN, settings=settings)
         assert caught.value.stops_channel
+
+
+def test_what_a_person_must_mend_is_told_apart_from_an_outage(mailbox: Mailbox) -> None:
+    def remedy(settings: Settings) -> str:
+        with pytest.raises(TryLater) as caught:
+            channel.send(parcel(), ANN, settings=settings)
+        assert caught.value.stops_channel
+        return caught.value.remedy
+
+    assert remedy(settings_of(free_port())) == ""
+    assert "smtp_default" in remedy(Settings())
+    assert "smtp_default" in remedy(settings_of(mailbox.port, starttls=True))
+    mailbox.sender_refused = "553 not your address"
+    assert "delivery.sender" in remedy(settings_of(mailbox.port))
+    mailbox.sender_refused = "530 authentication required"
+    assert "smtp_default" in remedy(settings_of(mailbox.port))
+    mailbox.sender_refused = ""
+    mailbox.refused[ANN] = "530 authentication required"
+    assert "smtp_default" in remedy(settings_of(mailbox.port))
+
+
+def test_a_mail_too_big_for_the_server_is_that_mails_own_fault(mailbox: Mailbox) -> None:
+    mailbox.sender_refused = "552 too big"
+    with pytest.raises(Refused, match="too big"):
+        channel.send(parcel(), ANN, settings=settings_of(mailbox.port))
+
+
+@pytest.mark.parametrize(
+    ("slow", "stops"), [({"EHLO": 0.3, "MAIL": 0.3}, True), ({"RCPT": 0.8}, False), ({"EHLO": 3.0}, True)]
+)
+def test_a_server_too_slow_for_the_deadline_is_offered_nothing(
+    mailbox: Mailbox, slow: dict[str, float], stops: bool
+) -> None:
+    mailbox.slow.update(slow)
+    began = time.monotonic()
+    with pytest.raises(TryLater) as caught:
+        channel.send(parcel(), ANN, settings=settings_of(mailbox.port), within=timedelta(seconds=1.2))
+    assert time.monotonic() - began < 2
+    assert mailbox.offered == 0 and caught.value.stops_channel is stops
+
+
+def test_an_answer_that_never_ends_is_a_doubt_at_the_deadline() -> None:
+    with endless_answer() as port:
+        began = time.monotonic()
+        with pytest.raises(Uncertain):
+            channel.send(parcel(), ANN, settings=settings_of(port), within=timedelta(seconds=1))
+        assert time.monotonic() - began < 1.5
 
 
 @pytest.mark.parametrize("address", ["", "ann", "ann@", "@example.com", "a b@example.com", "C0GENERAL"])

@@ -18,12 +18,13 @@ from pydantic import SecretStr
 from sqlalchemy import Engine, insert, select, update
 
 from dealwatch.delivery.outbox import deliver
+from dealwatch.errors import ChannelDown
 from dealwatch.settings import Delivery, Settings, Smtp
-from dealwatch.tables import alerts, deliveries, tellings
+from dealwatch.tables import alerts, deliveries, owners, tellings
 from dealwatch.warehouse import writing
-from delivery_samples import ALERT, DIGEST
+from delivery_samples import ALERT, DIGEST, card
 from standins.slack import TOKEN, Slack, slack_server
-from standins.smtp import Mailbox, smtp_server
+from standins.smtp import Mailbox, self_signed, smtp_server
 
 NOW = datetime(2026, 3, 2, 7, tzinfo=UTC)
 MINUTE = timedelta(minutes=1)
@@ -152,6 +153,19 @@ def test_a_message_about_a_resolved_alert_is_cancelled(
     assert row(either_engine, "about-shut").reason == "no_longer_wanted"
 
 
+def test_an_alert_that_resolves_only_on_a_later_morning_is_still_told(
+    either_engine: Engine, either_settings: Settings, slack: Slack
+) -> None:
+    tomorrow = NOW + timedelta(days=1)
+    open_alert(either_engine, "later", state="resolved", resolved_at=tomorrow, resolution="cleared")
+    queue(either_engine, "today", "claimed", alert_id="later")
+    queue(either_engine, "tomorrow", alert_id="later", not_before=tomorrow)
+    settings = connected(either_settings, slack)
+    deliver(either_engine, settings=settings, now=at(NOW))
+    assert slack.delivery_ids() == ["claimed", "today"]
+    assert deliver(either_engine, settings=settings, now=at(tomorrow))["cancelled"] == 1
+
+
 def test_a_digest_is_wanted_while_one_of_its_alerts_is_open(
     engine: Engine, settings: Settings, slack: Slack
 ) -> None:
@@ -180,6 +194,66 @@ def test_a_dry_run_says_what_it_would_send_and_changes_nothing(
     assert deliver(engine, settings=connected(settings, slack), now=at(NOW), dry=True) == {"would_send": 1}
     assert rows(engine) == before and slack.calls == []
     assert "would send digest a1 to C0GENERAL by slack" in caplog.text
+
+
+# --- the hours of the recipient -----------------------------------------------------------------------------
+
+FRIDAY = datetime(2026, 3, 6, 7, tzinfo=UTC)  # 08:00 in Berlin, the organisation's zone
+
+
+def hire(engine: Engine, owner_id: str, time_zone: str | None) -> None:
+    with writing(engine) as connection:
+        values = {"owner_id": owner_id, "source": "crm", "time_zone": time_zone, "is_active": True}
+        connection.execute(insert(owners).values(values))
+
+
+def test_fridays_message_that_met_an_outage_waits_for_monday(
+    either_engine: Engine, either_settings: Settings, slack: Slack
+) -> None:
+    settings = connected(either_settings, slack)
+    away = settings.model_copy(update={"slack_url": "http://127.0.0.1:1/api/"})
+    for name, hours in (("lives", 96), ("expires", 72)):
+        queue(either_engine, name, not_before=FRIDAY, expires_at=FRIDAY + timedelta(hours=hours))
+    deliver(either_engine, settings=away, now=at(FRIDAY + timedelta(hours=8, minutes=55)))
+    for moment in (
+        datetime(2026, 3, 6, 19, tzinfo=UTC),  # Friday 20:00
+        datetime(2026, 3, 7, 2, tzinfo=UTC),  # Saturday 03:00
+        datetime(2026, 3, 8, 11, tzinfo=UTC),  # Sunday noon
+        datetime(2026, 3, 9, 6, 59, tzinfo=UTC),  # Monday 07:59
+    ):
+        assert deliver(either_engine, settings=settings, now=at(moment), dry=True) == {"would_send": 0}
+        assert deliver(either_engine, settings=settings, now=at(moment))["sent"] == 0
+    deliver(either_engine, settings=settings, now=at(datetime(2026, 3, 9, 7, tzinfo=UTC)))
+    assert slack.delivery_ids() == ["lives"]
+    assert row(either_engine, "expires").reason == "expired"
+
+
+def test_the_hours_are_the_recipients_own(
+    either_engine: Engine, either_settings: Settings, slack: Slack
+) -> None:
+    settings = connected(either_settings, slack)
+    hire(either_engine, "ann", "America/New_York")
+    hire(either_engine, "bob", None)
+    hire(either_engine, "eve", "CET/EST?")
+    for who in ("ann", "bob", "eve", "revops"):
+        queue(either_engine, who, recipient=who, expires_at=FRIDAY + timedelta(days=1))
+    deliver(either_engine, settings=settings, now=at(FRIDAY))
+    assert slack.delivery_ids() == ["bob", "eve", "revops"], "without a zone of their own, the organisation's"
+    deliver(either_engine, settings=settings, now=at(FRIDAY + timedelta(hours=6) - MINUTE))
+    assert len(slack.delivery_ids()) == 3
+    deliver(either_engine, settings=settings, now=at(FRIDAY + timedelta(hours=6)))
+    assert slack.delivery_ids()[3:] == ["ann"]
+
+
+def test_a_preview_and_an_operations_notice_wait_for_nobody(
+    engine: Engine, settings: Settings, slack: Slack
+) -> None:
+    sunday = FRIDAY + timedelta(days=2, hours=15)
+    queue(engine, "file", channel="folder", as_of=sunday, not_before=sunday, expires_at=sunday + 9 * MINUTE)
+    queue(engine, "notice", kind="operations", not_before=sunday, expires_at=sunday + 9 * MINUTE)
+    queue(engine, "digest", not_before=sunday, expires_at=sunday + 9 * MINUTE)
+    assert deliver(engine, settings=connected(settings, slack), now=at(sunday))["sent"] == 2
+    assert slack.delivery_ids() == ["notice"] and row(engine, "digest").state == "queued"
 
 
 # --- two senders, and senders that die ----------------------------------------------------------------------
@@ -311,7 +385,7 @@ def test_what_may_have_arrived_and_cannot_be_looked_up_is_not_sent_again(
 ) -> None:
     queue(engine, "a1")
     slack.faults[POST].append("drop")
-    slack.faults["conversations.history"].append(("error", "missing_scope"))
+    slack.faults["conversations.history"].append(("error", "channel_not_found"))
     for minutes in (0, 1, 2):
         deliver(engine, settings=connected(settings, slack), now=at(NOW + minutes * MINUTE))
     assert slack.delivery_ids() == ["a1"]
@@ -363,13 +437,87 @@ def test_a_channel_that_is_down_blocks_no_other_and_wears_nothing_out(
     queue(engine, "s1", "s2")
     queue(engine, "m1", channel="email")
     queue(engine, "f1", channel="folder")
-    for day in range(8):
-        deliver(engine, settings=settings, now=at(NOW + day * timedelta(hours=6)))
+    for day in range(3):
+        with pytest.raises(ChannelDown, match="slack: there is no Slack token; mend .* slack_default"):
+            deliver(engine, settings=settings, now=at(NOW + day * timedelta(hours=24)))
     assert [r.state for r in rows(engine)] == ["sent", "sent", "queued", "queued"]
     assert [r.attempts for r in rows(engine)] == [1, 1, 0, 0]
-    assert "slack_default" in row(engine, "s1").last_error
+    assert row(engine, "s1").last_error == "there is no Slack token"
     deliver(engine, settings=settings, now=at(NOW + timedelta(hours=72)))
     assert {row(engine, name).reason for name in ("s1", "s2")} == {"expired"}
+
+
+def test_a_rotated_token_costs_no_message_and_is_told(
+    either_engine: Engine, either_settings: Settings, slack: Slack, mailbox: Mailbox
+) -> None:
+    good = connected(either_settings, slack, mailbox)
+    rotated = good.model_copy(update={"slack_token": SecretStr("xoxb-rotated-away")})
+    queue(either_engine, *[f"a{n}" for n in range(5)])
+    queue(either_engine, "person", address="ann@example.com")
+    queue(either_engine, "m1", channel="email", address="ann@example.com")
+    for hour in range(8):
+        with pytest.raises(ChannelDown, match="slack: Slack refuses: invalid_auth; mend") as caught:
+            deliver(either_engine, settings=rotated, now=at(NOW + timedelta(hours=hour)))
+        assert "rotated-away" not in str(caught.value)
+    assert row(either_engine, "m1").state == "sent" and len(mailbox.mails) == 1
+    assert {(r.state, r.attempts) for r in rows(either_engine) if r.channel == "slack"} == {("queued", 0)}
+    slack.members["ann@example.com"] = "U0ANN"
+    for hour in (8, 9):
+        deliver(either_engine, settings=good, now=at(NOW + timedelta(hours=hour)))
+    assert sorted(slack.delivery_ids()) == ["a0", "a1", "a2", "a3", "a4", "person"]
+
+
+def test_a_wrong_mail_password_costs_no_message(engine: Engine, settings: Settings, tmp_path: Path) -> None:
+    with smtp_server(certificate=self_signed(tmp_path), login=("us", "secret")) as mailbox:
+        login = {"host": "127.0.0.1", "port": mailbox.port, "verify": False, "user": "us"}
+        wrong = settings.model_copy(update={"smtp": Smtp(**login, password=SecretStr("old"))})
+        good = settings.model_copy(update={"smtp": Smtp(**login, password=SecretStr("secret"))})
+        queue(engine, "m1", "m2", channel="email")
+        for hour in range(6):
+            with pytest.raises(ChannelDown, match="email: .* user or password: 535 .*smtp_default"):
+                deliver(engine, settings=wrong, now=at(NOW + timedelta(hours=hour)))
+        assert {(r.state, r.attempts) for r in rows(engine)} == {("queued", 0)}
+        assert deliver(engine, settings=good, now=at(NOW + timedelta(hours=8)))["sent"] == 2
+
+
+def test_a_doubt_that_lacks_the_scope_for_its_look_up_holds_up_nobody(
+    engine: Engine, settings: Settings, slack: Slack
+) -> None:
+    settings = connected(settings, slack)
+    queue(engine, "a1")
+    slack.faults[POST].append("drop")
+    deliver(engine, settings=settings, now=at(NOW))
+    queue(engine, "a2")
+    slack.faults["conversations.history"].append(("error", "missing_scope", {"needed": "im:history"}))
+    with pytest.raises(ChannelDown, match="needs the scope im:history"):
+        deliver(engine, settings=settings, now=at(NOW + LEASE))
+    assert slack.delivery_ids() == ["a1", "a2"] and row(engine, "a1").state == "uncertain"
+    deliver(engine, settings=settings, now=at(NOW + timedelta(hours=1)))
+    assert slack.delivery_ids() == ["a1", "a2"] and row(engine, "a1").state == "sent"
+
+
+def test_messages_that_cannot_be_rendered_hold_up_nobody(engine: Engine, settings: Settings) -> None:
+    broken = ALERT.model_copy(update={"cards": (card(score=10**4000),)})
+    queue(engine, "a1", "a2", "a3", "a4", channel="folder", message=broken.model_dump(mode="json"))
+    queue(engine, "z", channel="folder")
+    with pytest.raises(ExceptionGroup) as caught:
+        deliver(engine, settings=settings, now=at(NOW))
+    assert len(caught.value.exceptions) == 4
+    assert [r.state for r in rows(engine)] == ["dead", "dead", "dead", "dead", "sent"]
+    assert "cannot be rendered" in row(engine, "a1").last_error
+
+
+@pytest.mark.parametrize("channel", ["slack", "folder"])
+def test_a_crm_full_of_ampersands_is_delivered(
+    engine: Engine, settings: Settings, slack: Slack, channel: str
+) -> None:
+    stage = "&" * 300
+    hostile = card(
+        stage=stage, headline=f"In {stage} for 40 days", reasons=(f"stage {stage}",) * 3, record=stage
+    )
+    message = ALERT.model_copy(update={"cards": (hostile,)})
+    queue(engine, "bad", "fine", channel=channel, message=message.model_dump(mode="json"))
+    assert deliver(engine, settings=connected(settings, slack), now=at(NOW))["sent"] == 2
 
 
 def test_a_final_no_is_one_dead_message(engine: Engine, settings: Settings, slack: Slack) -> None:

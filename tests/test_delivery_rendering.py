@@ -12,7 +12,7 @@ from slack_sdk.models.blocks import Block
 
 from dealwatch.delivery.messages import Message
 from dealwatch.delivery.pages import html_page, text_page
-from dealwatch.delivery.slack_blocks import slack_payload
+from dealwatch.delivery.slack_blocks import fit, slack_payload
 from dealwatch.delivery.wording import clean, money, safe_url
 from delivery_samples import ALERT, DIGEST, HOSTILE_NAMES, SAMPLES, card
 from standins.slack import broken_limit
@@ -82,6 +82,7 @@ def test_a_hostile_name_is_only_a_name_in_slack(name: str) -> None:
         ),
     )  # fmt: skip
     payload = slack_payload(message)
+    assert payload["attachments"][0]["fallback"].endswith(fit(clean(name, 80) or "Deal without a name", 3000))
     everything = [*texts_of(payload, "plain_text"), *texts_of(payload, "mrkdwn"), payload["text"]]
     everything += [part["fallback"] for part in payload["attachments"]]
     links = "<https://crm.example.com/deal/D-1007|Open in CRM>"
@@ -172,6 +173,22 @@ def test_amounts_are_short(amount: float | None, shown: str) -> None:
 def test_only_web_links_are_links(url: str | None) -> None:
     assert safe_url(url) == ""
     assert "Open in CRM" not in html_page(ALERT.model_copy(update={"cards": (card(url=url),)}))
+
+
+def test_a_text_fits_after_escaping_and_no_entity_is_cut() -> None:
+    for text in ("&" * 300, "<&>" * 100, 'a&"' * 100):
+        for limit in range(60, 90):
+            told = fit(text, limit)
+            assert limit - 15 <= len(told) <= limit
+            assert all(part.startswith(("amp;", "lt;", "gt;")) for part in told.split("&")[1:])
+
+
+def test_a_link_too_long_for_slack_is_left_out_there() -> None:
+    payload = slack_payload(
+        ALERT.model_copy(update={"cards": (card(url="https://crm.example.com/?" + "&" * 900),)})
+    )
+    assert broken_limit(payload) is None and len(payload["attachments"]) == 2
+    assert not any("Open in CRM" in text for text in texts_of(payload, "mrkdwn"))
 
 
 def test_a_link_cannot_end_early() -> None:

@@ -113,17 +113,37 @@ def test_a_long_rate_limit_is_left_to_the_outbox(slack: Slack, connected: Settin
     assert caught.value.wait == timedelta(seconds=60) and caught.value.stops_channel
 
 
-@pytest.mark.parametrize("code", ["channel_not_found", "not_in_channel", "is_archived", "token_revoked"])
+@pytest.mark.parametrize("code", ["channel_not_found", "not_in_channel", "is_archived", "invalid_blocks"])
 def test_slacks_no_is_final_and_says_why(slack: Slack, connected: Settings, code: str) -> None:
     slack.faults[POST].append(("error", code))
     with pytest.raises(Refused, match=code):
         channel.send(parcel(), "C0GENERAL", settings=connected)
 
 
-def test_a_wrong_token_is_refused(slack: Slack, tmp_path: Path) -> None:
+def test_a_wrong_token_stops_the_channel_until_it_is_mended(slack: Slack, tmp_path: Path) -> None:
     settings = settings_of(slack, tmp_path, slack_token=SecretStr("xoxb-wrong"))
-    with pytest.raises(Refused, match="invalid_auth"):
+    with pytest.raises(TryLater, match="invalid_auth") as caught:
         channel.send(parcel(), "C0GENERAL", settings=settings)
+    assert caught.value.stops_channel and "slack_default" in caught.value.remedy
+
+
+@pytest.mark.parametrize("code", ["not_authed", "account_inactive", "token_revoked", "missing_scope"])
+def test_what_is_wrong_with_our_account_is_no_messages_fault(
+    slack: Slack, connected: Settings, code: str
+) -> None:
+    slack.faults[POST].append(("error", code))
+    with pytest.raises(TryLater, match=code) as caught:
+        channel.send(parcel(), "C0GENERAL", settings=connected)
+    assert caught.value.stops_channel and caught.value.remedy
+
+
+def test_without_the_scope_for_look_ups_messages_can_still_be_posted(
+    slack: Slack, connected: Settings
+) -> None:
+    slack.faults["conversations.history"].append(("error", "missing_scope", {"needed": "im:history"}))
+    with pytest.raises(TryLater, match="needs the scope im:history") as caught:
+        channel.find(parcel(), "C0GENERAL", settings=connected)
+    assert caught.value.remedy and not caught.value.stops_channel
 
 
 def test_what_cannot_be_reached_was_certainly_not_told(slack: Slack, tmp_path: Path) -> None:
@@ -137,5 +157,6 @@ def test_what_cannot_be_reached_was_certainly_not_told(slack: Slack, tmp_path: P
 
 def test_the_token_is_not_sent_in_the_clear(slack: Slack, tmp_path: Path) -> None:
     settings = settings_of(slack, tmp_path, slack_url="http://slack.example.com/api/")
-    with pytest.raises(Refused, match="not https"):
+    with pytest.raises(TryLater, match="not https") as caught:
         channel.send(parcel(), "C0GENERAL", settings=settings)
+    assert caught.value.stops_channel and "https://" in caught.value.remedy

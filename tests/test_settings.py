@@ -35,6 +35,7 @@ def test_the_environment_wins_over_the_file(tmp_path: Path, monkeypatch: pytest.
         ("[alerts]\nbudget = 1", ["dealwatch.toml", "alerts.budget"]),
         ('time_zone = "Europe/Atlantis"', ["time_zone", "IANA"]),
         ("[scoring]\nbands = [50, 25, 75]", ["bands", "rise"]),
+        ('[delivery]\nwindow_opens = "21:00"', ["window_opens", "before"]),
         ("= 3", ["dealwatch.toml", "not a TOML file"]),
     ],
 )

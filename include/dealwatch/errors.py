@@ -4,7 +4,8 @@ DealwatchError
 ├── SettingsError       a settings, mapping or rule file says something we cannot follow
 ├── ExtractRefused      a drop is unusable as a whole (missing file, column, encoding); nothing of it was kept
 ├── NotReady            a job was asked before what it needs exists (no ledger, no schema)
-└── ModelUnusable       a stored model failed verification or loading; scoring falls back
+├── ModelUnusable       a stored model failed verification or loading; scoring falls back
+└── ChannelDown         a channel refuses our account, so its messages wait until somebody mends it
 """
 
 
@@ -26,3 +27,7 @@ class NotReady(DealwatchError):
 
 class ModelUnusable(DealwatchError):
     """A stored model failed its check or could not be loaded: names the version and the reason."""
+
+
+class ChannelDown(DealwatchError):
+    """A channel takes no message of ours until its account or address is mended: names both."""

@@ -272,6 +272,12 @@ class Settings(BaseSettings):
             raise ValueError("scoring.bands must rise between 0 and 100, as [25, 50, 75]")
         return self
 
+    @model_validator(mode="after")
+    def _window_is_open(self) -> Self:
+        if self.delivery.window_opens >= self.delivery.window_closes:
+            raise ValueError("delivery.window_opens must come before delivery.window_closes")
+        return self
+
     @property
     def zone(self) -> ZoneInfo:
         return ZoneInfo(self.time_zone)

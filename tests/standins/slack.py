@@ -27,7 +27,7 @@ class Slack:
     ("limit", s)   429 with Retry-After
     "unavailable"  503
     "html"         an error page with status 200
-    ("error", code)  ok: false
+    ("error", code)  ok: false; a third part is added to the answer
     """
 
     members: dict[str, str] = field(default_factory=dict)  # e-mail -> user id
@@ -83,7 +83,7 @@ class _Handler(BaseHTTPRequestHandler):
         with slack.lock:
             slack.calls.append(method)
             fault = slack.faults[method].popleft() if slack.faults[method] else None
-        kind, detail = fault if isinstance(fault, tuple) else (fault, None)
+        kind, detail, *more = fault if isinstance(fault, tuple) else (fault, None)
         if kind == "hang":
             slack.closing.wait()
         if kind in {"refuse", "hang"}:
@@ -95,7 +95,7 @@ class _Handler(BaseHTTPRequestHandler):
         if kind == "html":
             return self.answer("<html>be right back</html>")
         if kind == "error":
-            return self.answer({"ok": False, "error": detail})
+            return self.answer({"ok": False, "error": detail, **(more[0] if more else {})})
         if kind == "stall":
             time.sleep(detail)
         with slack.lock:

@@ -1,11 +1,14 @@
 """A mail server on loopback, plain or with STARTTLS, that can refuse, delay and hang up."""
 
+import asyncio
 import datetime as dt
 import ipaddress
+import socket
 import ssl
+import threading
 from collections import deque
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field
 from email import message_from_bytes, policy
 from email.message import EmailMessage
@@ -33,14 +36,31 @@ class Mailbox:
     refused: dict[str, str] = field(default_factory=dict)  # recipient -> reply
     after_data: deque[str | None] = field(default_factory=deque)
     encrypted: list[bool] = field(default_factory=list)
+    slow: dict[str, float] = field(default_factory=dict)  # EHLO, MAIL, RCPT -> seconds before its answer
+    sender_refused: str = ""  # the answer to MAIL, when not 250
+    offered: int = 0  # how often a message was handed over, taken or not
+
+    async def handle_EHLO(self, server: Any, session: Any, envelope: Any, host: str, responses: Any) -> Any:
+        await asyncio.sleep(self.slow.get("EHLO", 0))
+        session.host_name = host
+        return responses
+
+    async def handle_MAIL(self, server: Any, session: Any, envelope: Any, address: str, options: Any) -> str:
+        await asyncio.sleep(self.slow.get("MAIL", 0))
+        if self.sender_refused:
+            return self.sender_refused
+        envelope.mail_from = address
+        return "250 OK"
 
     async def handle_RCPT(self, server: Any, session: Any, envelope: Any, address: str, options: Any) -> str:
+        await asyncio.sleep(self.slow.get("RCPT", 0))
         if address in self.refused:
             return self.refused[address]
         envelope.rcpt_tos.append(address)
         return "250 OK"
 
     async def handle_DATA(self, server: Any, session: Any, envelope: Any) -> str:
+        self.offered += 1
         fault = self.after_data.popleft() if self.after_data else None
         if fault is None or fault == "drop":
             mail = message_from_bytes(envelope.content, policy=policy.default)
@@ -82,6 +102,40 @@ def smtp_server(
         yield mailbox
     finally:
         controller.stop()
+
+
+@contextmanager
+def endless_answer() -> Iterator[int]:
+    """A mail server that answers at once but to the message, whose answer comes line by line for ever."""
+    closing = threading.Event()
+    listener = socket.create_server(("127.0.0.1", 0))
+
+    def talk() -> None:
+        connection, _ = listener.accept()
+        with connection, connection.makefile("rb") as lines:
+            connection.sendall(b"220 hello\r\n")
+            for line in lines:
+                is_data = line.upper().startswith(b"DATA")
+                connection.sendall(b"354 go on\r\n" if is_data else b"250 OK\r\n")
+                if is_data:
+                    break
+            while lines.readline() != b".\r\n":
+                pass
+            while not closing.wait(0.05):
+                connection.sendall(b"250-still thinking\r\n")
+
+    def serve() -> None:
+        with suppress(OSError):  # the client hung up
+            talk()
+
+    thread = threading.Thread(target=serve, daemon=True)
+    thread.start()
+    try:
+        yield int(listener.getsockname()[1])
+    finally:
+        closing.set()
+        thread.join(5)
+        listener.close()
 
 
 def self_signed(folder: Path) -> Path:

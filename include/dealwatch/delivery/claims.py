@@ -13,6 +13,7 @@ from typing import Any
 
 from sqlalchemy import ColumnElement, Engine, and_, exists, or_, select, update
 
+from dealwatch.delivery.hours import Hours
 from dealwatch.delivery.parcel import Receipt
 from dealwatch.settings import Settings
 from dealwatch.tables import alerts, deliveries, tellings
@@ -55,13 +56,14 @@ class Outcome:
     wait: timedelta | None = None
     is_free: bool = False  # the try does not count: the message was never offered
     stops_channel: bool = False
+    remedy: str = ""  # what somebody has to mend before the channel can take it
 
 
 def settle(engine: Engine, now: datetime) -> dict[str, int]:
     """Give queued rows that nobody needs any more their reason."""
     queued = update(deliveries).where(deliveries.c.state == "queued")
     expire = queued.where(deliveries.c.expires_at <= now).values(state="not_sent", reason="expired")
-    cancel = queued.where(deliveries.c.not_before <= now, ~_is_wanted()).values(
+    cancel = queued.where(deliveries.c.not_before <= now, ~_is_wanted(now)).values(
         state="cancelled", reason="no_longer_wanted"
     )
     with writing(engine) as connection:
@@ -71,27 +73,29 @@ def settle(engine: Engine, now: datetime) -> dict[str, int]:
         }
 
 
-def channels_due(engine: Engine, now: datetime) -> Sequence[str]:
+def channels_due(engine: Engine, hours: Hours, now: datetime) -> Sequence[str]:
     """The channels that have something to send."""
-    due = select(deliveries.c.channel).distinct().where(_is_due(now)).order_by(deliveries.c.channel)
+    due = select(deliveries.c.channel).distinct().where(_is_due(hours, now)).order_by(deliveries.c.channel)
     with reading(engine) as connection:
         return connection.execute(due).scalars().all()
 
 
-def rows_due(engine: Engine, now: datetime) -> Sequence[Any]:
+def rows_due(engine: Engine, hours: Hours, now: datetime) -> Sequence[Any]:
     """All due rows, in the order in which they would be sent."""
-    due = select(deliveries).where(_is_due(now))
+    due = select(deliveries).where(_is_due(hours, now))
     with reading(engine) as connection:
         return connection.execute(
             due.order_by(deliveries.c.channel, deliveries.c.as_of, deliveries.c.delivery_id)
         ).all()
 
 
-def claim_next(engine: Engine, channel: str, *, settings: Settings, now: datetime) -> Claim | None:
+def claim_next(
+    engine: Engine, channel: str, *, hours: Hours, settings: Settings, now: datetime
+) -> Claim | None:
     """Take the oldest due row of a channel, or nothing when none is left."""
     oldest = (
-        select(deliveries, _is_wanted().label("is_wanted"))
-        .where(deliveries.c.channel == channel, _is_due(now))
+        select(deliveries, _is_wanted(now).label("is_wanted"))
+        .where(deliveries.c.channel == channel, _is_due(hours, now))
         .order_by(deliveries.c.as_of, deliveries.c.delivery_id)
         .limit(1)
     )
@@ -144,9 +148,13 @@ def confirm(engine: Engine, claim: Claim, outcome: Outcome, *, now: datetime) ->
         return connection.execute(update(deliveries).where(ours).values(**values)).rowcount == 1
 
 
-def _is_wanted() -> ColumnElement[bool]:
-    """A message is wanted while an alert it tells about is open; one about no alert stands for itself."""
-    is_open = alerts.c.state == "open"
+def _is_wanted(now: datetime) -> ColumnElement[bool]:
+    """A message is wanted while an alert it tells about is open; one about no alert stands for itself.
+
+    `alerts` is as the last scored morning left it, and that morning may lie after `now`: an alert that
+    resolves only then is open today.
+    """
+    is_open = or_(alerts.c.state == "open", alerts.c.resolved_at > now)
     tells = tellings.c.delivery_id == deliveries.c.delivery_id
     tells_of_open = exists().where(tells, alerts.c.fingerprint == tellings.c.fingerprint, is_open)
     return or_(
@@ -155,10 +163,11 @@ def _is_wanted() -> ColumnElement[bool]:
     )
 
 
-def _is_due(now: datetime) -> ColumnElement[bool]:
-    is_fresh = and_(deliveries.c.state == "queued", deliveries.c.expires_at > now, _is_wanted())
+def _is_due(hours: Hours, now: datetime) -> ColumnElement[bool]:
+    is_fresh = and_(deliveries.c.state == "queued", deliveries.c.expires_at > now, _is_wanted(now))
     return and_(
         deliveries.c.not_before <= now,
+        hours.allow(now),
         or_(deliveries.c.lease_until.is_(None), deliveries.c.lease_until <= now),
         or_(is_fresh, deliveries.c.state.in_(("sending", "uncertain"))),
     )

@@ -11,8 +11,9 @@ import tempfile
 from datetime import timedelta
 from pathlib import Path
 
+from dealwatch.delivery.messages import Message
 from dealwatch.delivery.pages import html_page, text_page
-from dealwatch.delivery.parcel import Parcel, Receipt, Refused
+from dealwatch.delivery.parcel import Parcel, Receipt, Refused, shaped
 from dealwatch.delivery.slack_blocks import slack_payload
 from dealwatch.moments import local_day
 from dealwatch.settings import Settings
@@ -39,12 +40,16 @@ def find(parcel: Parcel, destination: str, *, settings: Settings) -> Receipt | N
 
 def send(parcel: Parcel, destination: str, *, settings: Settings) -> Receipt:
     """Write the message as Slack's JSON, as text and as HTML."""
-    payload = json.dumps(slack_payload(parcel.message), ensure_ascii=False, indent=2, sort_keys=True)
-    write_whole(_path(parcel, settings, ".slack.json"), payload + "\n")
-    write_whole(_path(parcel, settings, ".txt"), text_page(parcel.message))
+    slack, text, html = (shaped(render, parcel.message) for render in (_slack_json, text_page, html_page))
+    write_whole(_path(parcel, settings, ".slack.json"), slack)
+    write_whole(_path(parcel, settings, ".txt"), text)
     page = _path(parcel, settings, ".html")
-    write_whole(page, html_page(parcel.message))
+    write_whole(page, html)
     return _receipt(page, settings)
+
+
+def _slack_json(message: Message) -> str:
+    return json.dumps(slack_payload(message), ensure_ascii=False, indent=2, sort_keys=True) + "\n"
 
 
 def write_whole(path: Path, text: str) -> None:

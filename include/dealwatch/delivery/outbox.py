@@ -7,6 +7,7 @@ is possible (e-mail) it is sent once more under the same id: a second copy costs
 import logging
 from collections import Counter
 from collections.abc import Callable
+from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 
 from pydantic import ValidationError
@@ -23,9 +24,11 @@ from dealwatch.delivery.claims import (
     rows_due,
     settle,
 )
+from dealwatch.delivery.hours import Hours, read_hours
 from dealwatch.delivery.listing import write_listing
 from dealwatch.delivery.messages import Message
-from dealwatch.delivery.parcel import NotDelivered, Parcel, Refused, TryLater, Uncertain
+from dealwatch.delivery.parcel import NotDelivered, Parcel, Refused, TryLater, Uncertain, Unrenderable
+from dealwatch.errors import ChannelDown
 from dealwatch.settings import Settings
 
 log = logging.getLogger(__name__)
@@ -40,44 +43,72 @@ def deliver(
     """Send all that is due, each channel by itself; how many rows ended in which state.
 
     `now` is the real clock. `dry` logs what would be sent and changes nothing.
+    Raises ChannelDown, after all that could be sent was, when a channel waits for somebody to mend it.
     """
+    hours = read_hours(engine, settings=settings)
     if dry:
-        return _rehearse(engine, now())
+        return _rehearse(engine, hours, now())
     counts = Counter(sent=0, queued=0, uncertain=0, dead=0, **settle(engine, now()))
-    bugs: list[Exception] = []
-    for name in channels_due(engine, now()):
-        counts.update(_empty(engine, name, settings=settings, now=now, bugs=bugs))
+    trouble = _Trouble()
+    for name in channels_due(engine, hours, now()):
+        counts.update(_empty(engine, name, hours=hours, settings=settings, now=now, trouble=trouble))
     write_listing(engine, settings=settings)
     log.info("deliver at %s: %s", now().isoformat(), dict(counts))
-    if bugs:
-        raise ExceptionGroup("deliver met errors that no channel explains", bugs)
+    trouble.tell()
     return dict(counts)
 
 
-def _rehearse(engine: Engine, now: datetime) -> dict[str, int]:
-    due = rows_due(engine, now)
+@dataclass
+class _Trouble:
+    """What has to be told once all that could be sent was sent."""
+
+    bugs: list[Exception] = field(default_factory=list)
+    remedies: dict[str, str] = field(default_factory=dict)  # one line each, by channel
+
+    def tell(self) -> None:
+        """Raise it, if there is any."""
+        down: list[Exception] = []
+        if self.remedies:
+            lines = [f"  {channel}: {said}" for channel, said in sorted(self.remedies.items())]
+            down.append(ChannelDown("\n".join(["messages wait until this is mended:", *lines])))
+        if self.bugs:
+            raise ExceptionGroup("deliver met errors that no channel explains", [*self.bugs, *down])
+        if down:
+            raise down[0]
+
+
+def _rehearse(engine: Engine, hours: Hours, now: datetime) -> dict[str, int]:
+    due = rows_due(engine, hours, now)
     for row in due:
         log.info("would send %s %s to %s by %s", row.kind, row.delivery_id, row.address, row.channel)
     return {"would_send": len(due)}
 
 
 def _empty(
-    engine: Engine, name: str, *, settings: Settings, now: Callable[[], datetime], bugs: list[Exception]
+    engine: Engine,
+    name: str,
+    *,
+    hours: Hours,
+    settings: Settings,
+    now: Callable[[], datetime],
+    trouble: _Trouble,
 ) -> Counter[str]:
     """Send one channel's due rows until none is left or the channel is seen to be down."""
     counts: Counter[str] = Counter()
     doubts = 0
     while doubts < _MOST_DOUBTS:
-        claim = claim_next(engine, name, settings=settings, now=now())
+        claim = claim_next(engine, name, hours=hours, settings=settings, now=now())
         if claim is None:
             break
-        outcome = _carry(claim, settings=settings, now=now, bugs=bugs)
+        outcome = _carry(claim, settings=settings, now=now, bugs=trouble.bugs)
         is_ours = confirm(engine, claim, outcome, now=now())
         if is_ours:
             counts[outcome.state] += 1
         if outcome.error or not is_ours:
             told = outcome.error or "the claim had passed to another sender"
             log.warning("delivery %s by %s: %s: %s", claim.delivery_id, name, outcome.state, told)
+        if outcome.remedy:
+            trouble.remedies[name] = f"{outcome.error}; {outcome.remedy}"
         if outcome.stops_channel:
             break
         doubts = doubts + 1 if outcome.state == "uncertain" else 0
@@ -125,6 +156,8 @@ def _parcel(claim: Claim) -> Parcel:
 
 def _explained(error: Exception, bugs: list[Exception]) -> NotDelivered:
     """A channel's own word for a failure; anything else is a bug: told at the end, the message in doubt."""
+    if isinstance(error, Unrenderable):
+        bugs.append(error)
     if isinstance(error, NotDelivered):
         return error
     log.error("unexpected error while delivering", exc_info=error)
@@ -163,7 +196,7 @@ def _not_promised(
         if not channel.CAN_LOOK_UP and (claim.was == "uncertain" or is_last):
             return _dead(f"sent again and again without an answer, so it may have arrived: {error}")
         return Outcome("uncertain", error=str(error), wait=claim.lease_until - now)
-    if isinstance(error, TryLater) and (error.stops_channel or not is_last):
+    if isinstance(error, TryLater) and (error.stops_channel or error.remedy or not is_last):
         return _put_back(claim, str(error), later=error, is_looked_up=channel.CAN_LOOK_UP)
     return _dead(str(error))
 
@@ -176,8 +209,9 @@ def _put_back(
         "uncertain" if claim.was_tried and not is_looked_up else "queued",
         error=error,
         wait=(later.wait if later else None) or _WAITS[min(claim.attempts, len(_WAITS)) - 1],
-        is_free=later is not None and later.stops_channel,
+        is_free=later is not None and (later.stops_channel or bool(later.remedy)),
         stops_channel=later is not None and later.stops_channel,
+        remedy=later.remedy if later else "",
     )
 
 

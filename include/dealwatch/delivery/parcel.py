@@ -2,14 +2,19 @@
 
 NotDelivered
 ├── Refused      the provider will not take it, now or later; trying again is pointless
+│   └── Unrenderable   our own failure to give it a shape
 ├── TryLater     it was certainly not taken; trying again is safe
 └── Uncertain    it may have been taken: look it up, or know that a second copy may arrive
 """
 
+from collections.abc import Callable
 from dataclasses import dataclass
 from datetime import datetime, timedelta
+from typing import TypeVar
 
 from dealwatch.delivery.messages import Message
+
+_Shape = TypeVar("_Shape")
 
 
 @dataclass(frozen=True)
@@ -39,18 +44,34 @@ class Refused(NotDelivered):
     """The provider will never take this message at this address."""
 
 
+class Unrenderable(Refused):
+    """The message has no shape that the channel could take: a bug of ours, and no other message's fault."""
+
+
 class TryLater(NotDelivered):
     """The provider has certainly not taken the message.
 
     `stops_channel`: the next message would fare no better (unreachable, rate limited) and this one is not at
-    fault. `wait` is how long the provider asked us to hold back.
+    fault. `wait` is how long the provider asked us to hold back. `remedy` is what a person has to mend before
+    it can be taken (a credential, a setting); neither of the two uses up a try.
     """
 
-    def __init__(self, reason: str, *, stops_channel: bool = False, wait: timedelta | None = None) -> None:
+    def __init__(
+        self, reason: str, *, stops_channel: bool = False, wait: timedelta | None = None, remedy: str = ""
+    ) -> None:
         super().__init__(reason)
         self.stops_channel = stops_channel
         self.wait = wait
+        self.remedy = remedy
 
 
 class Uncertain(NotDelivered):
     """The connection ended before the provider said whether it has the message."""
+
+
+def shaped(render: Callable[[Message], _Shape], message: Message) -> _Shape:
+    """The message as the channel needs it; a failure concerns this message alone, which was not offered."""
+    try:
+        return render(message)
+    except Exception as error:
+        raise Unrenderable(f"the message cannot be rendered: {type(error).__name__}: {error}") from error

@@ -23,7 +23,7 @@ from slack_sdk.http_retry.state import RetryState
 from slack_sdk.models.metadata import Metadata
 from slack_sdk.web import SlackResponse
 
-from dealwatch.delivery.parcel import Parcel, Receipt, Refused, TryLater, Uncertain
+from dealwatch.delivery.parcel import Parcel, Receipt, Refused, TryLater, Uncertain, shaped
 from dealwatch.delivery.slack_blocks import slack_payload
 from dealwatch.settings import Settings
 
@@ -35,6 +35,13 @@ EVENT_TYPE = "dealwatch_delivery"
 _LOOK_BACK = timedelta(minutes=10)  # two clocks never agree
 _PAGE = 200
 _LATER = frozenset({"ratelimited", "rate_limited", "message_limit_exceeded"})
+# What is wrong with our account or address, and not with one message.
+_ACCOUNT = frozenset(
+    """access_denied accesslimited account_inactive ekm_access_denied enterprise_is_restricted invalid_auth
+    missing_scope no_permission not_allowed_token_type not_authed org_login_required team_access_not_granted
+    team_not_found token_expired token_revoked two_factor_setup_required unknown_method""".split()
+)
+_MEND = "mend the connection slack_default (or slack_token)"
 _UNKNOWN = frozenset({"fatal_error", "internal_error", "request_timeout", "service_unavailable"})
 
 # The client logs whole payloads at debug level; deals do not belong in a log.
@@ -98,10 +105,11 @@ def find(parcel: Parcel, destination: str, *, settings: Settings) -> Receipt | N
 def send(parcel: Parcel, destination: str, *, settings: Settings) -> Receipt:
     """Post the message; the receipt is `channel:ts`, which is what an edit of it needs."""
     client = _client(settings)
+    payload = shaped(slack_payload, parcel.message)
     posted = _called(
         lambda: client.chat_postMessage(
             channel=destination,
-            **slack_payload(parcel.message),
+            **payload,
             metadata=Metadata(EVENT_TYPE, {"delivery_id": parcel.delivery_id}),
             unfurl_links=False,
             unfurl_media=False,
@@ -113,10 +121,14 @@ def send(parcel: Parcel, destination: str, *, settings: Settings) -> Receipt:
 def _client(settings: Settings) -> WebClient:
     token = settings.slack_token.get_secret_value() if settings.slack_token else ""
     if not token:
-        raise TryLater("no Slack token; set the connection slack_default", stops_channel=True)
+        raise TryLater("there is no Slack token", stops_channel=True, remedy=_MEND)
     url = urlsplit(settings.slack_url)
     if url.scheme != "https" and url.hostname not in {"127.0.0.1", "::1", "localhost"}:
-        raise Refused(f"slack_url {settings.slack_url} is not https; the token is not sent in the clear")
+        raise TryLater(
+            f"slack_url {settings.slack_url} is not https; the token is not sent in the clear",
+            stops_channel=True,
+            remedy="write https:// in slack_url, or in base_url of the connection slack_default",
+        )
     return WebClient(
         token=token,
         base_url=settings.slack_url,
@@ -151,7 +163,12 @@ def _meaning(response: Any) -> Refused | TryLater | Uncertain:
         *(data.get("response_metadata") or {}).get("messages", []),
         *([f"needs the scope {data['needed']}"] if data.get("needed") else []),
     ]
-    return Refused(": ".join([f"Slack refuses: {code}", *(str(detail)[:200] for detail in details)]))
+    told = ": ".join([f"Slack refuses: {code}", *(str(detail)[:200] for detail in details)])
+    if code not in _ACCOUNT:
+        return Refused(told)
+    # Without a scope for look-ups or addresses, messages that need neither can still be posted.
+    is_partial = code == "missing_scope" and not str(data.get("needed") or "chat:").startswith("chat:")
+    return TryLater(told, stops_channel=not is_partial, remedy=_MEND)
 
 
 def _retry_after(headers: Any) -> timedelta:

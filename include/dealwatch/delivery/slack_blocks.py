@@ -57,7 +57,7 @@ def _payload(message: Message, cards: list[CardLines], *, dropped: int) -> dict[
         BlockAttachment(
             blocks=_card(card),
             color=COLOURS.get(card.band, COLOURS["Low"]),
-            fallback=escape(f"{card.band} {card.score} · {card.name}"),
+            fallback=fit(f"{card.band} {card.score} · {card.name}", SECTION_LENGTH),
         )
         for card in cards
     ]
@@ -88,11 +88,12 @@ def _card(card: CardLines) -> list[Block]:
         f"Do next: {card.action}" if card.action else "",
     ]
     blocks: list[Block] = [SectionBlock(text=MarkdownTextObject(text=f"{first}\n{second}", verbatim=True))]
-    if body := "\n".join(line for line in said if line):
-        blocks.append(SectionBlock(text=_plain(escape(body))))
-    if card.url:
-        link = MarkdownTextObject(text=f"<{escape(card.url)}|Open in CRM>", verbatim=True)
-        blocks.append(SectionBlock(text=link))
+    share = SECTION_LENGTH // len(said) - 1  # escaping can make a line five times as long
+    if body := "\n".join(fit(line, share) for line in said if line):
+        blocks.append(SectionBlock(text=_plain(body)))
+    link = f"<{escape(card.url)}|Open in CRM>"
+    if card.url and len(link) <= SECTION_LENGTH:  # a link that is cut leads nowhere
+        blocks.append(SectionBlock(text=MarkdownTextObject(text=link, verbatim=True)))
     return blocks
 
 

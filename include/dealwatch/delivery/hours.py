@@ -1,0 +1,56 @@
+"""When a person may be disturbed: business days between two hours of the recipient's own zone.
+
+A file in a folder disturbs nobody, and an operations notice is urgent: both go out at any hour.
+"""
+
+from dataclasses import dataclass
+from datetime import datetime
+from zoneinfo import ZoneInfo, ZoneInfoNotFoundError
+
+from sqlalchemy import ColumnElement, Engine, func, or_, select
+
+from dealwatch.moments import is_business_day
+from dealwatch.settings import Settings
+from dealwatch.tables import deliveries, owners
+from dealwatch.warehouse import reading
+
+_ORGANISATION = ""  # stands for the zone of a recipient whom the CRM gives none
+
+
+@dataclass(frozen=True)
+class Hours:
+    """The zones in which recipients live, and the hours that hold in each."""
+
+    zones: tuple[str, ...]
+    settings: Settings
+
+    def allow(self, now: datetime) -> ColumnElement[bool]:
+        """Whether a row of `deliveries` may go out at this moment."""
+        zone = select(owners.c.time_zone).where(owners.c.owner_id == deliveries.c.recipient).scalar_subquery()
+        closed = [name for name in self.zones if not _is_open(name, now, self.settings)]
+        return or_(
+            deliveries.c.channel == "folder",
+            deliveries.c.kind == "operations",
+            func.coalesce(zone, _ORGANISATION).not_in(closed),
+        )
+
+
+def read_hours(engine: Engine, *, settings: Settings) -> Hours:
+    """The zones as the last extract told them."""
+    told = select(owners.c.time_zone).where(owners.c.time_zone.is_not(None)).distinct()
+    with reading(engine) as connection:
+        zones = {_ORGANISATION, *connection.execute(told).scalars()}
+    return Hours(tuple(sorted(zones)), settings)
+
+
+def _is_open(name: str, now: datetime, settings: Settings) -> bool:
+    local = now.astimezone(_zone(name, settings))
+    window = settings.delivery
+    return is_business_day(local.date()) and window.window_opens <= local.time() < window.window_closes
+
+
+def _zone(name: str, settings: Settings) -> ZoneInfo:
+    try:
+        return ZoneInfo(name) if name else settings.zone
+    except (ZoneInfoNotFoundError, ValueError, OSError):
+        return settings.zone  # a CRM holds what people typed
