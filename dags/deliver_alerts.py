@@ -9,9 +9,9 @@ not been sent already.
 
 **Params**: `dry` says what would be sent and sends nothing.
 
-**When it fails**: `ChannelDown` names a channel that refuses us (token, password) and the remedy; its messages wait
-and the other channels' are sent. Each row of `deliveries` keeps its attempts and last error, and the next run tries again; a
-message given up is `dead`, with its reason.
+**When it fails**: `ChannelDown` names a channel that refuses us (token, password) and the remedy; its messages
+wait, and the other channels' are sent. Each row of `deliveries` keeps its attempts and last error, and the next
+run tries again; a message given up is `dead`, with its reason.
 """
 
 from datetime import UTC, datetime, timedelta
