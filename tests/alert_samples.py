@@ -19,6 +19,7 @@ from dealwatch.tables import (
     extract_runs,
     owners,
     rule_evidence,
+    scored_mornings,
 )
 from dealwatch.warehouse import add_missing, as_json, put, replace, writing
 
@@ -106,6 +107,7 @@ def score_morning(engine: Engine, day: str, deals: Sequence[Deal]) -> None:
             (deal_features, features),
             (deal_scores, scores),
             (alert_signals, signals),
+            (scored_mornings, [{"as_of": moment, "deals": len(deals), "is_folded": False}]),
         ):
             replace(connection, table, table.c.as_of == moment, rows_frame(rows))
 

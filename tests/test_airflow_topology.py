@@ -54,6 +54,7 @@ SCORED = (
     "alert_mornings",
     "deliveries",
     "tellings",
+    "scored_mornings",
 )
 SECRETS = {  # what a person writes into .env
     "ADMIN_PASSWORD": "admin1",

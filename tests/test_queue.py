@@ -8,11 +8,11 @@ from typing import Any
 import pytest
 from sqlalchemy import Engine, delete, select, update
 
-from alert_samples import MONDAY, Deal, at, close, extract, hire, know, prove, score_morning
+from alert_samples import MONDAY, Deal, at, close, extract, hire, prove, score_morning
 from dealwatch.alerts.queue import Notify, speak
 from dealwatch.errors import NotReady
 from dealwatch.settings import Settings, Source
-from dealwatch.tables import alert_events, alerts, deals, deliveries, tellings
+from dealwatch.tables import alert_events, alerts, deliveries, extract_runs, tellings
 from dealwatch.warehouse import reading, rows_of, writing
 
 STALL = {"stage_stall": 1}
@@ -264,11 +264,31 @@ def test_a_critical_score_folds_the_deals_other_alerts(world: Engine, settings: 
     assert row.message["cards"][0]["headline"].startswith("Scores 80 of 100")
     assert "nineteen in twenty" in row.message["cards"][0]["headline"]
     assert held(world, MONDAY) == {"1 stage_stall": "folded", "1 close_date_passed": "folded"}
-    assert held(world, "2026-03-03") == {
-        "1 critical_risk": "cooldown",
-        "1 stage_stall": "folded",
-        "1 close_date_passed": "folded",
-    }
+    assert set(held(world, "2026-03-03").values()) == {"cooldown"}
+    assert sent(world, "2026-03-03") == []
+
+
+def test_a_critical_score_that_is_not_said_silences_nothing(world: Engine, settings: Settings) -> None:
+    mondays = ["2026-03-02", "2026-03-09", "2026-03-16"]
+    run_days(world, settings, mondays, Deal("1", {"critical_risk": 1}, score=90))
+    worse = Deal("1", {"critical_risk": 1, "stage_stall": 1, "lifecycle_breach": 3}, score=90)
+    run_days(world, settings, ["2026-03-17"], worse)
+    (row,) = sent(world, "2026-03-17")
+    assert row.message["cards"][0]["headline"].startswith("It is 90 days old; nineteen in twenty")
+    assert held(world, "2026-03-17") == {"1 critical_risk": "cooldown"}
+    run_days(world, settings, ["2026-03-18"], worse)
+    assert set(held(world, "2026-03-18").values()) == {"cooldown"} and sent(world, "2026-03-18") == []
+
+
+def test_what_rides_along_in_a_message_that_does_not_go_is_not_folded(
+    world: Engine, settings: Settings
+) -> None:
+    crowd = [Deal(str(n), {"critical_risk": 1, "stage_stall": 1}, amount=100.0 - n) for n in range(3)]
+    few = but(settings, alerts={"daily_budget": 1, "digest_top": 1})
+    run_days(world, few, [MONDAY], *crowd)
+    assert [len(row.message["cards"]) for row in sent(world, MONDAY)] == [1, 1]
+    reasons = held(world, MONDAY)
+    assert [reasons[f"{n} stage_stall"] for n in range(3)] == ["folded", "folded", "budget"]
 
 
 def test_an_unproven_critical_score_does_not_silence_a_proven_rule(world: Engine, settings: Settings) -> None:
@@ -311,6 +331,49 @@ def test_an_old_extract_is_stale_and_a_fresh_one_lets_the_morning_speak(
     extract(engine, MONDAY)
     alert(engine, settings, MONDAY)
     assert [row.kind for row in sent(engine, MONDAY)] == ["alert", "operations"]
+    assert held(engine, MONDAY) == {}
+
+
+@pytest.mark.parametrize(("day", "kind"), [(MONDAY, "alert"), ("2026-03-03", "operations")])
+def test_one_missing_extract_is_noticed(engine: Engine, settings: Settings, day: str, kind: str) -> None:
+    hire(engine, "ann")
+    prove(engine, "stage_stall")
+    extract(engine, MONDAY)
+    with writing(engine) as connection:
+        connection.execute(update(extract_runs).values(extracted_at=at(MONDAY) - timedelta(hours=1)))
+    run_days(engine, settings, [day], Deal("1", STALL))
+    assert [row.kind for row in sent(engine, day)] == [kind]
+
+
+def test_a_notice_without_an_address_lies_in_the_folder_and_says_so(
+    world: Engine, settings: Settings, caplog: pytest.LogCaptureFixture
+) -> None:
+    stale = {"sources": {"other": {"path": settings.home}}, "slack_token": "t"}
+    score_morning(world, MONDAY, [Deal("1", STALL)])
+    counts = alert(world, but(settings, **stale), MONDAY)
+    (row,) = sent(world, MONDAY)
+    assert (counts["unheard"], row.kind, row.channel) == (1, "operations", "folder")
+    assert "Nobody is told" in caplog.text
+
+
+@pytest.mark.parametrize("told", [{}, {"slack_token": "t", "delivery": {"operations_slack": "C1"}}])
+def test_a_notice_to_somebody_is_not_unheard(world: Engine, settings: Settings, told: Any) -> None:
+    score_morning(world, MONDAY, [Deal("1", STALL)])
+    stale = but(settings, sources={"other": {"path": settings.home}}, **told)
+    assert alert(world, stale, MONDAY)["unheard"] == 0
+
+
+def test_an_owner_called_revops_is_not_revops(world: Engine, settings: Settings) -> None:
+    prove(world, "stage_stall", proven=False)
+    hire(world, "revops", email="rita@example.com")
+    score_morning(world, MONDAY, [Deal("1", STALL, owner_id="revops"), Deal("2", STALL, owner_id="gone")])
+    told = but(settings, delivery={"revops_email": "revops@example.com"})
+    assert alert(world, told, MONDAY)["queued"] == 2
+    assert {row.address: row.message["cards"][0]["deal_id"] for row in sent(world, MONDAY)} == {
+        "rita@example.com": "1",
+        "revops@example.com": "2",
+    }
+    assert alert(world, told, MONDAY)["queued"] == 0
 
 
 def test_staleness_today_does_not_touch_the_past(world: Engine, settings: Settings) -> None:
@@ -402,7 +465,7 @@ def test_the_window_opens_at_eight_where_the_recipient_is(
     alert(world, but(settings, smtp={"host": "h"}), MONDAY)
     (row,) = sent(world, MONDAY)
     assert row.not_before.isoformat() == opens
-    assert row.expires_at - row.not_before == timedelta(hours=72)
+    assert row.expires_at - row.not_before == timedelta(hours=settings.delivery.expires_after_hours)
 
 
 def test_a_weekend_says_nothing_and_monday_does(world: Engine, settings: Settings) -> None:
@@ -426,6 +489,20 @@ def test_force_speaks_about_the_past_once(world: Engine, settings: Settings) -> 
     score_morning(world, MONDAY, [Deal("1", STALL)])
     forced = [alert(world, settings, MONDAY, now="2026-03-20", notify="force")["queued"] for _ in range(2)]
     assert forced == [1, 0]
+
+
+@pytest.mark.parametrize(
+    ("connected", "opens"),
+    [({}, "2026-03-20T05:01:00+00:00"), ({"smtp": {"host": "h"}}, "2026-03-20T07:00:00+00:00")],
+)
+def test_a_forced_message_is_as_old_as_the_wish_for_it(
+    world: Engine, settings: Settings, connected: Any, opens: str
+) -> None:
+    score_morning(world, MONDAY, [Deal("1", STALL)])
+    alert(world, but(settings, **connected), MONDAY, now="2026-03-20", notify="force")
+    (row,) = sent(world, MONDAY)
+    assert row.not_before.isoformat() == opens
+    assert row.expires_at > row.not_before
 
 
 def test_force_does_not_repeat_what_was_said_since(world: Engine, settings: Settings) -> None:
@@ -534,11 +611,63 @@ def test_an_alert_ends_with_its_deal(world: Engine, settings: Settings) -> None:
 
 
 def test_a_morning_without_scores_is_refused(world: Engine, settings: Settings) -> None:
-    assert alert(world, settings, MONDAY) == {"queued": 0, "not_sent": 0, "held": 0, "open": 0}
-    open_deal = {"deal_id": "1", "source": "crm", "created_at": at(MONDAY), "is_deleted": False}
-    know(world, deals, open_deal)
     with pytest.raises(NotReady, match="score --as-of 2026-03-02"):
         alert(world, settings, MONDAY)
+
+
+def test_the_last_deal_of_all_ends_its_alert(world: Engine, settings: Settings) -> None:
+    run_days(world, settings, [MONDAY], Deal("1", STALL))
+    close(world, "1", "2026-03-03", value="won")
+    run_days(world, settings, ["2026-03-03"])
+    with reading(world) as connection:
+        rows = rows_of(connection, select(alerts.c.state, alerts.c.resolution, alerts.c.resolved_at))
+    assert [tuple(row) for row in rows] == [("resolved", "won", at("2026-03-03"))]
+
+
+def test_stale_data_without_an_open_deal_is_told_too(world: Engine, settings: Settings) -> None:
+    score_morning(world, MONDAY, [])
+    alert(world, but(settings, sources={"other": {"path": settings.home}}), MONDAY)
+    assert [row.kind for row in sent(world, MONDAY)] == ["operations"]
+
+
+def test_a_day_to_come_is_refused_and_never_folded(world: Engine, settings: Settings) -> None:
+    run_days(world, settings, [MONDAY], Deal("1", STALL))
+    score_morning(world, "2027-03-02", [Deal("1")])
+    with pytest.raises(NotReady, match="use --as-of 2026-03-02"):
+        alert(world, settings, "2027-03-02", now=MONDAY)
+    run_days(world, settings, ["2026-03-03"], Deal("1", STALL))
+    with reading(world) as connection:
+        assert connection.execute(select(alerts.c.state)).scalars().all() == ["open"]
+    alert(world, settings, "2027-03-02")
+    with reading(world) as connection:
+        assert connection.execute(select(alerts.c.resolved_at)).scalars().all() == [at("2027-03-02")]
+
+
+def test_before_six_the_day_may_be_told_of_already(world: Engine, settings: Settings) -> None:
+    score_morning(world, MONDAY, [Deal("1", STALL)])
+    early = at(MONDAY) - timedelta(hours=3)
+    assert speak(world, settings=settings, as_of=at(MONDAY), now=early)["queued"] == 0
+    assert alert(world, settings, MONDAY)["queued"] == 1
+
+
+def test_a_moment_that_is_no_morning_has_no_alerts(
+    world: Engine, settings: Settings, caplog: pytest.LogCaptureFixture
+) -> None:
+    run_days(world, settings, [MONDAY], Deal("1", STALL))
+    before = everything(world)
+    noon = at(MONDAY) + timedelta(hours=6)
+    assert set(speak(world, settings=settings, as_of=noon, now=noon).values()) == {0}
+    assert "no day's morning" in caplog.text
+    assert everything(world) == before
+
+
+def test_a_long_name_leaves_room_for_what_to_do(world: Engine, settings: Settings) -> None:
+    score_morning(world, MONDAY, [Deal("1", STALL, name="N" * 300)])
+    alert(world, settings, MONDAY)
+    (row,) = sent(world, MONDAY)
+    assert len(row.message["title"]) < 150
+    assert row.message["title"].endswith("…: Agree a dated next step with the buyer, or move the deal out.")
+    assert row.message["cards"][0]["name"] == "N" * 300
 
 
 def test_hostile_names_stay_data(world: Engine, settings: Settings) -> None:

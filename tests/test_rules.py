@@ -13,6 +13,7 @@ from dealwatch.alerts.reference import rules_page
 from dealwatch.alerts.rule_files import FIELDS, LEVEL_FIELDS
 from dealwatch.alerts.rules import Rule, levels_held, load_rule, load_rules, rule_points
 from dealwatch.alerts.sayings import SayingFault, saying
+from dealwatch.delivery.claims import UNDELIVERABLE
 from dealwatch.errors import SettingsError
 from dealwatch.settings import PROJECT, Settings
 
@@ -262,6 +263,10 @@ def test_the_closed_list_of_reasons_is_the_one_used() -> None:
     files = [*(rooms / "alerts").glob("*.py"), *(rooms / "delivery").glob("*.py")]
     text = "".join(path.read_text(encoding="utf-8") for path in files if path.name != "reasons.py")
     assert [reason for reason in REASONS if f'"{reason}"' not in text] == []
+    named = text.replace('reason="resolution"', "")  # a column
+    given = re.findall(r'(?:reason(?:=|": )|hold\(.*, |Due\(None, |Occasion\(\w+, )"(\w+)"', named)
+    assert {"expired", "no_route", "cooldown", "past_day"} <= set(given) <= set(REASONS)
+    assert UNDELIVERABLE in REASONS
 
 
 def test_a_rule_is_about_the_group_of_the_first_fact_it_compares() -> None:

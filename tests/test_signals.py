@@ -1,16 +1,19 @@
 """Which rule held for which deal on a morning, as rows; facts and scores in, nothing else."""
 
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
 import polars as pl
 from sqlalchemy import Engine, select
 
+from alert_samples import MONDAY, at, close, extract, know
+from dealwatch.alerts.morning import score_mornings
+from dealwatch.alerts.queue import speak
 from dealwatch.alerts.rules import load_rules
 from dealwatch.alerts.signals import signals
 from dealwatch.settings import Settings
-from dealwatch.tables import alert_signals
-from dealwatch.warehouse import add_missing, frame, writing
+from dealwatch.tables import alert_signals, deal_changes, scored_mornings
+from dealwatch.warehouse import add_missing, frame, reading, rows_of, writing
 
 MORNING = datetime(2026, 3, 2, 5, tzinfo=UTC)
 RULES = load_rules(Settings().alerts.rules)
@@ -82,3 +85,39 @@ def test_the_rows_fit_the_table(engine: Engine, tmp_path: Path) -> None:
     with writing(engine) as connection:
         assert add_missing(connection, alert_signals, rows) == 3
         assert frame(connection, select(alert_signals)).sort("rule").equals(rows.sort("rule"))
+
+
+def open_deal(engine: Engine, deal_id: str, day: str) -> None:
+    for field, value in (("created_at", at(day).isoformat()), ("stage", "Talk"), ("amount", "100")):
+        known = {"happened_at": at(day), "known_at": at(day), "seq": 0, "recorded_at": at(day)}
+        change = {"change_id": f"{deal_id} {field}", "deal_id": deal_id, "field": field, "source": "crm"}
+        know(engine, deal_changes, {**change, **known, "old_value": None, "new_value": value})
+
+
+def scored(engine: Engine) -> list[tuple[datetime, int, bool]]:
+    with reading(engine) as connection:
+        return [tuple(row) for row in rows_of(connection, select(scored_mornings).order_by("as_of"))]
+
+
+def test_a_morning_without_an_open_deal_was_scored_too(
+    either_engine: Engine, either_settings: Settings
+) -> None:
+    open_deal(either_engine, "a", "2026-02-02")
+    close(either_engine, "a", "2026-03-03")
+    tuesday = at("2026-03-03")
+    score_mornings(either_engine, [at(MONDAY), tuesday], rules=RULES, settings=either_settings)
+    assert scored(either_engine) == [(at(MONDAY), 1, False), (tuesday, 0, False)]
+    extract(either_engine, "2026-03-03")
+    speak(either_engine, settings=either_settings, as_of=tuesday, now=tuesday)
+    assert [is_folded for *_, is_folded in scored(either_engine)] == [True, True]
+    score_mornings(either_engine, [at(MONDAY)], rules=RULES, settings=either_settings)
+    assert scored(either_engine) == [(at(MONDAY), 1, False), (tuesday, 0, True)]
+
+
+def test_a_moment_that_is_no_morning_is_scored_but_no_part_of_the_fold(
+    engine: Engine, settings: Settings
+) -> None:
+    open_deal(engine, "a", "2026-02-02")
+    noon = at(MONDAY) + timedelta(hours=6)
+    assert score_mornings(engine, [noon], rules=RULES, settings=settings)["deals"] == 1
+    assert scored(engine) == []

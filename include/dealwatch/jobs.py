@@ -15,7 +15,7 @@ from typing import Any, Literal
 from sqlalchemy import Engine
 
 from dealwatch import migrations
-from dealwatch.errors import SettingsError
+from dealwatch.errors import NotReady, SettingsError
 from dealwatch.moments import local_day, morning_of, mornings
 from dealwatch.settings import Settings
 from dealwatch.warehouse import connect, reading, writing
@@ -96,11 +96,20 @@ def score(settings: Settings, *, as_of: datetime, until: datetime | None = None)
 
 
 def alert(settings: Settings, *, as_of: datetime, now: datetime, notify: Notify = "auto") -> dict[str, int]:
-    """Fold the signals into episodes; queue this morning's messages, or write what would have been sent."""
+    """Fold the signals into episodes; queue this morning's messages, or write what would have been sent.
+
+    Raises NotReady when operations should hear of stale data and no address of theirs is configured.
+    """
     from dealwatch.alerts.queue import speak
 
     with _warehouse(settings) as engine:
-        return _told("alert", as_of, speak(engine, settings=settings, as_of=as_of, now=now, notify=notify))
+        counts = speak(engine, settings=settings, as_of=as_of, now=now, notify=notify)
+    if counts["unheard"]:
+        raise NotReady(
+            "the extract is stale, deal alerts are silent, and nobody is there to be told: "
+            "set delivery.operations_slack or delivery.operations_email"
+        )
+    return _told("alert", as_of, counts)
 
 
 def deliver(settings: Settings, *, now: Callable[[], datetime], dry: bool = False) -> dict[str, int]:

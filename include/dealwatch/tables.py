@@ -235,6 +235,15 @@ deal_scores = Table(
     comment="The risk score of every open deal on a morning; the points sum to the score.",
 )
 
+scored_mornings = Table(
+    "scored_mornings",
+    metadata,
+    _key("as_of", Instant),
+    _must("deals", Integer),
+    _must("is_folded", Boolean),  # false from each scoring until the alert fold has taken its signals in
+    comment="Mornings that were scored, those without an open deal included.",
+)
+
 model_versions = Table(
     "model_versions",
     metadata,
@@ -291,14 +300,18 @@ alert_events = Table(
     _key("at", Instant),
     _key("kind"),  # opened, escalated, reopened, resolved, held
     _must("reason"),
+    _must("fingerprint"),  # the alert's: it outlives the alert_id, which an earlier morning can change
     comment="What happened to an episode and why; every silence is a row with its reason.",
 )
 
 deliveries = Table(
     "deliveries",
     metadata,
-    _key("delivery_id"),  # digest of alert or digest, moment, kind, recipient and channel
-    Column("alert_id", String),  # null for digests and operations notices
+    _key("delivery_id"),  # digest of alert or digest, moment, kind, recipient, channel and address
+    Column("alert_id", String),  # null for digests, operations notices and when the alert is no more
+    Column(
+        "fingerprint", String
+    ),  # the alert's: it outlives the alert_id, which an earlier morning can change
     _must("as_of", Instant),
     _must("kind"),  # alert, digest, operations
     _must("recipient"),

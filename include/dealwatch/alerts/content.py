@@ -10,6 +10,7 @@ from urllib.parse import quote
 from dealwatch.alerts.decisions import Item, Planned
 from dealwatch.alerts.rules import Rule
 from dealwatch.delivery.messages import DealCard, Message
+from dealwatch.delivery.wording import NAME_LENGTH, clean
 from dealwatch.settings import Settings
 
 
@@ -30,7 +31,8 @@ def message_of(planned: Planned, material: Material, *, settings: Settings) -> M
     footer = _footer(planned.items, material, settings=settings)
     if planned.kind == "alert":
         action = cards[0].action or material.rules[planned.items[0].lead.standing.rule].title
-        return Message(kind="alert", title=f"{cards[0].name}: {action}", cards=cards, footer=footer)
+        name = clean(cards[0].name, NAME_LENGTH) or clean(cards[0].deal_id, NAME_LENGTH)
+        return Message(kind="alert", title=f"{name}: {action}", cards=cards, footer=footer)
     count = len(cards) + planned.more
     title = "Look at this deal this morning" if count == 1 else f"Look at these {count} deals this morning"
     intro = "Ranked by the amount at risk, what is new first."

@@ -5,7 +5,7 @@ rest shares one digest, which goes only if it holds something new.
 """
 
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from datetime import datetime
 from typing import Literal
 
@@ -22,6 +22,7 @@ class Said:
 
     standing: Standing
     kind: Kind
+    is_folded: bool = False
 
 
 @dataclass(frozen=True)
@@ -82,7 +83,7 @@ class Morning:
     people: Mapping[str, Person]
     told: Mapping[str, Mapping[datetime, Telling]]  # by fingerprint and morning
     is_live: bool = True
-    spoken: Mapping[str, Spoken] = field(default_factory=dict)  # by recipient, of this morning
+    spoken: Mapping[tuple[str, str, str], Spoken] = field(default_factory=dict)  # of this morning, by reach
     told_today: frozenset[str] = frozenset()  # fingerprints
 
 
@@ -136,30 +137,27 @@ def dueness(standing: Standing, morning: Morning, *, settings: Settings) -> Due:
 
 
 def _items(deal: Sequence[Standing], morning: Morning, plan: Plan, *, settings: Settings) -> list[Item]:
-    """A deal's news as one item, or none."""
-    folder = next((s for s in deal if morning.rules[s.rule].folds_others), None)
-    leads: list[Said] = []
+    """A deal's news as one item, or none. An alert that is not due folds nothing: its message does not go."""
+    told: list[Said] = []
     extras: list[Said] = []
-    riders: list[Said] = []
     for one in deal:
         if one.fingerprint in morning.told_today:
             continue
         state = dueness(one, morning, settings=settings)
-        if _is_folded(one, folder, morning):
-            plan.hold([one], "folded")
-            if state.kind is not None:
-                riders.append(Said(one, state.kind))
-        elif state.kind is not None:
-            leads.append(Said(one, state.kind))
-        else:
-            plan.hold([one], state.reason)
-            if state.reason == "reminders_used":
-                extras.append(Said(one, "reminder"))
-    if leads:
-        ranked = sorted(leads, key=lambda said: _rank(said, morning))
-        may = _may_interrupt(ranked[0].standing, morning)
-        return [Item(ranked[0], (*ranked[1:], *riders), may)]
-    return [Item(extras[0], tuple(extras[1:]), False, is_extra=True)] if extras else []
+        if state.kind is not None:
+            told.append(Said(one, state.kind))
+            continue
+        plan.hold([one], state.reason)
+        if state.reason == "reminders_used":
+            extras.append(Said(one, "reminder"))
+    if not told:
+        return [Item(extras[0], tuple(extras[1:]), False, is_extra=True)] if extras else []
+    folder = next((said.standing for said in told if morning.rules[said.standing.rule].folds_others), None)
+    leads = [said for said in told if not _is_folded(said.standing, folder, morning)]
+    riders = [replace(said, is_folded=True) for said in told if said not in leads]
+    ranked = sorted(leads, key=lambda said: _rank(said, morning))
+    may = _may_interrupt(ranked[0].standing, morning)
+    return [Item(ranked[0], (*ranked[1:], *riders), may)]
 
 
 def _is_folded(one: Standing, folder: Standing | None, morning: Morning) -> bool:
@@ -192,29 +190,24 @@ def _speak_to(
     route: Route, items: Sequence[Item], morning: Morning, plan: Plan, *, settings: Settings
 ) -> None:
     """Single messages while the budget lasts, then one digest of the rest if anything in it is news."""
-    spoken = morning.spoken.get(route.recipient, Spoken())
+    spoken = morning.spoken.get((route.recipient, route.channel, route.address), Spoken())
     ranked = sorted(items, key=_by_value)
     interrupting = [item for item in ranked if item.may_interrupt]
     singles = interrupting[: max(settings.alerts.daily_budget - spoken.singles, 0)]
+    rest = sorted((item for item in ranked if item not in singles), key=_by_news)
+    has_digest = not spoken.has_digest and any(item.is_news for item in rest)
+    shown = rest[: settings.alerts.digest_top] if has_digest else []
     plan.messages.extend(Planned("alert", route, (item,)) for item in singles)
+    for item in (*singles, *shown):
+        plan.hold((one.standing for one in item.said if one.is_folded), "folded")
     for item in interrupting[len(singles) :]:
         plan.hold((one.standing for one in item.said), "budget")
     for item in ranked:
         if not item.may_interrupt and not item.is_extra:
             plan.hold(_unproven(item, morning), "unproven_rule")
-    rest = sorted((item for item in ranked if item not in singles), key=_by_news)
-    if spoken.has_digest or not any(item.is_news for item in rest):
-        _leave_unsaid(rest, plan)
-        return
-    shown = rest[: settings.alerts.digest_top]
-    unshown = rest[settings.alerts.digest_top :]
-    plan.messages.append(Planned("digest", route, tuple(shown), more=len(unshown)))
-    _leave_unsaid(unshown, plan)
-
-
-def _leave_unsaid(items: Iterable[Item], plan: Plan) -> None:
-    """What the morning's digest has no room for waits for the next one."""
-    for item in items:
+    if shown:
+        plan.messages.append(Planned("digest", route, tuple(shown), more=len(rest) - len(shown)))
+    for item in rest[len(shown) :]:  # what the morning's digest has no room for waits for the next one
         plan.hold((one.standing for one in item.said), "budget")
 
 

@@ -29,7 +29,13 @@ _ALERTS: dict[str, Any] = {
     "resolved_at": INSTANT,
     "resolution": pl.String,
 }
-_EVENTS: dict[str, Any] = {"alert_id": pl.String, "at": INSTANT, "kind": pl.String, "reason": pl.String}
+_EVENTS: dict[str, Any] = {
+    "alert_id": pl.String,
+    "at": INSTANT,
+    "kind": pl.String,
+    "reason": pl.String,
+    "fingerprint": pl.String,
+}
 _STANDING: dict[str, Any] = {
     "as_of": INSTANT,
     "alert_id": pl.String,
@@ -196,9 +202,14 @@ def _events(runs: pl.DataFrame, standing: pl.DataFrame, settings: Settings) -> p
         at="began_at",
         kind=pl.when(is_first).then(pl.lit("opened")).otherwise(pl.lit("reopened")),
         reason=pl.format("level {}", "first_level"),
+        fingerprint="fingerprint",
     )
     over = runs.filter(pl.col("resolved_at").is_not_null()).select(
-        "alert_id", at="resolved_at", kind=pl.lit("resolved"), reason="resolution"
+        "alert_id",
+        at="resolved_at",
+        kind=pl.lit("resolved"),
+        reason="resolution",
+        fingerprint="fingerprint",
     )
     return pl.concat([began, over, _escalations(runs, standing, settings)]).sort("alert_id", "at", "kind")
 
@@ -220,4 +231,6 @@ def _escalations(runs: pl.DataFrame, standing: pl.DataFrame, settings: Settings)
         separator=", ",
         ignore_nulls=True,
     )
-    return rows.select("alert_id", at="as_of", kind=pl.lit("escalated"), reason=reason)
+    return rows.select(
+        "alert_id", at="as_of", kind=pl.lit("escalated"), reason=reason, fingerprint="fingerprint"
+    )

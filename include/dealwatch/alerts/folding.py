@@ -22,8 +22,8 @@ from dealwatch.tables import (
     alert_signals,
     alerts,
     deal_changes,
-    deal_snapshots,
     deliveries,
+    scored_mornings,
 )
 from dealwatch.warehouse import frame, instant, put, replace, rows_of
 
@@ -40,18 +40,26 @@ class Folded:
     standing: pl.DataFrame  # of `start` and later
 
 
-def refold(connection: Connection, as_of: datetime, *, rules: Sequence[Rule], settings: Settings) -> Folded:
-    """Fold anew from `as_of`, or from the first scored morning that no fold has seen."""
-    scored = sorted(row.as_of for row in rows_of(connection, select(deal_snapshots.c.as_of).distinct()))
-    seen = {row.as_of: row.is_live for row in rows_of(connection, select(alert_mornings))}
-    live = frozenset(morning for morning, is_live in seen.items() if is_live)
-    start = min([as_of, *(morning for morning in scored if morning not in seen)])
+def refold(
+    connection: Connection, as_of: datetime, *, until: datetime, rules: Sequence[Rule], settings: Settings
+) -> Folded:
+    """Fold anew from `as_of`, or from the first one whose signals no fold has seen; none after `until`."""
+    rows = rows_of(connection, select(scored_mornings).where(scored_mornings.c.as_of <= until))
+    scored = sorted(row.as_of for row in rows)
+    anew = sorted(row.as_of for row in rows if not row.is_folded)
+    # Before the signals are read: a scoring that ends in between leaves its mark for the next fold.
+    connection.execute(
+        update(scored_mornings).where(scored_mornings.c.as_of.in_(anew)).values(is_folded=True)
+    )
+    mornings = rows_of(connection, select(alert_mornings).where(alert_mornings.c.is_live))
+    live = frozenset(row.as_of for row in mornings)
+    start = min([as_of, *anew])
     signals = _signals(connection, start)
     episodes = fold(
         signals,
         scored,
         _endings(connection, signals),
-        retired=_retired(connection, rules),
+        retired=_retired(connection, rules, until),
         settings=settings,
     )
     is_later = pl.col("as_of") >= instant(start)
@@ -99,11 +107,14 @@ def _endings(connection: Connection, signals: pl.DataFrame) -> pl.DataFrame:
     )
 
 
-def _retired(connection: Connection, rules: Sequence[Rule]) -> Mapping[str, datetime]:
+def _retired(connection: Connection, rules: Sequence[Rule], until: datetime) -> Mapping[str, datetime]:
     """Rules that held once and exist no more, with the last morning they did."""
     in_force = {rule.name for rule in rules}
-    last = select(alert_signals.c.rule, func.max(alert_signals.c.as_of).label("last")).group_by(
-        alert_signals.c.rule
+    last = (
+        select(alert_signals.c.rule, func.max(alert_signals.c.as_of).label("last"))
+        .join(scored_mornings, scored_mornings.c.as_of == alert_signals.c.as_of)
+        .where(alert_signals.c.as_of <= until)
+        .group_by(alert_signals.c.rule)
     )
     return {row.rule: row.last for row in rows_of(connection, last) if row.rule not in in_force}
 
@@ -111,42 +122,37 @@ def _retired(connection: Connection, rules: Sequence[Rule]) -> Mapping[str, date
 def _write(connection: Connection, start: datetime, episodes: Episodes, standing: pl.DataFrame) -> None:
     """The later part of both tables anew; what live mornings left is carried over to the episodes' ids."""
     ids = standing.select("fingerprint", pl.col("as_of").alias("at"), "alert_id")
-    silences = _carried(connection, _live_silences(start), ids)
-    messages = _carried(connection, _live_messages(start), ids)
+    silences = frame(connection, _live_silences(start)).join(ids, on=["fingerprint", "at"], how="inner")
+    messages = frame(connection, _live_messages(start)).join(ids, on=["fingerprint", "at"], how="left")
     replace(connection, alerts, _reaches(start), pl.DataFrame())
     put(connection, alerts, episodes.alerts)
     events = pl.concat([episodes.events, silences.select(episodes.events.columns)])
     later = events.filter(pl.col("at") >= instant(start))
     replace(connection, alert_events, alert_events.c.at >= start, later)
-    for row in messages.filter(pl.col("alert_id") != pl.col("old_id")).iter_rows(named=True):
+    renamed = messages.filter(pl.col("alert_id").ne_missing(pl.col("told_id")))
+    for row in renamed.iter_rows(named=True):
         this = deliveries.c.delivery_id == row["delivery_id"]
         connection.execute(update(deliveries).where(this).values(alert_id=row["alert_id"]))
 
 
 def _live_silences(start: datetime) -> Select[Any]:
-    """What was held on live mornings, which no fold decides again."""
+    """What was held on live mornings, which no fold decides again.
+
+    By fingerprint: a morning folded before may open an episode earlier, which renames it, or end it.
+    """
+    c = alert_events.c
     return (
-        select(alert_events.c.at, alert_events.c.kind, alert_events.c.reason, alerts.c.fingerprint)
-        .join(alerts, alerts.c.alert_id == alert_events.c.alert_id)
-        .join(alert_mornings, alert_mornings.c.as_of == alert_events.c.at)
-        .where(alert_events.c.at >= start, alert_events.c.kind == "held", alert_mornings.c.is_live)
+        select(c.at, c.kind, c.reason, c.fingerprint)
+        .join(alert_mornings, alert_mornings.c.as_of == c.at)
+        .where(c.at >= start, c.kind == "held", alert_mornings.c.is_live)
     )
 
 
 def _live_messages(start: datetime) -> Select[Any]:
+    """The messages of live mornings about one alert; its id is empty while it does not stand that morning."""
+    c = deliveries.c
     return (
-        select(
-            deliveries.c.delivery_id,
-            deliveries.c.as_of.label("at"),
-            deliveries.c.alert_id.label("old_id"),
-            alerts.c.fingerprint,
-        )
-        .join(alerts, alerts.c.alert_id == deliveries.c.alert_id)
-        .join(alert_mornings, alert_mornings.c.as_of == deliveries.c.as_of)
-        .where(deliveries.c.as_of >= start, alert_mornings.c.is_live)
+        select(c.delivery_id, c.as_of.label("at"), c.alert_id.label("told_id"), c.fingerprint)
+        .join(alert_mornings, alert_mornings.c.as_of == c.as_of)
+        .where(c.as_of >= start, c.fingerprint.is_not(None), alert_mornings.c.is_live)
     )
-
-
-def _carried(connection: Connection, query: Select[Any], ids: pl.DataFrame) -> pl.DataFrame:
-    """The rows with the alert that covers their morning: a backfill before it may have opened it earlier."""
-    return frame(connection, query).join(ids, on=["fingerprint", "at"], how="inner")

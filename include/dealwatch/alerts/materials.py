@@ -97,12 +97,16 @@ def read_memory(connection: Connection, folded: Folded) -> Memory:
     return memory
 
 
-def spoken_on(connection: Connection, morning: datetime) -> dict[str, Spoken]:
-    """What recipients were told earlier on a live morning: a second run has only the rest to give."""
-    said = select(deliveries.c.recipient, deliveries.c.kind).where(deliveries.c.as_of == morning)
-    kinds: dict[str, list[str]] = defaultdict(list)
+def spoken_on(connection: Connection, morning: datetime) -> dict[tuple[str, str, str], Spoken]:
+    """What recipients were told earlier on a live morning: a second run has only the rest to give.
+
+    By channel and address too: an owner's id in the CRM may be a word that we use for somebody else.
+    """
+    c = deliveries.c
+    said = select(c.recipient, c.channel, c.address, c.kind).where(c.as_of == morning)
+    kinds: dict[tuple[str, str, str], list[str]] = defaultdict(list)
     for row in rows_of(connection, said):
-        kinds[row.recipient].append(row.kind)
+        kinds[row.recipient, row.channel, row.address].append(row.kind)
     return {who: Spoken(what.count("alert"), "digest" in what) for who, what in kinds.items()}
 
 

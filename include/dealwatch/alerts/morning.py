@@ -15,11 +15,12 @@ from dealwatch.alerts.rules import Rule, rule_points
 from dealwatch.alerts.signals import signals
 from dealwatch.errors import NotReady
 from dealwatch.history.ledger import read_ledger
+from dealwatch.moments import local_day, morning_of
 from dealwatch.scoring.facts import FACTS, facts_at
 from dealwatch.scoring.registry import champions_at
 from dealwatch.scoring.score import score
 from dealwatch.settings import Settings
-from dealwatch.tables import alert_signals, deal_features, deal_scores, deal_snapshots
+from dealwatch.tables import alert_signals, deal_features, deal_scores, deal_snapshots, scored_mornings
 from dealwatch.warehouse import instant, reading, replace, writing
 
 log = logging.getLogger(__name__)
@@ -49,7 +50,8 @@ def score_mornings(
             todays = facts.filter(this_morning)
             scores = score(todays, model, points.filter(this_morning), settings=settings)
             held = signals(rules, todays, scores)
-            _write(engine, moment, todays, scores, held)
+            is_morning = moment == morning_of(local_day(moment, settings), settings)
+            _write(engine, moment, todays, scores, held, is_morning=is_morning)
             counts["mornings"] += 1
             counts["deals"] += todays.height
             counts["signals"] += held.height
@@ -60,18 +62,29 @@ def score_mornings(
 
 
 def _write(
-    engine: Engine, moment: datetime, facts: pl.DataFrame, scores: pl.DataFrame, held: pl.DataFrame
+    engine: Engine,
+    moment: datetime,
+    facts: pl.DataFrame,
+    scores: pl.DataFrame,
+    held: pl.DataFrame,
+    *,
+    is_morning: bool,
 ) -> None:
-    """A morning's four slices in one transaction: all of it is there, or none."""
+    """A morning's slices in one transaction: all of it is there, or none.
+
+    A morning's row tells the alert fold to begin anew from here; any other moment is no part of the fold.
+    """
     snapshot = facts.select(column for column in deal_snapshots.columns.keys() if column in facts.columns)
     features = facts.select(
         "as_of", "deal_id", facts=pl.struct(fact.name for fact in FACTS).struct.json_encode()
     )
+    scored = pl.DataFrame({"as_of": [moment], "deals": [facts.height], "is_folded": [False]})
     with writing(engine, alone=f"morning {moment.isoformat()}") as connection:
         for table, rows in (
             (deal_snapshots, snapshot),
             (deal_features, features),
             (deal_scores, scores),
             (alert_signals, held),
+            (scored_mornings, scored if is_morning else scored.clear()),
         ):
             replace(connection, table, table.c.as_of == moment, rows)

@@ -6,21 +6,25 @@ are not sent; they are worked out anew from the first morning that changed, so t
 no trace.
 """
 
+import logging
+from collections.abc import Sequence
 from datetime import datetime
 from typing import Literal
 
 from sqlalchemy import Connection, Engine, func, or_, select
 
 from dealwatch.alerts.folding import Folded, refold
+from dealwatch.alerts.routing import is_unheard
 from dealwatch.alerts.rules import load_rules
 from dealwatch.alerts.timeline import Occasion, speak_on
 from dealwatch.errors import NotReady
 from dealwatch.history.freshness import is_stale
-from dealwatch.moments import is_business_day, local_day, newest_business_morning
+from dealwatch.moments import is_business_day, local_day, morning_of, newest_business_morning
 from dealwatch.settings import Settings
-from dealwatch.tables import alert_events, alerts, deals, deliveries
+from dealwatch.tables import alert_events, alerts, deliveries
 from dealwatch.warehouse import writing
 
+log = logging.getLogger(__name__)
 Notify = Literal["auto", "dry", "force"]
 
 
@@ -29,18 +33,26 @@ def speak(
 ) -> dict[str, int]:
     """Fold, and queue the morning's messages or write their receipt; one transaction, repeatable.
 
-    Counts of the morning: queued (by this call), not_sent, held, and open alerts. `dry` queues nothing;
-    `force` queues though the morning is past. Raises NotReady when the morning was not scored.
+    Counts of the morning: queued (by this call), not_sent, held, open alerts, and unheard (notices to
+    operations that reach nobody). `dry` queues nothing; `force` queues though the morning is past. A moment
+    that is no day's morning has scores but no alerts. Raises NotReady for a day to come, or one not scored.
     """
+    day, today = local_day(as_of, settings), local_day(now, settings)
+    if day > today:
+        raise NotReady(f"{as_of.isoformat()} is to come; alerts are told up to today: use --as-of {today}")
+    if as_of != morning_of(day, settings):
+        log.warning("%s is no day's morning: it has scores but no alerts", as_of.isoformat())
+        return {"queued": 0, "not_sent": 0, "held": 0, "open": 0, "unheard": 0}
     rules = load_rules(settings.alerts.rules)
     with writing(engine, alone="fold") as connection:
-        folded = refold(connection, as_of, rules=rules, settings=settings)
+        until = morning_of(today, settings)
+        folded = refold(connection, as_of, until=until, rules=rules, settings=settings)
         if as_of not in folded.mornings:
-            _refuse_unscored(connection, as_of, settings)
-            return {"queued": 0, "not_sent": 0, "held": 0, "open": 0}
+            raise NotReady(f"{as_of.isoformat()} is not scored; run `score --as-of {day}` first")
         occasions = _occasions(connection, folded, settings=settings, as_of=as_of, now=now, notify=notify)
         queued = speak_on(connection, folded, occasions, rules=rules, settings=settings)
-        return {"queued": queued, **_counts(connection, as_of)}
+        unheard = _unheard(occasions, settings)
+        return {"queued": queued, **_counts(connection, as_of), "unheard": unheard}
 
 
 def _occasions(
@@ -59,7 +71,7 @@ def _occasions(
     found = []
     for morning in folded.mornings:
         if morning == as_of and is_live:
-            found.append(Occasion(morning, "", fault))
+            found.append(Occasion(morning, "", fault, None if is_newest else max(as_of, now)))
         elif morning < folded.start or morning in folded.live:
             continue
         elif morning == as_of and is_newest:
@@ -71,12 +83,18 @@ def _occasions(
     return found
 
 
-def _refuse_unscored(connection: Connection, as_of: datetime, settings: Settings) -> None:
-    """A morning without scores is a mistake, unless there is no open deal to score."""
-    is_open = deals.c.outcome.is_(None) & ~deals.c.is_deleted
-    if connection.execute(select(deals.c.deal_id).where(is_open).limit(1)).first() is not None:
-        day = local_day(as_of, settings)
-        raise NotReady(f"no deal is scored as of {as_of.isoformat()}; run `score --as-of {day}` first")
+def _unheard(occasions: Sequence[Occasion], settings: Settings) -> int:
+    """Notices to operations that lie in the folder because no connected channel has an address for them."""
+    if not is_unheard(settings):
+        return 0
+    faults = [one.fault for one in occasions if one.is_live and one.fault is not None]
+    for fault in faults:
+        log.error(
+            "Nobody is told that no deal alerts go out; set delivery.operations_email or"
+            " delivery.operations_slack. %s",
+            fault,
+        )
+    return len(faults)
 
 
 def _counts(connection: Connection, as_of: datetime) -> dict[str, int]:

@@ -13,4 +13,5 @@ REASONS: dict[str, str] = {
     "reminders_used": "The reminders are used up; the alert is listed in digests that go out anyway.",
     "expired": "The message could not be delivered before its news was old.",
     "no_longer_wanted": "The alert was resolved before the message went out.",
+    "undeliverable": "The channel refused the message for good, or every try to hand it over failed.",
 }

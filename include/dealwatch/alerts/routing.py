@@ -53,19 +53,24 @@ def operations_route(settings: Settings) -> Route:
         route = _reach("operations", email=email, slack=slack, settings=settings)
         if route is not None:
             return route
-    return Route("operations", "folder", "operations") if _is_unconnected(settings) else NOWHERE
+    return Route("operations", "folder", "operations")
 
 
-def window(route: Route, as_of: datetime, *, settings: Settings) -> tuple[datetime, datetime]:
-    """When a morning's message may leave, and when its news is old.
+def is_unheard(settings: Settings) -> bool:
+    """Operations notices go to the folder though people are reached elsewhere: nobody may look there."""
+    return operations_route(settings).channel == "folder" and not _is_unconnected(settings)
+
+
+def window(route: Route, said_at: datetime, *, settings: Settings) -> tuple[datetime, datetime]:
+    """When a message may leave, and when its news is old.
 
     The day is the organisation's; the hour is the recipient's. A file in a folder disturbs nobody.
     """
-    opens = as_of
+    opens = said_at
     if route.channel != "folder":
-        day = local_day(as_of, settings)
+        day = local_day(said_at, settings)
         opens = datetime.combine(day, settings.delivery.window_opens, tzinfo=_zone(route, settings))
-    earliest = max(as_of, opens.astimezone(as_of.tzinfo))
+    earliest = max(said_at, opens.astimezone(said_at.tzinfo))
     return earliest, earliest + timedelta(hours=settings.delivery.expires_after_hours)
 
 

@@ -1,6 +1,6 @@
 """Works mornings out one by one, each judged by what was said before it, and writes what comes of it."""
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime
 from typing import Any
@@ -36,6 +36,7 @@ _RECEIPTS = (*VIRTUAL, "not_business_day", "no_route", "stale_extract")
 _DELIVERIES: dict[str, Any] = {
     "delivery_id": pl.String,
     "alert_id": pl.String,
+    "fingerprint": pl.String,
     "as_of": INSTANT,
     "kind": pl.String,
     "recipient": pl.String,
@@ -57,7 +58,13 @@ _TELLINGS: dict[str, Any] = {
     "amount": pl.Float64,
     "is_close_near": pl.Boolean,
 }
-_HELD: dict[str, Any] = {"alert_id": pl.String, "at": INSTANT, "kind": pl.String, "reason": pl.String}
+_HELD: dict[str, Any] = {
+    "alert_id": pl.String,
+    "at": INSTANT,
+    "kind": pl.String,
+    "reason": pl.String,
+    "fingerprint": pl.String,
+}
 
 
 @dataclass(frozen=True)
@@ -67,6 +74,7 @@ class Occasion:
     morning: datetime
     reason: str
     fault: str | None = None
+    forced_at: datetime | None = None  # a past morning is told of from the moment it was asked for
 
     @property
     def is_live(self) -> bool:
@@ -127,8 +135,9 @@ def _work_out(
         if occasion.is_live
         else frozenset(),
     )
+    fingerprints = {one.alert_id: one.fingerprint for one in standing}
     if occasion.fault is not None:
-        _stay_silent(occasion, standing, morning, known, written)
+        _hold(_stay_silent(occasion, standing, morning, known, written), fingerprints, occasion, written)
         return
     plan = decide(standing, morning, settings=known.settings)
     facts = facts_on(connection, occasion.morning) if plan.messages else {}
@@ -139,23 +148,23 @@ def _work_out(
     if not occasion.is_live:
         for planned in plan.messages:
             plan.hold((one.standing for item in planned.items for one in item.said), occasion.reason)
-    _hold(plan.held, occasion, written)
+    _hold(plan.held, fingerprints, occasion, written)
 
 
 def _stay_silent(
     occasion: Occasion, standing: Sequence[Standing], morning: Morning, known: Known, written: _Written
-) -> None:
+) -> dict[str, str]:
     """Data not fit to alert on: every alert that was due is held, and operations hear of it."""
     held = {}
     for one in standing:
         if one.rule in known.rules and one.fingerprint not in morning.told_today:
             state = dueness(one, morning, settings=known.settings)
             held[one.alert_id] = state.reason or "stale_extract"
-    _hold(held, occasion, written)
     message = operations_message(occasion.fault or "", occasion.morning, settings=known.settings)
     route = operations_route(known.settings)
     row = _delivery("operations", route, "operations", message, occasion, known.settings)
     (written.live if row["state"] == "queued" else written.receipts).append(row)
+    return held
 
 
 def _put_down(
@@ -170,7 +179,8 @@ def _put_down(
     lead = planned.items[0].lead.standing
     about = lead.fingerprint if planned.kind == "alert" else ""
     row = _delivery(planned.kind, planned.route, about, message, occasion, known.settings)
-    row["alert_id"] = lead.alert_id if planned.kind == "alert" else None
+    if planned.kind == "alert":
+        row |= {"alert_id": lead.alert_id, "fingerprint": lead.fingerprint}
     (written.live if row["state"] == "queued" else written.receipts).append(row)
     if row["state"] != "queued" and row["reason"] not in VIRTUAL:
         return
@@ -189,11 +199,12 @@ def _delivery(
     """A row of `deliveries`. Its id says who is told what on which morning: a repeat is the same row."""
     timeline = "live" if occasion.is_live else "receipt"
     reason = "no_route" if route == NOWHERE else occasion.reason
-    not_before, expires_at = window(route, occasion.morning, settings=settings)
-    moment = occasion.morning.isoformat()
+    not_before, expires_at = window(route, occasion.forced_at or occasion.morning, settings=settings)
+    who = (route.recipient, route.channel, route.address)
     return {
-        "delivery_id": digest(settings.tenant, timeline, moment, kind, route.recipient, about),
+        "delivery_id": digest(settings.tenant, timeline, occasion.morning.isoformat(), kind, *who, about),
         "alert_id": None,
+        "fingerprint": None,
         "as_of": occasion.morning,
         "kind": kind,
         "recipient": route.recipient,
@@ -208,21 +219,34 @@ def _delivery(
     }
 
 
-def _hold(held: Mapping[str, str], occasion: Occasion, written: _Written) -> None:
+def _hold(
+    held: Mapping[str, str], fingerprints: Mapping[str, str], occasion: Occasion, written: _Written
+) -> None:
+    event = {"at": occasion.morning, "kind": "held"}
     written.held.extend(
-        {"alert_id": alert_id, "at": occasion.morning, "kind": "held", "reason": reason}
+        {**event, "alert_id": alert_id, "reason": reason, "fingerprint": fingerprints[alert_id]}
         for alert_id, reason in held.items()
     )
 
 
-def _write(connection: Connection, occasions: Iterable[Occasion], written: _Written) -> int:
+def _write(connection: Connection, occasions: Sequence[Occasion], written: _Written) -> int:
     queued = add_missing(connection, deliveries, _rows(written.live, _DELIVERIES, "delivery_id"))
     add_missing(connection, deliveries, _rows(written.receipts, _DELIVERIES, "delivery_id"))
     add_missing(connection, tellings, _rows(written.tellings, _TELLINGS, "delivery_id", "fingerprint"))
+    for one in occasions:
+        if one.is_live:
+            _unhold(connection, one.morning, written)
     put(connection, alert_events, _rows(written.held, _HELD, "alert_id", "at"))
     mornings = [{"as_of": one.morning, "is_live": one.is_live} for one in occasions]
     put(connection, alert_mornings, _rows(mornings, {"as_of": INSTANT, "is_live": pl.Boolean}, "as_of"))
     return queued
+
+
+def _unhold(connection: Connection, morning: datetime, written: _Written) -> None:
+    """What is said after all was not held: a live morning's data may be mended between two runs."""
+    said = sorted({row["fingerprint"] for row in written.tellings if row["as_of"] == morning})
+    is_then = and_(alert_events.c.at == morning, alert_events.c.kind == "held")
+    connection.execute(delete(alert_events).where(is_then, alert_events.c.fingerprint.in_(said)))
 
 
 def _rows(rows: list[dict[str, Any]], schema: Mapping[str, Any], *keys: str) -> pl.DataFrame:

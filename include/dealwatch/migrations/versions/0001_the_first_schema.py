@@ -35,6 +35,7 @@ def upgrade() -> None:
         sa.Column("at", Instant(), nullable=False),
         sa.Column("kind", sa.String(), nullable=False),
         sa.Column("reason", sa.String(), nullable=False),
+        sa.Column("fingerprint", sa.String(), nullable=False),
         sa.PrimaryKeyConstraint("alert_id", "at", "kind", name=op.f("pk_alert_events")),
         comment="What happened to an episode and why; every silence is a row with its reason.",
     )
@@ -170,6 +171,7 @@ def upgrade() -> None:
         "deliveries",
         sa.Column("delivery_id", sa.String(), nullable=False),
         sa.Column("alert_id", sa.String(), nullable=True),
+        sa.Column("fingerprint", sa.String(), nullable=True),
         sa.Column("as_of", Instant(), nullable=False),
         sa.Column("kind", sa.String(), nullable=False),
         sa.Column("recipient", sa.String(), nullable=False),
@@ -276,6 +278,14 @@ def upgrade() -> None:
         sa.Column("months", sa.Integer(), nullable=False),
         sa.PrimaryKeyConstraint("rule", "level", "measured_as_of", name=op.f("pk_rule_evidence")),
         comment="Each rule's record by replay, against comparable deals.",
+    )
+    op.create_table(
+        "scored_mornings",
+        sa.Column("as_of", Instant(), nullable=False),
+        sa.Column("deals", sa.Integer(), nullable=False),
+        sa.Column("is_folded", sa.Boolean(), nullable=False),
+        sa.PrimaryKeyConstraint("as_of", name=op.f("pk_scored_mornings")),
+        comment="Mornings that were scored, those without an open deal included.",
     )
     op.create_table(
         "tellings",
