@@ -48,11 +48,15 @@ def _extract(options: argparse.Namespace, settings: Settings) -> Any:
 
 def _train(options: argparse.Namespace, settings: Settings) -> Any:
     as_of = _as_of(options, settings)
-    return {"train": jobs.train(settings, as_of=as_of), "measure": jobs.measure(settings, as_of=as_of)}
+    trained = jobs.train(settings, as_of=as_of)
+    jobs.measure(settings, as_of=as_of)
+    return {"model": trained, "rules": jobs.track_records(settings, as_of=as_of)}
 
 
 def _measure(options: argparse.Namespace, settings: Settings) -> Any:
-    return jobs.measure(settings, as_of=_as_of(options, settings))
+    as_of = _as_of(options, settings)
+    jobs.measure(settings, as_of=as_of)
+    return {"rules": jobs.track_records(settings, as_of=as_of)}
 
 
 def _score(options: argparse.Namespace, settings: Settings) -> Any:

@@ -12,12 +12,13 @@ from datetime import date, datetime
 from pathlib import Path
 from typing import Any, Literal
 
-from sqlalchemy import Engine
+from sqlalchemy import Engine, select
 
 from dealwatch import migrations
 from dealwatch.errors import NotReady, SettingsError
 from dealwatch.moments import local_day, morning_of, mornings
 from dealwatch.settings import Settings
+from dealwatch.tables import rule_evidence
 from dealwatch.warehouse import connect, reading, writing
 
 log = logging.getLogger(__name__)
@@ -82,6 +83,14 @@ def measure(settings: Settings, *, as_of: datetime) -> dict[str, int]:
 
     with _warehouse(settings) as engine:
         return _told("measure", as_of, run(engine, as_of, settings=settings))
+
+
+def track_records(settings: Settings, *, as_of: datetime) -> list[dict[str, Any]]:
+    """What `measure` wrote for a moment: a row per rule and level, with its lift and interval."""
+    found = select(rule_evidence).where(rule_evidence.c.measured_as_of == as_of)
+    with _warehouse(settings) as engine, reading(engine) as connection:
+        rows = connection.execute(found.order_by(rule_evidence.c.rule, rule_evidence.c.level)).mappings()
+        return [dict(row) for row in rows]
 
 
 def score(settings: Settings, *, as_of: datetime, until: datetime | None = None) -> dict[str, Any]:

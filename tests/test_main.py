@@ -1,0 +1,58 @@
+"""The shell speaks the verbs: what works prints its answer, what cannot be done exits with 2 and why."""
+
+import json
+from pathlib import Path
+
+import pytest
+
+from dealwatch.__main__ import main
+
+
+@pytest.fixture
+def shell(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]):
+    """Runs a verb in a home of its own; answers (exit code, standard output, standard error)."""
+    monkeypatch.setenv("DEALWATCH_HOME", str(tmp_path / "home"))
+    settings = tmp_path / "dealwatch.toml"
+    settings.write_text('[sources.crm]\npath = "drop"\n')
+    monkeypatch.setenv("DEALWATCH_SETTINGS", str(settings))
+
+    def run(*words: str) -> tuple[int, str, str]:
+        code = main(list(words))
+        return code, *capsys.readouterr()
+
+    return run
+
+
+def test_a_morning_from_the_shell(shell, tmp_path: Path) -> None:
+    drop = str(tmp_path / "drop")
+    code, told, _ = shell(
+        "simulate", "--deals", "150", "--days", "200", "--until", "2026-03-02", "--out", drop
+    )
+    assert (code, json.loads(told)["deals"]) == (0, 150)
+    assert shell("db", "upgrade")[0] == 0
+    assert json.loads(shell("extract", "--at", "2026-03-02")[1])["deals"] == 150
+    assert shell("quarantine")[1].strip() == "[]"
+    trained = json.loads(shell("train", "--as-of", "2026-02-01")[1])
+    assert trained["model"]["gate"] == "refused"
+    assert {row["rule"] for row in trained["rules"]} >= {"stage_stall", "lifecycle_breach"}
+    scored = json.loads(shell("score", "--as-of", "2026-02-25", "--until", "2026-03-02")[1])
+    assert scored["mornings"] == 6 and scored["deals"] > 0 and scored["queued"] == 0
+    assert json.loads(shell("deliver", "--dry")[1]) == {"would_send": 0}
+    assert "judged on outcomes" in shell("evaluate", "--from", "2026-02-25", "--until", "2026-03-02")[1]
+
+
+@pytest.mark.parametrize(
+    ("words", "reason"),
+    [
+        (["extract"], "db upgrade"),
+        (["score", "--as-of", "yesterday"], "no moment"),
+        (["score", "--as-of", "2026-03-02", "--until", "2026-03-01"], "before it begins"),
+        (["score", "--as-of", "2026-03-02", "--until", "2026-03-03T14:30"], "whole days"),
+        (["extract", "--source", "sap", "--drop", "x"], "no source 'sap'"),
+        (["db", "upgrade", "--settings", "/nowhere.toml"], "no such settings file"),
+    ],
+)
+def test_what_cannot_be_done_exits_with_its_reason(shell, words: list[str], reason: str) -> None:
+    code, told, reasons = shell(*words)
+    assert (code, told) == (2, "")
+    assert reason in reasons
