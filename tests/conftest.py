@@ -2,7 +2,6 @@
 
 import os
 import shutil
-import socket
 import subprocess
 from collections.abc import Iterator
 from pathlib import Path
@@ -11,17 +10,12 @@ import pytest
 from sqlalchemy import Engine, text
 
 from dealwatch import migrations
+from dealwatch.launch.airflow_home import free_port
 from dealwatch.settings import Settings
 from dealwatch.warehouse import connect
 
 ROOT = Path(__file__).resolve().parents[1]
 REAL_DATA = Path(os.environ.get("DEALWATCH_REAL_DATA", ROOT.parent / "shared" / "data"))
-
-
-def free_port() -> int:
-    with socket.socket() as listener:
-        listener.bind(("127.0.0.1", 0))
-        return int(listener.getsockname()[1])
 
 
 @pytest.fixture

@@ -17,10 +17,9 @@ import pytest
 from sqlalchemy import Engine, insert
 
 from airflow_support import ROOT, differing, tables_of
-from conftest import free_port
 from dealwatch.errors import NotReady
 from dealwatch.launch import diary, story
-from dealwatch.launch.airflow_home import require_free
+from dealwatch.launch.airflow_home import free_port, require_free
 from dealwatch.launch.diary import Diary
 from dealwatch.launch.places import Places, environment, prepare
 from dealwatch.launch.processes import Children

@@ -145,15 +145,6 @@ def quarantine(settings: Settings) -> list[dict[str, Any]]:
         return quarantined(connection)
 
 
-def _mornings_between(as_of: datetime, until: datetime, settings: Settings) -> list[datetime]:
-    first, last = local_day(as_of, settings), local_day(until, settings)
-    if [as_of, until] != [morning_of(first, settings), morning_of(last, settings)]:
-        raise SettingsError("a range is of whole days; write --as-of and --until as 2026-03-29")
-    if last < first:
-        raise SettingsError(f"the range ends on {last}, before it begins on {first}")
-    return mornings(first, last, settings)
-
-
 def with_drop(settings: Settings, source: str | None, folder: Path) -> Settings:
     """The settings with one source read from another folder."""
     name = source or next(iter(settings.sources), None)
@@ -163,6 +154,15 @@ def with_drop(settings: Settings, source: str | None, folder: Path) -> Settings:
         )
     moved = settings.sources[name].model_copy(update={"path": folder})
     return settings.model_copy(update={"sources": {**settings.sources, name: moved}})
+
+
+def _mornings_between(as_of: datetime, until: datetime, settings: Settings) -> list[datetime]:
+    first, last = local_day(as_of, settings), local_day(until, settings)
+    if [as_of, until] != [morning_of(first, settings), morning_of(last, settings)]:
+        raise SettingsError("a range is of whole days; write --as-of and --until as 2026-03-29")
+    if last < first:
+        raise SettingsError(f"the range ends on {last}, before it begins on {first}")
+    return mornings(first, last, settings)
 
 
 @contextmanager
