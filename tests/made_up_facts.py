@@ -6,7 +6,7 @@ import numpy as np
 import polars as pl
 
 from dealwatch.scoring.facts import FACTS
-from dealwatch.scoring.forest import Trained, train
+from dealwatch.scoring.trial import Trained, train
 from dealwatch.settings import Scoring, Settings
 
 START = datetime(2025, 1, 6, 5, tzinfo=UTC)

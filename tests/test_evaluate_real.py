@@ -13,11 +13,11 @@ from dealwatch.history.ledger import Ledger, read_ledger
 from dealwatch.moments import morning_of, mornings
 from dealwatch.scoring.evaluate import evaluate
 from dealwatch.scoring.facts import facts_at
-from dealwatch.scoring.forest import Trained, train
 from dealwatch.scoring.leaks import give_aways
 from dealwatch.scoring.panel import training_panel
 from dealwatch.scoring.registry import champion_at, store
 from dealwatch.scoring.score import score
+from dealwatch.scoring.trial import Trained, train
 from dealwatch.settings import Settings
 from dealwatch.settings import load as load_settings
 from dealwatch.tables import deal_scores, deal_snapshots

@@ -16,11 +16,12 @@ from dealwatch.history.ledger import Ledger, read_ledger
 from dealwatch.moments import morning_of, mornings
 from dealwatch.scoring.evaluate import evaluate
 from dealwatch.scoring.facts import facts_at
-from dealwatch.scoring.forest import Bundle, train
+from dealwatch.scoring.forest import Bundle
 from dealwatch.scoring.panel import outcomes_at, training_panel
 from dealwatch.scoring.quality import quality
 from dealwatch.scoring.registry import champion_at, store
 from dealwatch.scoring.score import score
+from dealwatch.scoring.trial import train
 from dealwatch.settings import Settings, Source
 from dealwatch.settings import load as load_settings
 from dealwatch.tables import deal_scores, deal_snapshots

@@ -15,8 +15,9 @@ import pytest
 from sklearn.tree import DecisionTreeClassifier
 
 from dealwatch.scoring.calibration import ISOTONIC_FROM, fit_calibrator
-from dealwatch.scoring.forest import MODEL_FACTS, Bundle, Trained, train, wipe_padding
+from dealwatch.scoring.forest import MODEL_FACTS, Bundle, wipe_padding
 from dealwatch.scoring.quality import quality
+from dealwatch.scoring.trial import Trained, train
 from dealwatch.settings import Scoring, Settings
 from made_up_facts import PANEL_UNTIL, SMALL, made_up_facts, made_up_panel, small_training
 

@@ -21,8 +21,8 @@ from sqlalchemy import Engine, select, update
 from dealwatch import migrations
 from dealwatch.scoring import registry
 from dealwatch.scoring.explain import explain
-from dealwatch.scoring.forest import Trained
 from dealwatch.scoring.registry import Model, champion_at, champions_at, store
+from dealwatch.scoring.trial import Trained
 from dealwatch.settings import Settings
 from dealwatch.tables import model_versions
 from dealwatch.warehouse import connect, frame, reading, writing
@@ -312,7 +312,7 @@ def test_a_process_killed_in_the_middle_of_storing_leaves_what_the_next_one_comp
     code = (
         "import os, signal, pathlib\n"
         "from dealwatch.scoring import registry\n"
-        "from dealwatch.scoring.forest import Trained\n"
+        "from dealwatch.scoring.trial import Trained\n"
         "from dealwatch.settings import Settings\n"
         "replace = os.replace\n"
         "def once(*names):\n"

@@ -61,7 +61,7 @@ def extract(settings: Settings, *, source: str | None = None, now: datetime) -> 
 def train(settings: Settings, *, as_of: datetime) -> dict[str, Any]:
     """Build the panel, train and judge a forest as of the moment, and promote it if it passes the gate."""
     from dealwatch.history.ledger import read_ledger
-    from dealwatch.scoring import forest, leaks, panel, registry
+    from dealwatch.scoring import leaks, panel, registry, trial
 
     with _warehouse(settings) as engine:
         with reading(engine) as connection:
@@ -69,7 +69,7 @@ def train(settings: Settings, *, as_of: datetime) -> dict[str, Any]:
         for _, warning in leaks.give_aways(ledger):
             log.warning("%s", warning)
         rows = panel.training_panel(ledger, as_of, settings=settings)
-        trained = forest.train(rows, as_of, settings=settings)
+        trained = trial.train(rows, as_of, settings=settings)
         with writing(engine, alone="models") as connection:
             version = registry.store(connection, settings, trained, as_of)
     verdict = "passed" if trained.may_alert else "refused"

@@ -28,7 +28,8 @@ from sqlalchemy import Connection, func, insert, select, update
 
 from dealwatch.errors import ModelUnusable
 from dealwatch.scoring.calibration import Calibrator
-from dealwatch.scoring.forest import MODEL_FACTS, Bundle, Trained
+from dealwatch.scoring.forest import MODEL_FACTS, Bundle
+from dealwatch.scoring.trial import Trained
 from dealwatch.settings import Settings
 from dealwatch.tables import model_versions
 

@@ -1,0 +1,156 @@
+"""The trial: trained on the past, judged on what came later, refused when it has nothing to say.
+
+Training walks forward in time through three forests. The first learns from snapshots before one moment, the
+second before a later one, the third from everything. Each forest's probabilities are mended by a curve
+fitted on rows later than it saw (`calibration`), and the second is judged on rows later still: that is what
+the third, made the same way one step on, may be expected to do. A forest of a moment learns only from
+outcomes known by that moment, so no deal is both learned from and judged on.
+"""
+
+from dataclasses import dataclass, field
+from datetime import datetime
+from typing import Any
+
+import numpy as np
+import polars as pl
+from numpy.typing import NDArray
+
+from dealwatch.scoring.calibration import Calibrator, fit_calibrator
+from dealwatch.scoring.forest import Bundle, fit, table
+from dealwatch.scoring.panel import known_by
+from dealwatch.scoring.quality import Quality, quality
+from dealwatch.settings import Scoring, Settings
+from dealwatch.warehouse import instant
+
+Floats = NDArray[np.float64]
+LATER = 0.3  # share of what is known that a forest is kept from, to mend or to judge it by
+
+
+@dataclass(frozen=True)
+class Trained:
+    """The outcome of one training: perhaps a bundle, its quality out of time, and the verdict in words."""
+
+    bundle: Bundle | None
+    metrics: dict[str, Any]
+    usable: bool
+    may_alert: bool
+    reason: str
+    judged: pl.DataFrame = field(default_factory=pl.DataFrame, repr=False)  # rows it was judged on
+
+
+def train(panel: pl.DataFrame, as_of: datetime, *, settings: Settings) -> Trained:
+    """A forest from the panel (see `panel.training_panel`) and whether it may be used.
+
+    usable: there was enough to train on. may_alert: it also passed the gate, so its scores may be shown.
+    Same panel and settings, same bundle to the byte, however many threads.
+    """
+    panel = panel.sort("as_of", "deal_id")
+    learned = known_by(panel, as_of)
+    counts = _counts(learned) | _reach(learned)
+    knobs = settings.scoring
+    if min(counts["n_won"], counts["n_lost"]) < knobs.train_minimum:
+        reason = f"too little history: {_closed(counts)}, and training takes {knobs.train_minimum} of each."
+        return Trained(None, counts, False, False, reason)
+    walked = _walk(panel, as_of, settings=settings)
+    if walked is None:
+        reason = f"too little history: {_closed(counts)}, too few of them early enough to judge a model on."
+        return Trained(None, counts, False, False, reason)
+    curve, judged = walked
+    found = quality_of(judged, settings=settings)
+    refusal = _refusal(counts, found, knobs)
+    bundle = Bundle(fit(learned, settings=settings), curve)
+    reason = refusal or f"{_auc(found)} on {found.deals:,} later deals."
+    return Trained(bundle, counts | found.as_dict(), True, not refusal, reason, judged)
+
+
+def _walk(
+    panel: pl.DataFrame, as_of: datetime, *, settings: Settings
+) -> tuple[Calibrator, pl.DataFrame] | None:
+    """The curve for the forest of `as_of`, and what its predecessor, made alike one step earlier, said.
+
+    The rows are as_of, deal_id, stage, amount, lost, raw, p_loss. None when a step has too little to learn
+    from.
+    """
+    test_from = _split(panel, as_of)
+    calibrate_from = _split(panel, test_from)
+    first = _step(panel, calibrate_from, test_from, settings=settings)
+    second = _step(panel, test_from, as_of, settings=settings)
+    if first is None or second is None:
+        return None
+    judged = second.with_columns(p_loss=_curve(first)(second["raw"].to_numpy()))
+    return _curve(second), judged
+
+
+def quality_of(judged: pl.DataFrame, *, settings: Settings) -> Quality:
+    """Ranks by the raw share: it ranks as its curve does but for ties, which would hide how good it is."""
+    return quality(
+        judged["lost"].to_numpy(),
+        judged["deal_id"].to_numpy(),
+        judged["raw"].to_numpy(),
+        p=judged["p_loss"].to_numpy(),
+        seed=settings.scoring.seed,
+    )
+
+
+def _split(panel: pl.DataFrame, until: datetime) -> datetime:
+    """The morning that begins the later part of what is known by `until`; `until` itself when nothing is."""
+    moments = known_by(panel, until)["as_of"].to_list()
+    return moments[int((1 - LATER) * (len(moments) - 1))] if moments else until
+
+
+def _curve(step: pl.DataFrame) -> Calibrator:
+    return fit_calibrator(step["raw"].to_numpy(), step["lost"].to_numpy(), deals=step["deal_id"].n_unique())
+
+
+def _step(
+    panel: pl.DataFrame, moment: datetime, until: datetime, *, settings: Settings
+) -> pl.DataFrame | None:
+    """Learn at `moment`, then look at the mornings from there on whose outcomes were known by `until`."""
+    learned = known_by(panel, moment)
+    later = known_by(panel, until).filter(pl.col("as_of") >= instant(moment))
+    if _fewest(learned) < settings.scoring.train_minimum or _fewest(later) == 0:
+        return None
+    raw = np.asarray(fit(learned, settings=settings).predict_proba(table(later))[:, 1])
+    return later.select("as_of", "deal_id", "stage", "amount", "lost", pl.Series("raw", raw))
+
+
+def _counts(panel: pl.DataFrame) -> dict[str, Any]:
+    deals = panel.unique("deal_id")
+    lost = int(deals["lost"].sum())
+    return {"n_deals": deals.height, "n_won": deals.height - lost, "n_lost": lost, "n_rows": panel.height}
+
+
+def _reach(panel: pl.DataFrame) -> dict[str, str]:
+    """The first and last morning learned from."""
+    mornings = panel["as_of"].dt.to_string("iso:strict").to_list()
+    return {"first_morning": min(mornings), "last_morning": max(mornings)} if mornings else {}
+
+
+def _fewest(panel: pl.DataFrame) -> int:
+    counts = _counts(panel)
+    return int(min(counts["n_won"], counts["n_lost"]))
+
+
+def _closed(counts: dict[str, Any]) -> str:
+    return f"{counts['n_won']} won and {counts['n_lost']} lost deals"
+
+
+def _auc(found: Quality) -> str:
+    return f"AUC {found.auc:.2f} ({found.auc_low:.2f} to {found.auc_high:.2f})"
+
+
+def _refusal(counts: dict[str, Any], found: Quality, knobs: Scoring) -> str:
+    """Why the model may not be used, in one sentence; empty when it may."""
+    skill = (
+        f"Brier skill {found.brier_skill:.3f} ({found.brier_skill_low:.3f} to {found.brier_skill_high:.3f})"
+    )
+    if found.auc_low is None or found.auc_low <= knobs.gate_auc_low:
+        bound = f"its lower end must pass {knobs.gate_auc_low}"
+        return f"no evidence: {_auc(found)} on {found.deals:,} later deals; {bound}."
+    if found.brier_skill_low is None or found.brier_skill_low <= 0:
+        return (
+            f"no evidence: {skill} on {found.deals} later deals, no better than always saying the loss rate."
+        )
+    if min(counts["n_won"], counts["n_lost"]) < knobs.alert_minimum:
+        return f"too little history: {_closed(counts)}, and alerting takes {knobs.alert_minimum} of each."
+    return ""
