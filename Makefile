@@ -37,7 +37,7 @@ quick: $(READY_DEV)
 
 test: $(READY_DEV) postgresql
 	$(BIN)/python -m pytest -n 2 --dist loadfile -m "not airflow"
-	$(BIN)/python -m pytest -m airflow
+	$(BIN)/python -m pytest -n 2 --dist loadfile -m airflow
 
 check: $(READY_DEV)
 	$(BIN)/ruff format --check .

@@ -247,7 +247,9 @@ def dags_as_read(home: Path, *environments: dict[str, str]) -> list[dict[str, An
         text=True,
     )
     assert made.returncode == 0, made.stderr
-    return [json.loads(line) for line in made.stdout.splitlines()[-len(environments) :]]
+    found = [json.loads(line) for line in made.stdout.splitlines() if line.startswith("{")]  # not its log
+    assert len(found) == len(environments)
+    return found
 
 
 def _form(param: Any) -> dict[str, Any]:
