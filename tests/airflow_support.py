@@ -48,7 +48,9 @@ def small_company(home: Path) -> Any:
     ours = f'{plain}\nexpires_after_hours = 1000000\noperations_slack = "C0OPERATIONS"'
     text = example.read_text().replace(plain, ours)
     assert ours in text
-    (home / "dealwatch.toml").write_text(f"{text}\n[scoring]\ntrees = 50\n")
+    (home / "dealwatch.toml").write_text(
+        text.replace("[scoring]", "[scoring]\ntrees = 50\ngate_slope_off = 2")
+    )
     jobs.simulate("planted", home / "demo", deals=1000, days=365, seed=7, until=UNTIL)
     settings = load(home / "dealwatch.toml").model_copy(update={"home": home})
     jobs.upgrade(settings)
