@@ -36,7 +36,7 @@ MACROS = {"model_card": model_card}
 
 
 def answer(ti: Any) -> dict[str, Any]:
-    """The version, when the word on it was given (`as_of`), and by whom; the same however often it is asked."""
+    """The version, when the word on it was given (`as_of`), and by whom; however often it is asked."""
     given = ti.xcom_pull(task_ids="approve")
     person = given["responded_by_user"]
     by = person["name"] if person else "nobody within scoring.approval_days"
