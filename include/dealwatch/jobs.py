@@ -64,8 +64,9 @@ def train(settings: Settings, *, as_of: datetime) -> dict[str, Any]:
     decision: "refused" by the gate; "keep" the champion; "promoted" within the bounds of auto-approval;
     "ask" a person, by `promote` or `reject`.
     """
+    from dealwatch.alerts.renewal import decide
     from dealwatch.history.ledger import read_ledger
-    from dealwatch.scoring import leaks, panel, registry, succession, trial
+    from dealwatch.scoring import leaks, panel, trial
 
     with _warehouse(settings) as engine:
         with reading(engine) as connection:
@@ -74,15 +75,10 @@ def train(settings: Settings, *, as_of: datetime) -> dict[str, Any]:
             log.warning("%s", warning)
         rows = panel.training_panel(ledger, as_of, settings=settings)
         trained = trial.train(rows, as_of, settings=settings)
-        decision = "refused" if not trained.may_alert else "ask"
-        with writing(engine, alone="models") as connection:
-            version = registry.store(connection, settings, trained, as_of)
-            if trained.may_alert and settings.scoring.auto_approve:
-                succession.promote(connection, settings, version, as_of=as_of, by="auto")
-                decision = "promoted"
-    gate = "passed" if trained.may_alert else "refused"
-    told = {"version": version, "gate": gate, "decision": decision, "reason": trained.reason}
-    return _told("train", as_of, told | trained.metrics)
+        decided = decide(engine, ledger, rows, trained, as_of, settings=settings)
+    gate = {"gate": "passed" if trained.may_alert else "refused", "verdict": trained.reason}
+    numbers = {k: v for k, v in trained.metrics.items() if not isinstance(v, dict | list | tuple)}
+    return _told("train", as_of, decided | gate | numbers)
 
 
 def promote(settings: Settings, *, version: str, as_of: datetime, by: str = "") -> dict[str, Any]:
