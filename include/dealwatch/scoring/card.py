@@ -101,13 +101,15 @@ def _quality(m: Measures) -> str:
         ["Calibration slope: 1 is right, less is too sure, more too timid", shown(m, "slope", ".2f")],
         ["Brier score (that of the constant)", f"{shown(m, 'brier')} ({shown(m, 'brier_constant')})"],
     ]
-    told = f"Judged on {m.get('rows', 0):,} mornings of {seen}, none of which it had learned from."
+    told = f"Judged on {m.get('rows', 0):,} rows of {seen}, none of which it had learned from."
     return f"## Quality\n\n{told} In brackets: 95% intervals, drawn by deal.\n\n" + table(
         ["Measure", "This model"], [row for row in rows if not row[1].startswith("–")]
     )
 
 
 def _beside_champion(dossier: Dossier, settings: Settings) -> str:
+    if dossier.deals is None:
+        return ""  # the gate refused it, and nobody compares
     if dossier.champion is None:
         return "## Beside the champion\n\nNo model serves; deals are scored by rules alone."
     heading = f"## Beside the champion {dossier.champion}"
@@ -116,7 +118,7 @@ def _beside_champion(dossier: Dossier, settings: Settings) -> str:
         return f"{heading}\n\nToo few deals were decided since it was trained to compare the two."
     since = f" since {local_day(dossier.since, settings)}" if dossier.since else ""
     told = (
-        f"On the same {ours.get('rows', 0):,} mornings of {ours.get('deals', 0):,} deals{since}, from which "
+        f"On the same {ours.get('rows', 0):,} rows of {ours.get('deals', 0):,} deals{since}, from which "
         "neither had learned. For this model stands its twin, made the same way of what was known then."
     )
     rows = [

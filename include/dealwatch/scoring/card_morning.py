@@ -12,6 +12,7 @@ TOP = 10
 APPEARS, VANISHES = "appears", "vanishes"
 WANTED = (0.6, 0.3, 0.1)  # share of deals above the tops of Low, Medium and High when bands are cut anew
 _CROWDED = 0.5
+_CUTS = "## Where to cut the bands\n\n"
 
 
 def band_changes(deals: pl.DataFrame, *, before: str, day: date) -> str:
@@ -72,18 +73,17 @@ def bands(scores: Sequence[int], tops: tuple[int, int, int]) -> str:
         f"{name} {share:.0%}" for name, share in shares.items()
     )
     fullest = max(BANDS, key=lambda name: shares[name])
-    if shares[fullest] <= _CROWDED:
-        return f"## Where to cut the bands\n\n{told}: no band holds most of them, so the cuts may stay."
+    if shares[fullest] <= _CROWDED and shares[BANDS[-1]] > 0:
+        return f"{_CUTS}{told}: no band holds most of them, so the cuts may stay."
+    crowded = f"{fullest} would hold most of them and tell little"
+    wrong = crowded if shares[fullest] > _CROWDED else f"{BANDS[-1]} would stay empty"
     cut = recut(scores)
     if cut is None:
-        return f"## Where to cut the bands\n\n{told}. The scores are too much alike to part them better."
+        return f"{_CUTS}{told}: {wrong}. The scores are too much alike to part them better."
     now = [sum(score > top for score in scores) / len(scores) for top in cut]
     filled = [1 - now[0], now[0] - now[1], now[1] - now[2], now[2]]
     advice = ", ".join(f"{name} {share:.0%}" for name, share in zip(BANDS, filled, strict=True))
-    return (
-        f"## Where to cut the bands\n\n{told}: {fullest} would hold most of them and tell little. "
-        f"`scoring.bands = {list(cut)}` would give {advice}."
-    )
+    return f"{_CUTS}{told}: {wrong}. `scoring.bands = {list(cut)}` would give {advice}."
 
 
 def recut(scores: Sequence[int]) -> tuple[int, int, int] | None:
