@@ -37,7 +37,7 @@ LEDGER = (
 )
 
 
-def small_company(home: Path) -> Any:
+def small_company(home: Path, *, deals: int = 1000) -> Any:
     """Settings of a home with a year of a small company's files and an empty warehouse."""
     from dealwatch import jobs
     from dealwatch.settings import load
@@ -49,7 +49,7 @@ def small_company(home: Path) -> Any:
     text = example.read_text().replace(plain, ours)
     assert ours in text
     (home / "dealwatch.toml").write_text(text.replace("[scoring]", "[scoring]\ntrees = 50"))
-    jobs.simulate("planted", home / "demo", deals=1000, days=365, seed=7, until=UNTIL)
+    jobs.simulate("planted", home / "demo", deals=deals, days=365, seed=7, until=UNTIL)
     settings = load(home / "dealwatch.toml").model_copy(update={"home": home})
     jobs.upgrade(settings)
     return settings
