@@ -68,7 +68,7 @@ def _reject(options: argparse.Namespace, settings: Settings) -> Any:
 
 
 def _rollback(options: argparse.Namespace, settings: Settings) -> Any:
-    return jobs.rollback(settings, as_of=_from(options, settings), to=options.to)
+    return jobs.rollback(settings, as_of=_from(options, settings), to=options.to, by=options.by)
 
 
 def _card(options: argparse.Namespace, settings: Settings) -> Any:
@@ -152,7 +152,7 @@ def _parser() -> argparse.ArgumentParser:
     card = verb("card", _card, "Show what to know before deciding about a model.")
     for decision in (promote, reject, card):
         decision.add_argument("version", help="as in the table model_versions")
-    for decision in (promote, reject):
+    for decision in (promote, reject, rollback):
         decision.add_argument("--by", default="", help="who decides, for the log")
     for decision in (promote, rollback):
         decision.add_argument("--as-of", help="moment from which it holds (default: now)")

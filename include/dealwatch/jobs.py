@@ -98,12 +98,14 @@ def reject(settings: Settings, *, version: str, by: str = "") -> dict[str, Any]:
         return succession.reject(connection, version, by=by)
 
 
-def rollback(settings: Settings, *, as_of: datetime, to: str | None = None) -> dict[str, Any]:
+def rollback(
+    settings: Settings, *, as_of: datetime, to: str | None = None, by: str = ""
+) -> dict[str, Any]:
     """Return to the champion before, or to a former one by name, from the moment on."""
     from dealwatch.scoring import succession
 
     with _warehouse(settings) as engine, writing(engine, alone="models") as connection:
-        told = succession.roll_back(connection, settings, as_of=as_of, to=to)
+        told = succession.roll_back(connection, settings, as_of=as_of, to=to, by=by)
     return _told("rollback", as_of, told)
 
 
