@@ -254,6 +254,10 @@ def _form(param: Any) -> dict[str, Any]:
     return {"description": param.description, **param.schema}
 
 
+def _seconds(span: timedelta | None) -> float | None:
+    return None if span is None else span.total_seconds()
+
+
 def _tell() -> None:
     from airflow.dag_processing.dagbag import BundleDagBag
     from airflow.serialization.serialized_objects import DagSerialization
@@ -271,13 +275,20 @@ def _tell() -> None:
             "start": dag.start_date.isoformat(),
             "run_types": sorted(dag.allowed_run_types or []),
             "params": {name: _form(dag.params.get_param(name)) for name in dag.params},
+            "late": [
+                (type(late.reference).__name__, _seconds(late.interval), late.callback.path)
+                for late in dag.deadline or []
+            ],
             "tells_of_failure": bool(dag.has_on_failure_callback),
             "tasks": {
                 task.task_id: {
                     "owner": task.owner,
                     "retries": task.retries,
-                    "timeout": task.execution_timeout.total_seconds() if task.execution_timeout else None,
+                    "timeout": _seconds(task.execution_timeout),
                     "downstream": sorted(task.downstream_task_ids),
+                    "trigger_rule": str(task.trigger_rule),
+                    "waits": _seconds(getattr(task, "response_timeout", None)),
+                    "default": getattr(task, "defaults", None),
                 }
                 for task in dag.tasks
             },
