@@ -37,7 +37,7 @@ LEDGER = (
 )
 
 
-def small_company(home: Path) -> Any:
+def small_company(home: Path, *, deals: int = 1000) -> Any:
     """Settings of a home with a year of a small company's files and an empty warehouse."""
     from dealwatch import jobs
     from dealwatch.settings import load
@@ -49,9 +49,11 @@ def small_company(home: Path) -> Any:
     text = example.read_text().replace(plain, ours)
     assert ours in text
     (home / "dealwatch.toml").write_text(
-        text.replace("[scoring]", "[scoring]\ntrees = 50\ngate_slope_off = 2")
+        text.replace("[scoring]", "[scoring]
+trees = 50
+gate_slope_off = 2")
     )
-    jobs.simulate("planted", home / "demo", deals=1000, days=365, seed=7, until=UNTIL)
+    jobs.simulate("planted", home / "demo", deals=deals, days=365, seed=7, until=UNTIL)
     settings = load(home / "dealwatch.toml").model_copy(update={"home": home})
     jobs.upgrade(settings)
     return settings
@@ -258,6 +260,10 @@ def _form(param: Any) -> dict[str, Any]:
     return {"description": param.description, **param.schema}
 
 
+def _seconds(span: timedelta | None) -> float | None:
+    return None if span is None else span.total_seconds()
+
+
 def _tell() -> None:
     from airflow.dag_processing.dagbag import BundleDagBag
     from airflow.serialization.serialized_objects import DagSerialization
@@ -275,13 +281,20 @@ def _tell() -> None:
             "start": dag.start_date.isoformat(),
             "run_types": sorted(dag.allowed_run_types or []),
             "params": {name: _form(dag.params.get_param(name)) for name in dag.params},
+            "late": [
+                (type(late.reference).__name__, _seconds(late.interval), late.callback.path)
+                for late in dag.deadline or []
+            ],
             "tells_of_failure": bool(dag.has_on_failure_callback),
             "tasks": {
                 task.task_id: {
                     "owner": task.owner,
                     "retries": task.retries,
-                    "timeout": task.execution_timeout.total_seconds() if task.execution_timeout else None,
+                    "timeout": _seconds(task.execution_timeout),
                     "downstream": sorted(task.downstream_task_ids),
+                    "trigger_rule": str(task.trigger_rule),
+                    "waits": _seconds(getattr(task, "response_timeout", None)),
+                    "default": getattr(task, "defaults", None),
                 }
                 for task in dag.tasks
             },

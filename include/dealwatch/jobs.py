@@ -18,7 +18,7 @@ from dealwatch import migrations
 from dealwatch.errors import DecisionRefused, NotReady, SettingsError
 from dealwatch.moments import local_day, morning_of, mornings
 from dealwatch.settings import Settings
-from dealwatch.tables import rule_evidence
+from dealwatch.tables import model_versions, rule_evidence
 from dealwatch.warehouse import connect, reading, writing
 
 log = logging.getLogger(__name__)
@@ -116,6 +116,13 @@ def card(settings: Settings, *, version: str) -> str:
     if row is None:
         raise DecisionRefused(f"there is no model {version!r}; the table model_versions lists them")
     return row.card or f"# Model {version}\n\n{row.reason}\n"
+
+
+def is_trained(settings: Settings, *, as_of: datetime) -> bool:
+    """Whether a training of this moment came to its end, whatever it found."""
+    trained = select(model_versions.c.version).where(model_versions.c.trained_as_of == as_of)
+    with _warehouse(settings) as engine, reading(engine) as connection:
+        return connection.execute(trained).first() is not None
 
 
 def measure(settings: Settings, *, as_of: datetime) -> dict[str, int]:

@@ -154,6 +154,12 @@ class Scoring(_Section):
     champion_days: int = Field(
         default=90, ge=1, description="A champion older than this gives way to a model that is as good."
     )
+    approval_days: float = Field(
+        default=7, gt=0, description="How long a new model waits for a person; then it is rejected."
+    )
+    late_after_hours: float = Field(
+        default=4, gt=0, description="A training not done so long after its run was queued is late."
+    )
     compare_minimum: int = Field(
         default=40, ge=10, description="Fewest won and lost deals to compare two models on."
     )
@@ -184,6 +190,9 @@ class Alerts(_Section):
     )
     evidence_months: int = Field(default=12, ge=1, description="How far back a rule's record reaches.")
     evidence_confidence: Share = Field(default=0.99, description="Confidence of the lift's interval.")
+    late_after_minutes: float = Field(
+        default=60, gt=0, description="A morning not scored so long after its run was queued is late."
+    )
     stale_after_hours: int = Field(
         default=20, ge=1, description="Without an extract this close to the morning, or later, it is stale."
     )

@@ -11,8 +11,10 @@ from typing import Any
 import polars as pl
 from sqlalchemy import Connection, Engine, func, select
 
+from dealwatch.alerts.model_card import dossier_of, draw, refused_card
 from dealwatch.alerts.rules import load_rules, rule_points
 from dealwatch.history.ledger import Ledger
+from dealwatch.scoring.card import card as write_card
 from dealwatch.scoring.facts import facts_at
 from dealwatch.scoring.promotion import Comparison, advice, band_changes, compare, share_moved
 from dealwatch.scoring.registry import Model, champion_at, found, store, version_of
@@ -53,13 +55,14 @@ def decide(
             is_open = trained.may_alert and _earlier(connection, version) is None
             champion, _ = champion_at(connection, settings, as_of)
         case = _case(ledger, panel, trained, champion, as_of, settings=settings) if is_open else None
+        card = _card(case, trained, version, as_of, settings=settings)
         with writing(engine, alone="models") as connection:
             if (earlier := _earlier(connection, version)) is not None or case is None:
-                store(connection, settings, trained, as_of)  # mends files that were lost
+                store(connection, settings, trained, as_of, card=card)  # mends files that were lost
                 return {"version": version, **(earlier or {"decision": "refused", "reason": trained.reason})}
             serving, _ = champion_at(connection, settings, as_of)
             if (serving and serving.version) == (champion and champion.version):
-                store(connection, settings, trained, as_of)
+                store(connection, settings, trained, as_of, card=card)
                 return {"version": version, **_settle(connection, case, as_of, settings=settings)}
         # another decision fell while this one was prepared: look again
 
@@ -81,6 +84,16 @@ def _case(
     changes = band_changes(facts, points, champion, challenger, settings=settings)
     compared = compare(panel, champion, as_of, settings=settings) if champion else None
     return Case(challenger, champion, compared, facts, changes)
+
+
+def _card(case: Case | None, trained: Trained, version: str, as_of: datetime, *, settings: Settings) -> str:
+    if case is None:
+        return refused_card(trained, version, as_of, settings=settings)
+    dossier = dossier_of(
+        case.challenger, case.champion, case.comparison, case.facts, case.changes, settings=settings
+    )
+    draw(dossier, settings=settings)
+    return write_card(dossier, settings=settings)
 
 
 def _settle(connection: Connection, case: Case, as_of: datetime, *, settings: Settings) -> dict[str, str]:

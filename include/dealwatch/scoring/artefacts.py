@@ -59,6 +59,13 @@ def keep(
     _write(folder / MANIFEST, json.dumps(signed, sort_keys=True, indent=1).encode())
 
 
+def add(settings: Settings, version: str, name: str, content: bytes) -> None:
+    """Put something to look at beside a version; nothing that is read back."""
+    folder = _folder(settings, version)
+    folder.mkdir(parents=True, exist_ok=True)
+    _write(folder / name, content)
+
+
 def opened(settings: Settings, version: str, sha256: str, *, trained_as_of: datetime) -> Bundle:
     """The bundle of a version, verified first; raises ModelUnusable with reason and remedy.
 

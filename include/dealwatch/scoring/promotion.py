@@ -12,7 +12,7 @@ import polars as pl
 
 from dealwatch.scoring.forest import Bundle, Floats
 from dealwatch.scoring.panel import known_by
-from dealwatch.scoring.quality import Difference, difference
+from dealwatch.scoring.quality import Difference, Quality, difference, quality
 from dealwatch.scoring.registry import Model
 from dealwatch.scoring.score import score
 from dealwatch.scoring.trial import bundle_at
@@ -35,6 +35,8 @@ class Comparison:
     lost: int
     difference: Difference
     outcome: Outcome
+    ours: Quality | None = None  # of the twin
+    theirs: Quality | None = None  # of the champion
 
     def sentence(self) -> str:
         """The outcome with its numbers, to be read after the champion's name."""
@@ -63,14 +65,11 @@ def compare(panel: pl.DataFrame, champion: Model, as_of: datetime, *, settings: 
     twin = bundle_at(panel, since, settings=settings)
     if twin is None:
         return Comparison(*counts, Difference(), "unknown")
-    found = difference(
-        rows["lost"].to_numpy(),
-        rows["deal_id"].to_numpy(),
-        _said(twin, rows),
-        _said(champion.bundle, rows),
-        seed=settings.scoring.seed,
-    )
-    return Comparison(*counts, found, outcome_of(found))
+    lost_later, deal, seed = rows["lost"].to_numpy(), rows["deal_id"].to_numpy(), settings.scoring.seed
+    ours, theirs = _said(twin, rows), _said(champion.bundle, rows)
+    found = difference(lost_later, deal, ours, theirs, seed=seed)
+    each = (quality(lost_later, deal, raw, p=p, seed=seed) for raw, p in (ours, theirs))
+    return Comparison(*counts, found, outcome_of(found), *each)
 
 
 def outcome_of(found: Difference) -> Outcome:
