@@ -85,6 +85,19 @@ def measure(settings: Settings, *, as_of: datetime) -> dict[str, int]:
         return _told("measure", as_of, run(engine, as_of, settings=settings))
 
 
+def drift(settings: Settings, *, as_of: datetime) -> dict[str, Any]:
+    """Measure how the champion stands, one week; what is found proposes a retrain and does nothing else."""
+    from dealwatch.scoring.drift import watch
+
+    with _warehouse(settings) as engine:
+        rows = watch(engine, as_of, settings=settings)
+    found = [row for row in rows if row.is_finding and row.kind != "proposal"]
+    for row in found:
+        log.warning("%s", row.sentence)
+    told = rows[-1].sentence if rows else "no champion serves this moment, so there is nothing to watch."
+    return _told("drift", as_of, {"measured": len(rows), "findings": len(found), "proposal": told})
+
+
 def track_records(settings: Settings, *, as_of: datetime) -> list[dict[str, Any]]:
     """What `measure` wrote for a moment: a row per rule and level, with its lift and interval."""
     found = select(rule_evidence).where(rule_evidence.c.measured_as_of == as_of)
