@@ -2,8 +2,7 @@
 
 Trains a Random Forest on deals as they were known on past mornings, with the outcomes known by this run's
 moment. It becomes the champion only if it passes the gate on deals later than those it learned from;
-`model_versions` says what was decided and why. Then every rule is replayed over the past year and its record
-renewed (`rule_evidence`).
+`model_versions` says what was decided and why.
 
 A past morning is scored by the model that was champion then, so retraining changes no past score.
 
@@ -34,13 +33,7 @@ def retrain_model():
 
         return jobs.train(settings(), as_of=moment(dag_run, params))
 
-    @task(execution_timeout=timedelta(hours=1))
-    def measure(dag_run=None, params=None):
-        from dealwatch import jobs
-
-        return jobs.measure(settings(), as_of=moment(dag_run, params))
-
-    train() >> measure()
+    train()
 
 
 retrain_model()
