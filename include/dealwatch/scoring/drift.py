@@ -6,7 +6,7 @@ What is found proposes a retrain in words; nothing is retrained here.
 """
 
 from collections.abc import Callable, Iterator, Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from datetime import UTC, datetime, timedelta
 from typing import Any, get_args
 
@@ -24,7 +24,8 @@ from dealwatch.scoring.registry import Model, champion_at
 from dealwatch.scoring.stability import CHANCE, Stability, false_discovery, stability
 from dealwatch.settings import SegmentColumn, Settings
 from dealwatch.tables import deal_scores, deal_snapshots, model_health, scored_mornings
-from dealwatch.warehouse import frame, instant, reading, replace, rows_of, writing
+from dealwatch.warehouse import frame, instant, reading, rows_of, writing
+from dealwatch.warehouse import replace as write_anew
 
 WEEK = timedelta(days=7)
 REACH = timedelta(days=365)  # how far back scores are judged
@@ -61,13 +62,18 @@ def watch(engine: Engine, as_of: datetime, *, settings: Settings) -> list[Health
         ledger = read_ledger(connection, until=as_of)
         scored = _scored(connection, as_of, settings)
     rows = health(ledger, model, scored, as_of, settings=settings)
+    keep(engine, as_of, rows)
+    return rows
+
+
+def keep(engine: Engine, as_of: datetime, rows: Sequence[Health]) -> None:
+    """Write the rows of a week in the place of those that were measured for it before."""
     table = pl.DataFrame(
         [{"measured_as_of": as_of, **asdict(row)} for row in rows],
         schema={column.name: _TYPES.get(str(column.type), pl.String()) for column in model_health.columns},
     )
     with writing(engine, alone="health") as connection:
-        replace(connection, model_health, model_health.c.measured_as_of == as_of, table)
-    return rows
+        write_anew(connection, model_health, model_health.c.measured_as_of == as_of, table)
 
 
 _TYPES: dict[str, pl.DataType] = {
@@ -203,9 +209,15 @@ def _came_true(
     names, p = [_name(one) for one in judged], [one.p for one in judged if one.p is not None]
     verdicts = dict(zip(names, _found(p, names, earlier), strict=True))
     told = [_row(model.version, one, *verdicts.get(_name(one), (None, False))) for one in now]
-    everyone = realised(rows, None, settings=settings)
+    others = rows.filter(~own)
+    everyone = realised(rows, None, settings=settings) if others.height else _unjudged(now)
     told += [_row(ALL_MODELS, one, None, False) for one in everyone]
     return [_told(row, realised_words) for row in told]
+
+
+def _unjudged(found: list[Realised]) -> list[Realised]:
+    """The same numbers beside no promise."""
+    return [replace(one, expected=None, threshold=None, p=None) for one in found]
 
 
 def _name(one: Realised) -> str:
@@ -227,7 +239,7 @@ def _found(
 
 
 def _told(row: Health, words: Callable[[Any], str]) -> Health:
-    return Health(**{**asdict(row), "sentence": words(row)})
+    return replace(row, sentence=words(row))
 
 
 def _scored(connection: Connection, as_of: datetime, settings: Settings) -> pl.DataFrame:

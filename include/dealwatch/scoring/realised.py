@@ -6,7 +6,7 @@ would use by then (`panel.known_by`). The trial's numbers come from the same est
 """
 
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
 from statistics import NormalDist
 from typing import Any
@@ -24,6 +24,9 @@ from dealwatch.warehouse import instant
 LEAST = 40  # won and lost deals; with fewer an interval says nothing
 LEAST_DAYS = 30  # between a score and the moment it is judged
 OVERALL = "overall"
+# Differences too small to retrain for. Without them an unlucky trial, or a year unlike the last, raises an
+# alarm whenever outcomes are many.
+MARGINS = {"auc": 0.02, "brier_skill": 0.05, "slope": 0.2, "bias": 0.03}
 _NORMAL = NormalDist()
 _WIDTH = 2 * _NORMAL.inv_cdf(0.975)  # of a 95% interval, in standard errors
 
@@ -115,47 +118,45 @@ def _of(
     found = quality(lost, deals, p, p=p, seed=settings.scoring.seed).as_dict()
     for kind in ("auc", "brier_skill", "slope"):
         value, low, high = (found.get(f"{kind}{end}") for end in ("", "_low", "_high"))
-        if value is not None and low is not None and high is not None:
-            yield _compared(kind, subject, (value, low, high), found["deals"], trial)
+        expected, lowest, highest = ((trial or {}).get(f"{kind}{end}") for end in ("", "_low", "_high"))
+        if value is None or low is None or high is None:
+            continue
+        one = Realised(kind, subject, value, low, high, found["deals"])
+        if expected is not None and lowest is not None and highest is not None:
+            one = _judged(one, expected, float(np.hypot(high - low, highest - lowest)) / _WIDTH)
+        yield one
     if found["brier"] is not None:
         yield Realised("brier", subject, found["brier"], None, None, found["deals"])
     yield _bias(subject, rows, trial)
 
 
-def _compared(
-    kind: str, subject: str, interval: tuple[float, float, float], deals: int, trial: Mapping[str, Any] | None
-) -> Realised:
-    """Against the trial: worse is lower for AUC and skill; a slope is worse on either side."""
-    value, low, high = interval
-    expected, lowest, highest = ((trial or {}).get(f"{kind}{end}") for end in ("", "_low", "_high"))
-    if expected is None or lowest is None or highest is None:
-        return Realised(kind, subject, value, low, high, deals)
-    error = float(np.hypot(high - low, highest - lowest)) / _WIDTH
-    if error == 0:
-        return Realised(kind, subject, value, low, high, deals, expected)
-    sides = 2 if kind == "slope" else 1
-    distance = (expected - value) / error
-    p = sides * _NORMAL.cdf(-abs(distance) if sides == 2 else -distance)
-    bound = expected - _NORMAL.inv_cdf(1 - CHANCE / sides) * error
-    return Realised(kind, subject, value, low, high, deals, expected, bound, p)
-
-
 def _bias(subject: str, rows: pl.DataFrame, trial: Mapping[str, Any] | None) -> Realised:
-    """Share lost less mean p_loss. Zero was promised, as exactly as the trial's deals could tell."""
-    by_deal = (
-        rows.group_by("deal_id")
-        .agg(n=pl.len(), missed=(pl.col("lost") - pl.col("p_loss")).sum())
-        .sort("deal_id")
-    )
+    """Share lost less mean p_loss, beside the trial's own, which its reliability bins tell."""
+    of_row = rows.select("deal_id", missed=pl.col("lost") - pl.col("p_loss"))
+    by_deal = of_row.group_by("deal_id").agg(n=pl.len(), missed=pl.col("missed").sum()).sort("deal_id")
     n, missed = by_deal["n"].to_numpy().astype(np.float64), by_deal["missed"].to_numpy()
     value = float(missed.sum() / n.sum())
     error = float(np.sqrt(((missed - value * n) ** 2).sum()) / n.sum())
     half = error * _WIDTH / 2
-    then = trial or {}
-    rate, deals = then.get("loss_rate"), then.get("deals")
-    if rate is None or not deals:
-        return Realised("bias", subject, value, value - half, value + half, len(n))
-    both = float(np.hypot(error, np.sqrt(rate * (1 - rate) / deals)))
-    p = 2 * _NORMAL.cdf(-abs(value) / both) if both > 0 else 1.0
-    bound = _NORMAL.inv_cdf(1 - CHANCE / 2) * both
-    return Realised("bias", subject, value, value - half, value + half, len(n), 0.0, bound, p)
+    one = Realised("bias", subject, value, value - half, value + half, len(n))
+    told = trial or {}
+    bins, rate, deals = told.get("reliability"), told.get("loss_rate"), told.get("deals")
+    if not bins or rate is None or not deals:
+        return one
+    expected = sum(b["n"] * (b["rate"] - b["p"]) for b in bins) / sum(b["n"] for b in bins)
+    return _judged(one, expected, float(np.hypot(error, np.sqrt(rate * (1 - rate) / deals))))
+
+
+def _judged(one: Realised, expected: float, error: float) -> Realised:
+    """Against what was expected: worse is lower for AUC and skill, either side for slope and bias.
+
+    A difference within MARGINS is not worth a retrain, so chance is asked about what lies beyond it.
+    """
+    if error == 0:
+        return replace(one, expected=expected)
+    sides = 2 if one.kind in ("slope", "bias") else 1
+    short = abs(one.value - expected) if sides == 2 else expected - one.value
+    p = min(1.0, sides * _NORMAL.cdf(-(short - MARGINS[one.kind]) / error))
+    away = MARGINS[one.kind] + _NORMAL.inv_cdf(1 - CHANCE / sides) * error
+    is_above = sides == 2 and one.value > expected
+    return replace(one, expected=expected, threshold=expected + (away if is_above else -away), p=p)
