@@ -13,9 +13,10 @@ from numpy.typing import NDArray
 from sklearn.isotonic import IsotonicRegression
 from sklearn.linear_model import LogisticRegression
 
+from dealwatch.scoring.reliability import log_odds
+
 Floats = NDArray[np.float64]
 ISOTONIC_FROM = 1_000  # deals with a known outcome; fewer cannot carry a curve of their own
-_EDGE = 1e-6
 
 
 @dataclass(frozen=True)
@@ -33,7 +34,7 @@ class Calibrator:
 
     def __call__(self, raw: Floats) -> Floats:
         """Probabilities, element by element: the value of one row never depends on its neighbours."""
-        line = 1 / (1 + np.exp(-(self.intercept + self.slope * _log_odds(raw))))
+        line = 1 / (1 + np.exp(-(self.intercept + self.slope * log_odds(raw))))
         if not len(self.knots):
             return np.asarray(line, dtype=np.float64)
         return np.asarray((line + np.interp(raw, self.knots, self.values)) / 2, dtype=np.float64)
@@ -55,12 +56,7 @@ def fit_calibrator(raw: Floats, lost: NDArray[Any], *, deals: int) -> Calibrator
 
 def _line(raw: Floats, lost: Floats) -> tuple[float, float]:
     """Intercept and slope; a slope that would turn the ranking round becomes a constant."""
-    line = LogisticRegression().fit(_log_odds(raw).reshape(-1, 1), lost)
+    line = LogisticRegression().fit(log_odds(raw).reshape(-1, 1), lost)
     if line.coef_[0, 0] <= 0:
-        return float(_log_odds(np.array([lost.mean()]))[0]), 0.0
+        return float(log_odds(np.array([lost.mean()]))[0]), 0.0
     return float(line.intercept_[0]), float(line.coef_[0, 0])
-
-
-def _log_odds(raw: Floats) -> Floats:
-    safe = np.clip(raw, _EDGE, 1 - _EDGE)
-    return np.asarray(np.log(safe / (1 - safe)), dtype=np.float64)

@@ -1,25 +1,31 @@
-"""How good probabilities turned out to be: AUC and Brier skill, with intervals that respect deals.
+"""How good probabilities turned out to be: ranking, Brier skill and calibration, with intervals by deal.
 
 One deal gives many rows (a row a morning), and those rows agree with each other. Intervals therefore come
 from drawing whole deals anew, not rows.
 """
 
+from collections.abc import Iterator
 from dataclasses import asdict, dataclass, replace
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
+from dealwatch.scoring.reliability import Bin, bins_of, calibration_error, recalibration
+
 Floats = NDArray[np.float64]
 RESAMPLES = 400
 INTERVAL = (2.5, 97.5)  # percentiles of the resamples: a 95% interval
+TOP = 0.1  # share of rows, riskiest first, whose loss rate is the lift's
 
 
 @dataclass(frozen=True)
 class Quality:
     """Quality over rows of deals whose outcome came later; what cannot be known is None, never 0.
 
-    brier_skill compares with the best constant there is, the loss rate of these very rows.
+    brier_skill compares with the best constant there is, the loss rate of these very rows. lift is the loss
+    rate of the riskiest tenth of rows over that of all. morning_auc is the mean of AUCs within one morning.
+    slope and intercept are those of `reliability.recalibration`. won counts the deals never lost in any row.
     """
 
     rows: int
@@ -30,76 +36,192 @@ class Quality:
     auc: float | None = None
     auc_low: float | None = None
     auc_high: float | None = None
+    average_precision: float | None = None
+    average_precision_low: float | None = None
+    average_precision_high: float | None = None
+    lift: float | None = None
+    lift_low: float | None = None
+    lift_high: float | None = None
+    morning_auc: float | None = None
+    morning_auc_low: float | None = None
+    morning_auc_high: float | None = None
     brier: float | None = None
     brier_constant: float | None = None
     brier_skill: float | None = None
     brier_skill_low: float | None = None
     brier_skill_high: float | None = None
+    slope: float | None = None
+    slope_low: float | None = None
+    slope_high: float | None = None
+    intercept: float | None = None
+    intercept_low: float | None = None
+    intercept_high: float | None = None
+    calibration_error: float | None = None
+    reliability: tuple[Bin, ...] = ()
 
     def as_dict(self) -> dict[str, Any]:
         """Plain values for JSON."""
-        return asdict(self)
+        return asdict(self) | {"reliability": [asdict(part) for part in self.reliability]}
+
+
+@dataclass(frozen=True)
+class Difference:
+    """Ours minus theirs on the same rows, with intervals from the same draws of deals.
+
+    A positive auc and a negative brier speak for ours. None where there is nothing to compare.
+    """
+
+    auc: float | None = None
+    auc_low: float | None = None
+    auc_high: float | None = None
+    brier: float | None = None
+    brier_low: float | None = None
+    brier_high: float | None = None
 
 
 def quality(
-    lost: NDArray[Any], deals: NDArray[Any], ranking: NDArray[Any], *, p: NDArray[Any] | None, seed: int
+    lost: NDArray[Any],
+    deals: NDArray[Any],
+    ranking: NDArray[Any],
+    *,
+    p: NDArray[Any] | None,
+    seed: int,
+    mornings: NDArray[Any] | None = None,
 ) -> Quality:
     """Quality of `ranking` (higher = riskier) and of the probabilities `p`, over rows tied by `deals`.
 
-    Without `p` there is no Brier score. One outcome alone leaves AUC and skill unknown.
+    Without `p` there is no Brier score and no calibration; without `mornings` no AUC within them. One
+    outcome alone leaves all unknown but the counts.
     """
     outcome = np.asarray(lost, dtype=np.float64)
-    names, first, deal = np.unique(np.asarray(deals), return_index=True, return_inverse=True)
-    lost_deals = int(outcome[first].sum())
+    names, deal = np.unique(np.asarray(deals), return_inverse=True)
+    lost_deals = int((np.bincount(deal, outcome, len(names)) > 0).sum())
     unknown = Quality(len(outcome), len(names), len(names) - lost_deals, lost_deals)
-    if min(unknown.won, unknown.lost) == 0:
+    if len(outcome) == 0 or outcome.min() == outcome.max():
         return unknown
-    order = np.argsort(np.asarray(ranking, dtype=np.float64), kind="stable")
-    rows = _Rows(outcome, deal, order, np.asarray(ranking, dtype=np.float64), p)
-    once = rows.measures(np.ones(len(names)))
-    draws = np.array(list(_resampled(rows, len(names), seed)))
-    low, high = np.nanpercentile(draws[:, 0], INTERVAL)
-    found = {"auc": once[0], "auc_low": low, "auc_high": high, "loss_rate": outcome.mean()}
+    found: dict[str, Any] = {"loss_rate": float(outcome.mean())}
+    ranks = _Ranks(outcome, deal, np.asarray(ranking, dtype=np.float64))
+    found |= _with_interval(("auc", "average_precision", "lift"), ranks, len(names), seed)
+    if mornings is not None:
+        within = _Mornings(outcome, deal, np.asarray(ranking, dtype=np.float64), np.asarray(mornings))
+        found |= _with_interval(("morning_auc",), within, len(names), seed)
     if p is not None:
-        low, high = np.nanpercentile(draws[:, 3], INTERVAL)
-        found |= {"brier": once[1], "brier_constant": once[2]}
-        found |= {"brier_skill": once[3], "brier_skill_low": low, "brier_skill_high": high}
-    plain: dict[str, Any] = {name: float(value) for name, value in found.items()}
-    return replace(unknown, **plain)
+        chances = np.asarray(p, dtype=np.float64)
+        errors = _Errors(outcome, deal, chances, len(names))
+        found |= _with_interval(("brier", "brier_constant", "brier_skill"), errors, len(names), seed)
+        if line := recalibration(chances, outcome, deal, deals=len(names)):
+            found |= _with_interval(("intercept", "slope"), line.redrawn, len(names), seed)
+        bins = bins_of(chances, outcome, deal)
+        found |= {"reliability": bins, "calibration_error": calibration_error(bins)}
+    known = Quality.__dataclass_fields__
+    return replace(unknown, **{name: value for name, value in found.items() if name in known})
 
 
-class _Rows:
-    """Rows in order of rank, so that each resample is a few passes over arrays."""
+def difference(
+    lost: NDArray[Any],
+    deals: NDArray[Any],
+    ours: tuple[NDArray[Any], NDArray[Any] | None],
+    theirs: tuple[NDArray[Any], NDArray[Any] | None],
+    *,
+    seed: int,
+) -> Difference:
+    """How much better `ours` is than `theirs`, each (ranking, probabilities or None), on identical rows."""
+    outcome = np.asarray(lost, dtype=np.float64)
+    names, deal = np.unique(np.asarray(deals), return_inverse=True)
+    if len(outcome) == 0 or outcome.min() == outcome.max():
+        return Difference()
+    first, second = (_Ranks(outcome, deal, np.asarray(r, dtype=np.float64)) for r, _ in (ours, theirs))
+    found = _with_interval(("auc",), lambda t: (first(t)[0] - second(t)[0],), len(names), seed)
+    if ours[1] is not None and theirs[1] is not None:
+        a, b = (_Errors(outcome, deal, np.asarray(p), len(names)) for p in (ours[1], theirs[1]))
+        found |= _with_interval(("brier",), lambda t: (a(t)[0] - b(t)[0],), len(names), seed)
+    return Difference(**found)
 
-    def __init__(
-        self,
-        outcome: Floats,
-        deal: NDArray[np.intp],
-        order: NDArray[np.intp],
-        ranking: Floats,
-        p: NDArray[Any] | None,
-    ) -> None:
+
+class _Ranks:
+    """AUC, average precision and lift, with each deal counted `times` times.
+
+    Rows stand in order of rank, so that each resample is a few passes over arrays.
+    """
+
+    def __init__(self, outcome: Floats, deal: NDArray[np.intp], ranking: Floats) -> None:
+        order = np.argsort(ranking, kind="stable")
         self.outcome, self.deal = outcome[order], deal[order]
         self.ties = np.flatnonzero(np.r_[True, np.diff(ranking[order]) > 0])
-        error = np.full(len(order), np.nan) if p is None else (np.asarray(p, dtype=np.float64) - outcome) ** 2
-        self.error = error[order]
 
-    def measures(self, times: Floats) -> tuple[float, float, float, float]:
-        """AUC, Brier, the constant's Brier and the skill, with each deal counted `times` times."""
+    def __call__(self, times: Floats) -> tuple[float, float, float]:
+        weight = times[self.deal]
+        lost = np.add.reduceat(weight * self.outcome, self.ties)
+        rows = np.add.reduceat(weight, self.ties)
+        won = rows - lost
+        pairs = lost.sum() * won.sum()
+        if pairs == 0:
+            return (np.nan,) * 3
+        auc = (lost * (np.cumsum(won) - won / 2)).sum() / pairs
+        caught, seen = np.cumsum(lost[::-1]), np.cumsum(rows[::-1])
+        precise = np.divide(caught, seen, out=np.zeros_like(caught), where=seen > 0)
+        top = TOP * seen[-1]  # of ties at its edge, their share
+        lift = np.interp(top, np.r_[0, seen], np.r_[0, caught]) / (TOP * caught[-1])
+        return float(auc), float((lost[::-1] * precise).sum() / caught[-1]), float(lift)
+
+
+class _Mornings:
+    """The mean over mornings of the AUC among that morning's rows; mornings of one outcome have none."""
+
+    def __init__(
+        self, outcome: Floats, deal: NDArray[np.intp], ranking: Floats, mornings: NDArray[Any]
+    ) -> None:
+        _, morning = np.unique(mornings, return_inverse=True)
+        order = np.lexsort((ranking, morning))
+        self.outcome, self.deal = outcome[order], deal[order]
+        new_morning = np.r_[True, np.diff(morning[order]) > 0]
+        self.ties = np.flatnonzero(new_morning | np.r_[True, np.diff(ranking[order]) > 0])
+        self.starts = np.flatnonzero(new_morning[self.ties])
+        self.lengths = np.diff(np.r_[self.starts, len(self.ties)])
+
+    def __call__(self, times: Floats) -> tuple[float]:
         weight = times[self.deal]
         lost = np.add.reduceat(weight * self.outcome, self.ties)
         won = np.add.reduceat(weight * (1 - self.outcome), self.ties)
-        pairs = lost.sum() * won.sum()
-        if pairs == 0:
-            return (np.nan,) * 4
-        auc = (lost * (np.cumsum(won) - won / 2)).sum() / pairs
-        rate = lost.sum() / (lost.sum() + won.sum())
-        brier, constant = (weight * self.error).sum() / weight.sum(), rate * (1 - rate)
-        return float(auc), float(brier), float(constant), float(1 - brier / constant)
+        before = np.cumsum(won) - won
+        before -= np.repeat(before[self.starts], self.lengths)
+        right = np.add.reduceat(lost * (before + won / 2), self.starts)
+        pairs = np.add.reduceat(lost, self.starts) * np.add.reduceat(won, self.starts)
+        both = pairs > 0
+        return (float((right[both] / pairs[both]).mean()) if both.any() else np.nan,)
 
 
-def _resampled(rows: _Rows, deals: int, seed: int) -> Any:
+class _Errors:
+    """Brier score, the best constant's and the skill, from sums by deal."""
+
+    def __init__(self, outcome: Floats, deal: NDArray[np.intp], p: Floats, deals: int) -> None:
+        parts = (np.ones_like(outcome), outcome, (p - outcome) ** 2)
+        self.sums = np.column_stack([np.bincount(deal, part, deals) for part in parts])
+
+    def __call__(self, times: Floats) -> tuple[float, float, float]:
+        rows, lost, error = times @ self.sums
+        rate = lost / rows
+        brier, constant = error / rows, rate * (1 - rate)
+        return float(brier), float(constant), float(1 - brier / constant) if constant > 0 else np.nan
+
+
+def _with_interval(names: tuple[str, ...], measure: Any, deals: int, seed: int) -> dict[str, float | None]:
+    """Each named value of `measure`, and its interval over draws of deals; the same draws for one seed."""
+    once = measure(np.ones(deals))
+    draws = np.array([measure(times) for times in _draws(deals, seed)])
+    found: dict[str, float | None] = {}
+    for name, value, drawn in zip(names, once, draws.T, strict=True):
+        known = drawn[~np.isnan(drawn)]
+        low, high = np.percentile(known, INTERVAL) if len(known) else (np.nan, np.nan)
+        found |= {name: _known(value), f"{name}_low": _known(low), f"{name}_high": _known(high)}
+    return found
+
+
+def _draws(deals: int, seed: int) -> Iterator[Floats]:
     generator = np.random.default_rng(seed)
     for _ in range(RESAMPLES):
-        drawn = generator.integers(deals, size=deals)
-        yield rows.measures(np.bincount(drawn, minlength=deals).astype(np.float64))
+        yield np.bincount(generator.integers(deals, size=deals), minlength=deals).astype(np.float64)
+
+
+def _known(value: float) -> float | None:
+    return None if np.isnan(value) else float(value)
