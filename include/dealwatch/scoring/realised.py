@@ -126,7 +126,8 @@ def _of(
             one = _judged(one, expected, float(np.hypot(high - low, highest - lowest)) / _WIDTH)
         yield one
     if found["brier"] is not None:
-        yield Realised("brier", subject, found["brier"], None, None, found["deals"])
+        ends = found.get("brier_low"), found.get("brier_high")
+        yield Realised("brier", subject, found["brier"], *ends, found["deals"])
     yield _bias(subject, rows, trial)
 
 
