@@ -264,7 +264,7 @@ model_health = Table(
     metadata,
     _key("measured_as_of", Instant),
     _key("model_version"),  # the champion then; empty for scores of all models together
-    _key("kind"),  # prediction, fact (PSI); auc, brier, brier_skill, slope, bias; proposal
+    _key("kind"),  # prediction, score, fact (PSI); auc, brier, brier_skill, slope, bias; proposal
     _key("subject"),  # a column of the open deals, "overall" or a stage; "retrain" for the proposal
     Column("value", Float),  # for the proposal, how many findings there are
     Column("low", Float),

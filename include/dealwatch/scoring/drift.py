@@ -30,6 +30,8 @@ from dealwatch.warehouse import replace as write_anew
 WEEK = timedelta(days=7)
 REACH = timedelta(days=365)  # how far back scores are judged
 REFERENCE_MORNINGS = 13  # four weeks apart: the year before the training
+# A model may weather other facts, which is what it has them for, and a retrain mends no rule's points.
+NO_REASON = ("score", "fact")
 ALL_MODELS = ""  # model_version of rows about every model's scores
 P_LOSS, SCORE = "p_loss", "score"
 COLUMNS: tuple[str, ...] = tuple(
@@ -42,7 +44,7 @@ class Health:
     """One row of `model_health` but for its moment."""
 
     model_version: str
-    kind: str  # prediction, fact, auc, brier, brier_skill, slope, bias, proposal
+    kind: str  # prediction, score, fact, auc, brier, brier_skill, slope, bias, proposal
     subject: str
     value: float | None
     low: float | None
@@ -97,24 +99,12 @@ def health(
     weeks = [as_of, (here - WEEK).astimezone(UTC)]  # the same hour of the clock on either side of a change
     rows = _moved(ledger, model, scored, weeks, settings)
     rows += _came_true(ledger, model, scored, weeks, settings)
-    words = proposal([(row.kind, row.subject, row.sentence) for row in rows if row.is_finding])
-    proposes = any(row.is_finding and row.kind != "fact" for row in rows)
-    found = sum(row.is_finding for row in rows)
+    findings = [row for row in rows if row.is_finding]
+    reasons = [row.sentence for row in findings if row.kind not in NO_REASON]
+    words = proposal(reasons, [row.subject for row in findings if row.kind in NO_REASON])
     judged = sum(row.q is not None for row in rows)
-    last = Health(
-        model.version,
-        "proposal",
-        "retrain",
-        float(found),
-        None,
-        None,
-        judged,
-        None,
-        None,
-        None,
-        proposes,
-        words,
-    )
+    numbers = (float(len(findings)), None, None, judged, None, None, None)
+    last = Health(model.version, "proposal", "retrain", *numbers, bool(reasons), words)
     return [*rows, last]
 
 
@@ -148,26 +138,31 @@ def _moved(
     predicted = model.bundle.calibrator(model.bundle.raw(facts))
     facts = facts.with_columns(pl.Series(P_LOSS, predicted))
     past = facts.filter(pl.col("as_of") <= instant(reference[-1]))
-    compared = [_compared(past, facts.filter(pl.col("as_of") == instant(morning))) for morning in mornings]
-    for n, week in enumerate(weeks[: len(mornings)]):
-        usual = compared[n][P_LOSS].usual if P_LOSS in compared[n] else 1.0
-        score = _of_scores(scored, model.version, week, usual)
-        compared[n] |= {SCORE: score} if score else {}
+    found = [_compared(past, facts.filter(pl.col("as_of") == instant(morning))) for morning in mornings]
+    for columns, week in zip(found, weeks, strict=False):
+        usual = columns[P_LOSS].usual if P_LOSS in columns else 1.0
+        if score := _of_scores(scored, model.version, week, usual):
+            columns[SCORE] = score
+    return _stability_rows(model.version, found[0], found[1] if before else {})
+
+
+def _stability_rows(version: str, now: dict[str, Stability], before: dict[str, Stability]) -> list[Health]:
     rows: list[Health] = []
-    for kind, is_kind in (("prediction", _is_prediction), ("fact", lambda name: not _is_prediction(name))):
-        these = {name: found for name, found in compared[0].items() if is_kind(name)}
-        earlier = {name: found.p for name, found in compared[-1].items() if is_kind(name)} if before else {}
-        rows += [
-            Health(model.version, kind, name, s.psi, None, None, s.deals, None, s.threshold, q, is_found, "")
-            for (name, s), (q, is_found) in zip(
-                these.items(), _found([s.p for s in these.values()], list(these), earlier), strict=True
+    for kind in ("prediction", "score", "fact"):
+        names = [name for name in now if _kind(name) == kind]
+        earlier = {name: found.p for name, found in before.items() if _kind(name) == kind}
+        verdicts = _found([now[name].p for name in names], names, earlier)
+        for name, (q, is_found) in zip(names, verdicts, strict=True):
+            one = now[name]
+            row = Health(
+                version, kind, name, one.psi, None, None, one.deals, None, one.threshold, q, is_found, ""
             )
-        ]
-    return [_told(row, stability_words) for row in rows]
+            rows.append(_told(row, stability_words))
+    return rows
 
 
-def _is_prediction(name: str) -> bool:
-    return name in (P_LOSS, SCORE)
+def _kind(name: str) -> str:
+    return {P_LOSS: "prediction", SCORE: "score"}.get(name, "fact")
 
 
 def _compared(past: pl.DataFrame, recent: pl.DataFrame) -> dict[str, Stability]:

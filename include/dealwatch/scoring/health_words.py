@@ -66,14 +66,11 @@ def _verdict(row: Row, yes: str, no: str) -> str:
     return f"{yes} this week, not yet two in a row" if row.q is not None and row.q <= CHANCE else no
 
 
-def proposal(findings: Sequence[tuple[str, str, str]]) -> str:
-    """What the findings (kind, subject, sentence) of a week come to."""
-    facts = [subject for kind, subject, _ in findings if kind == "fact"]
-    reasons = [sentence for kind, _, sentence in findings if kind != "fact"]
-    named = ", ".join(facts[:_NAMED_AT_MOST]) + (" and others" if len(facts) > _NAMED_AT_MOST else "")
+def proposal(reasons: Sequence[str], moved: Sequence[str]) -> str:
+    """What a week comes to: sentences that are reasons to retrain, and what else moved, by name."""
+    named = ", ".join(moved[:_NAMED_AT_MOST]) + (" and others" if len(moved) > _NAMED_AT_MOST else "")
     if reasons:
-        moved = f" Facts that moved: {named}." if facts else ""
-        return f"Retrain: {' '.join(reasons)}{moved}"
-    if facts:
+        return f"Retrain: {' '.join(reasons)}" + (f" What else moved: {named}." if moved else "")
+    if moved:
         return f"No retrain is proposed: {named} moved, but predictions and outcomes hold."
     return "No retrain is proposed: nothing moved beyond what chance explains."
