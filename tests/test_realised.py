@@ -69,8 +69,15 @@ def test_more_losses_than_foretold_are_seen_on_either_side() -> None:
     more, fewer = (
         of(realised(rows(signal=1.0, offset=by), TRIAL, settings=SETTINGS), "bias") for by in (0.15, -0.15)
     )
-    assert more.p < 1e-4 and more.value > more.threshold > more.expected
-    assert fewer.p < 1e-4 and fewer.value < fewer.threshold < fewer.expected
+    assert more.p < 1e-4 and more.value > more.threshold > 0.05
+    assert fewer.p < 1e-4 and fewer.value < fewer.threshold < -0.05
+
+
+def test_nearer_to_right_than_the_trial_is_never_worse() -> None:
+    far_off = TRIAL | {"reliability": [{"n": 1, "p": 0.5, "rate": 0.7}], "slope": 0.5}
+    found = realised(rows(signal=1.0), far_off | {"slope_low": 0.45, "slope_high": 0.55}, settings=SETTINGS)
+    assert of(found, "bias").p > 0.99 and of(found, "bias").expected == pytest.approx(0.2)
+    assert of(found, "slope").p > 0.99 and of(found, "slope").value > 0.9
 
 
 def test_the_bias_of_the_trial_itself_is_what_is_expected() -> None:

@@ -26,7 +26,8 @@ LEAST_DAYS = 30  # between a score and the moment it is judged
 OVERALL = "overall"
 # Differences too small to retrain for. Without them an unlucky trial, or a year unlike the last, raises an
 # alarm whenever outcomes are many.
-MARGINS = {"auc": 0.02, "brier_skill": 0.05, "slope": 0.2, "bias": 0.03}
+MARGINS = {"auc": 0.02, "brier_skill": 0.05, "slope": 0.3, "bias": 0.05}
+RIGHT = {"slope": 1.0, "bias": 0.0}  # a trial that was far off promises no better, and nearer is not worse
 _NORMAL = NormalDist()
 _WIDTH = 2 * _NORMAL.inv_cdf(0.975)  # of a 95% interval, in standard errors
 
@@ -149,15 +150,17 @@ def _bias(subject: str, rows: pl.DataFrame, trial: Mapping[str, Any] | None) -> 
 
 
 def _judged(one: Realised, expected: float, error: float) -> Realised:
-    """Against what was expected: worse is lower for AUC and skill, either side for slope and bias.
+    """Against what was expected: worse is lower for AUC and skill, farther from RIGHT for slope and bias.
 
     A difference within MARGINS is not worth a retrain, so chance is asked about what lies beyond it.
     """
     if error == 0:
         return replace(one, expected=expected)
-    sides = 2 if one.kind in ("slope", "bias") else 1
-    short = abs(one.value - expected) if sides == 2 else expected - one.value
-    p = min(1.0, sides * _NORMAL.cdf(-(short - MARGINS[one.kind]) / error))
-    away = MARGINS[one.kind] + _NORMAL.inv_cdf(1 - CHANCE / sides) * error
-    is_above = sides == 2 and one.value > expected
-    return replace(one, expected=expected, threshold=expected + (away if is_above else -away), p=p)
+    margin, right = MARGINS[one.kind], RIGHT.get(one.kind)
+    away = margin + _NORMAL.inv_cdf(1 - CHANCE) * error
+    if right is None:
+        short, threshold = expected - one.value, expected - away
+    else:
+        short, away = abs(one.value - right) - abs(expected - right), abs(expected - right) + away
+        threshold = right + (away if one.value > right else -away)
+    return replace(one, expected=expected, threshold=threshold, p=_NORMAL.cdf((margin - short) / error))
