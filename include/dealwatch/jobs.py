@@ -68,7 +68,7 @@ def train(settings: Settings, *, as_of: datetime) -> dict[str, Any]:
             ledger = read_ledger(connection, until=as_of)
         for _, warning in leaks.give_aways(ledger):
             log.warning("%s", warning)
-        rows = panel.training_panel(ledger, as_of, settings=settings)
+        rows = panel.followed_panel(ledger, as_of, settings=settings)
         trained = trial.train(rows, as_of, settings=settings)
         with writing(engine, alone="models") as connection:
             version = registry.store(connection, settings, trained, as_of)
@@ -190,7 +190,9 @@ def _warehouse(settings: Settings) -> Iterator[Engine]:
 
 def _told(verb: str, as_of: datetime, counts: dict[str, Any]) -> dict[str, Any]:
     brief = {
-        k: f"{v:.3f}" if isinstance(v, float) else v for k, v in counts.items() if not isinstance(v, dict)
+        k: f"{v:.3f}" if isinstance(v, float) else v
+        for k, v in counts.items()
+        if not isinstance(v, (dict, list))
     }
     log.info("%s %s: %s", verb, as_of.isoformat(), ", ".join(f"{k} {v}" for k, v in brief.items()))
     return counts

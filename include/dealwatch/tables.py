@@ -227,6 +227,9 @@ deal_scores = Table(
     _must("score", Integer),
     _must("band"),
     Column("p_loss", Float),
+    Column("p_loss_30", Float),  # the chance of being lost within so many days; null when not to be told
+    Column("p_loss_60", Float),
+    Column("p_loss_90", Float),
     _must("method"),  # hybrid, rules
     Column("model_version", String),
     _must("points", JSON),  # list of {name, points, kind}; sums to score
