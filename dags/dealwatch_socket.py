@@ -1,12 +1,12 @@
-"""What the DAGs share: settings, the moment of a run, the organisation's time, and the failure notice."""
+"""What the DAGs share: settings, the moment of a run, and the organisation's time."""
 
-import logging
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
 from airflow.sdk import BaseHook, CronTriggerTimetable, Param
 from airflow.sdk.definitions.retry_policy import ExceptionRetryPolicy, RetryAction, RetryRule
 from airflow.sdk.exceptions import AirflowNotFoundException
+from dealwatch_notices import tell_failure
 
 MOMENT = "Empty: the run's own day. 2026-03-29: its morning. 2026-03-29T14:30: that minute, local time."
 AS_OF = Param(None, type=["null", "string"], pattern=r"^\d{4}-\d\d-\d\d(T\d\d:\d\d.*)?$", description=MOMENT)
@@ -42,18 +42,9 @@ def at(cron: str, *, hours_early: int = 0) -> CronTriggerTimetable:
     return CronTriggerTimetable(cron.format(minute=ours.morning.minute, hour=hour), timezone=ours.time_zone)
 
 
-def tell_operations(context: Any) -> None:
-    """Tell operations' Slack channel that a run failed; without channel or `slack_default`, only the log."""
-    channel = settings().delivery.operations_slack
-    if channel is None or connection("slack_default") is None:
-        return logging.getLogger(__name__).warning("no Slack for operations: %s failed", context["run_id"])
-    from airflow.providers.slack.notifications.slack import SlackNotifier
-
-    text = "Look at {{ dag.dag_id }}: run {{ run_id }} failed ({{ reason }}); its task log says why."
-    SlackNotifier(slack_conn_id="slack_default", channel=channel, text=text)(context)
-
-
 RETRY = {"retry_delay": timedelta(minutes=1), "retry_policy": ExceptionRetryPolicy([MEND_FIRST])}
 TASKS = {"owner": "data-platform", "retries": 2, **RETRY}
 COMMON: dict[str, Any] = {"start_date": datetime(2020, 1, 1, tzinfo=UTC), "catchup": False}
-COMMON |= {"default_args": TASKS, "on_failure_callback": tell_operations}
+COMMON |= {"default_args": TASKS, "on_failure_callback": tell_failure}
+# For what must not run beside itself and cannot be backfilled.
+ONCE = {"max_active_runs": 1, "allowed_run_types": ["scheduled", "manual", "operator_triggered"], **COMMON}

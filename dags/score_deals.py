@@ -24,12 +24,14 @@ from datetime import UTC, datetime, timedelta
 
 from airflow.providers.standard.operators.trigger_dagrun import TriggerDagRunOperator
 from airflow.sdk import Asset, Param, dag, task
+from dealwatch_notices import late
 from dealwatch_socket import AS_OF, COMMON, at, moment, settings
 
 SCORES = Asset(name="deal_scores", uri="dealwatch://warehouse/deal_scores")
 NOTIFY = Param("auto", enum=["auto", "dry", "force"], description="Are this morning's messages queued?")
 FORM = {"as_of": AS_OF, "notify": NOTIFY}
-RUNS = {"max_active_runs": 4, "tags": ["dealwatch", "daily"], **COMMON}
+DEADLINE = late(timedelta(minutes=settings(connected=False).alerts.late_after_minutes))
+RUNS = {"max_active_runs": 4, "deadline": DEADLINE, "tags": ["dealwatch", "daily"], **COMMON}
 
 
 @dag(schedule=at("{minute} {hour} * * *"), params=FORM, doc_md=__doc__, **RUNS)

@@ -5,9 +5,9 @@ import os
 import shutil
 import signal
 import sqlite3
-import time
-from collections.abc import Iterator
-from datetime import UTC
+from collections.abc import Callable, Iterator
+from datetime import UTC, datetime, time
+from pathlib import Path
 from typing import Any
 
 import psutil
@@ -19,6 +19,7 @@ from airflow_support import (
     FIRST,
     LAST,
     LEDGER,
+    PATIENCE,
     TRAINED_AS_OF,
     House,
     again,
@@ -33,10 +34,12 @@ from airflow_support import (
     small_company,
     tables_of,
 )
+from dealwatch.errors import NotReady
 from dealwatch.launch.airflow_home import LocalAirflow, free_port
 from dealwatch.launch.places import Places
+from dealwatch.moments import morning_of
 
-pytestmark = [pytest.mark.airflow, pytest.mark.timeout(900)]
+pytestmark = [pytest.mark.airflow, pytest.mark.timeout(1800)]
 
 
 @pytest.fixture(scope="module")
@@ -66,64 +69,73 @@ def start_anew(house: House) -> None:
     shutil.copyfile(house.settings.home / "learned.db", house.settings.home / "dealwatch.db")
 
 
-# Airflow calls a backfill finished up to half a minute after its last run, and takes no other before: tests
-# that need none stand between those that do, so that nobody waits.
-
-
 def test_days_backfilled_side_by_side_by_rest_end_as_fifteen_calm_mornings(fresh: House) -> None:
     backfill(fresh, "rest", max_active_runs=10)
     assert differing(tables_of(fresh.settings), fresh.expected) == []
     assert_nobody_was_messaged(fresh)
 
 
-def test_a_task_killed_while_landing_and_tried_again_leaves_no_trace(fresh: House) -> None:
+@pytest.mark.parametrize("table", ["raw_records", "deals"])  # written first, and nearly last
+def test_a_task_killed_while_landing_and_tried_again_leaves_no_trace(fresh: House, table: str) -> None:
     before = tables_of(fresh.settings)
-    killed = 0
-    for n, patience in enumerate((1.6, 0.8, 0.4, 0.2)):
-        forget(fresh.settings, only=LEDGER)
-        run = ("extract_crm", f"killed-{n}", {"at": EXPORTED_AT})
-        killed += kill_then_retry(fresh, run, "extract", patience=patience)
-        assert differing(tables_of(fresh.settings), before) == []
-    assert killed, "no task was killed in its work"
+    forget(fresh.settings, only=LEDGER)
+    kill_then_retry(fresh, "extract_crm", "extract", {"at": EXPORTED_AT}, table=table)
+    assert differing(tables_of(fresh.settings), before) == []
 
 
 def test_a_task_killed_while_scoring_and_tried_again_leaves_no_trace(fresh: House) -> None:
     morning = {"as_of": LAST.isoformat()}
     fresh.api.run("score_deals", "undisturbed", morning)
     before = tables_of(fresh.settings)
-    killed = 0
-    for n, patience in enumerate((0.8, 0.4, 0.2)):
+    for table in ("deal_snapshots", "scored_mornings"):  # written first and last
         start_anew(fresh)
-        killed += kill_then_retry(fresh, ("score_deals", f"killed-{n}", morning), "score", patience=patience)
+        kill_then_retry(fresh, "score_deals", "score", morning, table=table)
         assert differing(tables_of(fresh.settings), before) == []
-    assert killed, "no task was killed in its work"
 
 
-def kill_then_retry(house: House, run: tuple[str, str, Any], task_id: str, *, patience: float) -> bool:
-    """Start a run, kill -9 the task's process in its work, have Airflow try again; whether it was in time."""
-    dag_id, run_id, conf = run
-    runs = f"/dags/{dag_id}/dagRuns"
-    house.api.post(runs, {"dag_run_id": run_id, "logical_date": None, "conf": conf})
-    task = f"{runs}/{run_id}/taskInstances/{task_id}"
-    found: list[int] = []
-
-    def is_running() -> bool:
-        found[:] = task_processes(house, house.api.get(task)["id"])
-        return bool(found) or house.api.get(task)["state"] == "success"
-
-    house.api.wait(is_running, seconds=60, what="the task to start")
-    time.sleep(patience)
-    for pid in found:
-        with contextlib.suppress(ProcessLookupError):
-            os.kill(pid, signal.SIGKILL)
-    ended = ("up_for_retry", "failed", "success")
-    house.api.wait(lambda: house.api.get(task)["state"] in ended, seconds=60, what="the task's end")
-    was_killed = bool(house.api.get(task)["state"] == "up_for_retry")
+def kill_then_retry(house: House, dag_id: str, task_id: str, conf: Any, *, table: str) -> None:
+    """Start a run, kill -9 the task's process in the midst of writing a table, and have Airflow try again."""
+    run_id = f"killed-at-{table}"
+    task = f"/dags/{dag_id}/dagRuns/{run_id}/taskInstances/{task_id}"
+    with endless_writing(house.settings.home / "dealwatch.db", table) as is_stuck:
+        house.api.trigger(dag_id, run_id, conf)
+        house.api.wait(is_stuck, seconds=PATIENCE, what="the task to write")
+        found = task_processes(house.api.get(task)["id"])
+        assert found, "the task has no process"
+        for pid in found:
+            with contextlib.suppress(ProcessLookupError):
+                os.kill(pid, signal.SIGKILL)
+        ended = ("up_for_retry", "failed", "success")
+        house.api.wait(lambda: house.api.get(task)["state"] in ended, seconds=PATIENCE, what="the task's end")
+    assert house.api.get(task)["state"] == "up_for_retry"
     again(house, dag_id, run_id)
-    return was_killed
 
 
-def task_processes(house: House, task_instance: str) -> list[int]:
+@contextlib.contextmanager
+def endless_writing(database: Path, table: str) -> Iterator[Callable[[], bool]]:
+    """Whoever writes to the table never gets further; yields whether somebody is at it."""
+    with contextlib.closing(sqlite3.connect(database, timeout=PATIENCE)) as warehouse:
+        warehouse.executescript(
+            "CREATE VIEW endless AS WITH RECURSIVE number(n) AS "
+            "(SELECT 1 UNION ALL SELECT n + 1 FROM number) SELECT max(n) AS n FROM number;"
+            f"CREATE TRIGGER endless_{table} BEFORE INSERT ON {table} BEGIN SELECT n FROM endless; END;"
+        )
+        yield lambda: is_being_written(database)
+        warehouse.executescript(f"DROP TRIGGER endless_{table}; DROP VIEW endless;")
+
+
+def is_being_written(database: Path) -> bool:
+    """Whether another process is in the midst of a transaction that writes."""
+    with contextlib.closing(sqlite3.connect(database, timeout=0, isolation_level=None)) as warehouse:
+        try:
+            warehouse.execute("BEGIN IMMEDIATE")
+        except sqlite3.OperationalError:
+            return True
+        warehouse.execute("ROLLBACK")
+        return False
+
+
+def task_processes(task_instance: str) -> list[int]:
     """The process that runs the task: it bears its id as a title, as does the worker it was forked from."""
     found = []
     for process in psutil.process_iter():
@@ -140,47 +152,44 @@ def test_days_backfilled_backwards_by_shell_end_as_fifteen_calm_mornings(fresh: 
     assert_nobody_was_messaged(fresh)
 
 
-@pytest.mark.parametrize(
-    ("logical_date", "conf", "expected"),
-    [
-        ("2025-03-30T15:04:00Z", {}, "2025-03-30T04:00:00+00:00"),  # as the form fills it: that day's morning
-        ("2025-03-29T23:30:00Z", {}, "2025-03-30T04:00:00+00:00"),  # the day is the organisation's, not UTC's
-        (None, {"as_of": "2025-03-29"}, "2025-03-29T05:00:00+00:00"),
-        (None, {"as_of": "2025-03-31T14:30"}, "2025-03-31T12:30:00+00:00"),
-        (None, {}, None),  # today's
-    ],
-)
-def test_each_kind_of_run_is_about_the_moment_it_should_be(
-    fresh: House, logical_date: str | None, conf: dict[str, str], expected: str | None
-) -> None:
-    run_id = f"moment-{logical_date}-{len(conf)}-{expected}".replace(" ", "")
-    body = {"dag_run_id": run_id, "logical_date": logical_date, "conf": {**conf, "notify": "dry"}}
-    run = fresh.api.post("/dags/score_deals/dagRuns", body)
-    if expected is None:
-        today = moment(run["run_after"]).astimezone(fresh.settings.zone).replace(hour=6, minute=0)
-        expected = today.replace(second=0, microsecond=0).astimezone(UTC).isoformat()
-    events: list[dict[str, Any]] = []
+MOMENTS = {  # run: logical date, params, what it is about
+    "filled-in-by-the-form": ("2025-03-30T15:04:00Z", {}, "2025-03-30T04:00:00+00:00"),  # that day's morning
+    "late-in-the-day-before": ("2025-03-29T23:30:00Z", {}, "2025-03-30T04:00:00+00:00"),  # not UTC's day
+    "a-day": (None, {"as_of": "2025-03-29"}, "2025-03-29T05:00:00+00:00"),
+    "a-minute": (None, {"as_of": "2025-03-31T14:30"}, "2025-03-31T12:30:00+00:00"),
+    "nothing": (None, {}, "today"),
+}
 
-    def is_told() -> bool:
-        found = fresh.api.get("/assets/events", source_dag_id="score_deals", source_run_id=run_id)
-        events[:] = found["asset_events"]
-        return bool(events)
 
-    fresh.api.wait(is_told, seconds=120, what="the scores")
-    assert events[0]["extra"]["as_of"] == expected
+def test_each_kind_of_run_is_about_the_moment_it_should_be(fresh: House) -> None:
+    expected = {run_id: about for run_id, (_, _, about) in MOMENTS.items()}
+    for run_id, (logical_date, conf, _) in MOMENTS.items():
+        dry = {**conf, "notify": "dry"}
+        run = fresh.api.trigger("score_deals", run_id, dry, logical_date=logical_date)
+        if expected[run_id] == "today":
+            today = moment(run["run_after"]).astimezone(fresh.settings.zone)
+            expected[run_id] = morning_of(today.date(), fresh.settings).astimezone(UTC).isoformat()
+    for run_id in MOMENTS:
+        fresh.api.wait_for_run("score_deals", run_id)
+    events = fresh.api.get("/assets/events", source_dag_id="score_deals", limit=500)["asset_events"]
+    told = {e["source_run_id"]: e["extra"]["as_of"] for e in events}
+    assert {run_id: told[run_id] for run_id in MOMENTS} == expected
 
 
 def test_a_moment_that_is_none_is_refused_by_the_form(house: House) -> None:
-    body = {"dag_run_id": "nonsense", "logical_date": None, "conf": {"as_of": "yesterday"}}
-    assert house.api.http.post("/api/v2/dags/score_deals/dagRuns", json=body).status_code in (400, 422)
+    with pytest.raises(NotReady, match="Airflow answered 4.*as_of"):
+        house.api.trigger("score_deals", "nonsense", {"as_of": "yesterday"})
 
 
 def test_what_cannot_be_backfilled_says_so(house: House) -> None:
+    first, last = (datetime.combine(day, time(), house.settings.zone) for day in (FIRST, LAST))
     for dag_id in ("extract_crm", "deliver_alerts", "retrain_model"):
-        body = {"dag_id": dag_id, "from_date": f"{FIRST}T00:00:00Z", "to_date": f"{LAST}T00:00:00Z"}
-        answer = house.api.http.post("/api/v2/backfills", json=body)
-        assert answer.status_code in (400, 409, 422), answer.text
-        assert "backfill" in answer.text
+        with pytest.raises(NotReady, match="Airflow answered 4.*backfill"):
+            ask_until_answered(house, dag_id, first, last)
+
+
+def ask_until_answered(house: House, dag_id: str, first: datetime, last: datetime) -> None:
+    house.api.wait(lambda: house.api.ask_backfill(dag_id, first, last), seconds=PATIENCE, what="an answer")
 
 
 def test_days_backfilled_in_order_and_a_cleared_scheduled_run_end_as_fifteen_calm_mornings(
@@ -210,7 +219,7 @@ def test_a_backfilled_run_is_about_its_own_day(house: House) -> None:
 def test_a_repeat_of_any_task_changes_nothing_and_sends_nothing(fresh: House) -> None:
     morning = {"as_of": LAST.isoformat(), "notify": "force"}
     fresh.api.run("score_deals", "forced", morning)
-    fresh.api.wait(lambda: no_delivery_is_left(fresh), seconds=120, what="the queue to empty")
+    fresh.api.wait(lambda: no_delivery_is_left(fresh), seconds=PATIENCE, what="the queue to empty")
     before = tables_of(fresh.settings)
     sent = before["deliveries"].filter(before["deliveries"]["state"] == "sent").height
     assert sent > 0

@@ -20,6 +20,7 @@ from sqlalchemy import text
 
 from airflow_support import (
     LAST,
+    PATIENCE,
     House,
     again,
     assert_nobody_was_messaged,
@@ -42,7 +43,7 @@ from dealwatch.settings import Settings
 from dealwatch.warehouse import connect
 from test_compose import COMPOSE, PARTS, ROOT
 
-pytestmark = [pytest.mark.airflow, pytest.mark.timeout(900)]
+pytestmark = [pytest.mark.airflow, pytest.mark.timeout(1800)]
 
 SCORED = (
     "deal_snapshots",
@@ -181,10 +182,10 @@ def house(
         address = f"http://127.0.0.1:{composed.port}"
         password = SECRETS["ADMIN_PASSWORD"]
         api = AirflowApi(address, login="admin", password=password, check=children.check)
-        api.wait_until_healthy(("metadatabase", "scheduler", "dag_processor", "triggerer"), seconds=300)
-        api.wait_for_dags(DAGS, seconds=300)
+        api.wait_until_healthy(("metadatabase", "scheduler", "dag_processor", "triggerer"), seconds=PATIENCE)
+        api.wait_for_dags(DAGS, seconds=PATIENCE)
         api.pause("score_deals", is_paused=False)
-        api.wait(lambda: scheduled_run(api)["state"] == "failed", seconds=120, what="the scheduled run")
+        api.wait(lambda: scheduled_run(api)["state"] == "failed", seconds=PATIENCE, what="the scheduled run")
         learn(settings)
         yield House(settings, api, environment, tables_of(calm))
         api.close()
@@ -233,7 +234,7 @@ def test_one_morning_runs_from_scores_to_files(house: House) -> None:
         assert "failed" not in ended
         return ended == ["success"]
 
-    house.api.wait(are_delivered, seconds=120, what="deliver_alerts, triggered by score_deals")
+    house.api.wait(are_delivered, seconds=PATIENCE, what="deliver_alerts, triggered by score_deals")
     deliveries = tables_of(house.settings, only=("deliveries",))["deliveries"]
     sent = deliveries.filter(deliveries["state"] == "sent")
     assert sent.height > 0
@@ -247,7 +248,7 @@ def test_a_failed_run_is_told_to_operations_in_slack(
     house: House, slack: tuple[str, list[dict[str, Any]]]
 ) -> None:
     """The scheduled run met an empty ledger: a person must extract first, so it was not tried again."""
-    house.api.wait(lambda: bool(slack[1]), seconds=120, what="the notice in Slack")
+    house.api.wait(lambda: bool(slack[1]), seconds=PATIENCE, what="the notice in Slack")
     (notice,) = slack[1]
     run_id = scheduled_run(house.api)["dag_run_id"]
     assert notice["channel"] == "C0OPERATIONS"

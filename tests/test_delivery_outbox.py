@@ -297,7 +297,7 @@ def kill(process: subprocess.Popen[bytes]) -> None:
 
 
 def wait_for(condition: Callable[[], bool]) -> None:
-    limit = time.monotonic() + 30
+    limit = time.monotonic() + 120
     while not condition():
         assert time.monotonic() < limit, "the sender never came to this point"
         time.sleep(0.005)
@@ -312,18 +312,20 @@ def killed_after_claiming(engine: Engine, settings: Settings, slack: Slack) -> N
 
 
 def killed_after_the_post(engine: Engine, settings: Settings, slack: Slack) -> None:
-    slack.faults[POST].append(("slow", 20))
+    slack.faults[POST].append(("slow", 120))
     process = sender(settings)
     wait_for(slack.committed.is_set)
     kill(process)
 
 
 def killed_before_confirming(engine: Engine, settings: Settings, slack: Slack) -> None:
-    slack.faults[POST].append(("stall", 0.3))
+    we_hold_the_row = threading.Event()
+    slack.faults[POST].append(("until", we_hold_the_row))
     process = sender(settings)
     wait_for(lambda: POST in slack.calls)
     with writing(engine) as connection:  # the confirmation has to wait for us
         connection.execute(update(deliveries).values(recipient="Ann"))
+        we_hold_the_row.set()
         wait_for(slack.replied.is_set)
         kill(process)
 

@@ -97,6 +97,7 @@ def test_no_answer_is_doubt_and_is_not_posted_again(
     with pytest.raises(Uncertain):
         channel.send(parcel(), "C0GENERAL", settings=impatient if "slow" in fault else connected)
     assert slack.calls == [POST]
+    assert not arrives or slack.committed.wait(60)
     assert (channel.find(parcel(), "C0GENERAL", settings=connected) is not None) is arrives
 
 

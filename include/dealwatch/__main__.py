@@ -63,6 +63,22 @@ def _drift(options: argparse.Namespace, settings: Settings) -> Any:
     return jobs.drift(settings, as_of=_as_of(options, settings))
 
 
+def _promote(options: argparse.Namespace, settings: Settings) -> Any:
+    return jobs.promote(settings, version=options.version, as_of=_from(options, settings), by=options.by)
+
+
+def _reject(options: argparse.Namespace, settings: Settings) -> Any:
+    return jobs.reject(settings, version=options.version, by=options.by)
+
+
+def _rollback(options: argparse.Namespace, settings: Settings) -> Any:
+    return jobs.rollback(settings, as_of=_from(options, settings), to=options.to, by=options.by)
+
+
+def _card(options: argparse.Namespace, settings: Settings) -> Any:
+    return jobs.card(settings, version=options.version)
+
+
 def _score(options: argparse.Namespace, settings: Settings) -> Any:
     as_of = _as_of(options, settings)
     until = parse_moment(options.until, settings) if options.until else None
@@ -93,6 +109,11 @@ def _as_of(options: argparse.Namespace, settings: Settings) -> datetime:
     if options.as_of:
         return parse_moment(options.as_of, settings)
     return newest_business_morning(datetime.now(UTC), settings)
+
+
+def _from(options: argparse.Namespace, settings: Settings) -> datetime:
+    """A person's decision holds from the moment it is made, unless they name one."""
+    return parse_moment(options.as_of, settings) if options.as_of else datetime.now(UTC)
 
 
 def _parser() -> argparse.ArgumentParser:
@@ -129,6 +150,18 @@ def _parser() -> argparse.ArgumentParser:
         verb(name, run, description).add_argument(
             "--as-of", help="moment (default: the newest business morning)"
         )
+
+    promote = verb("promote", _promote, "Let a model that passed the gate serve from now on.")
+    reject = verb("reject", _reject, "Turn a challenger down; the champion stays.")
+    rollback = verb("rollback", _rollback, "Return to the champion before, from now on.")
+    card = verb("card", _card, "Show what to know before deciding about a model.")
+    for decision in (promote, reject, card):
+        decision.add_argument("version", help="as in the table model_versions")
+    for decision in (promote, reject, rollback):
+        decision.add_argument("--by", default="", help="who decides, for the log")
+    for decision in (promote, rollback):
+        decision.add_argument("--as-of", help="moment from which it holds (default: now)")
+    rollback.add_argument("--to", metavar="VERSION", help="a former champion (default: the one before)")
 
     score = verb("score", _score, "Score the open deals of one morning, or of each morning up to --until.")
     score.add_argument("--as-of", help="moment (default: the newest business morning)")

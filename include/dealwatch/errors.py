@@ -5,6 +5,7 @@ DealwatchError
 ├── ExtractRefused      a drop is unusable as a whole (missing file, column, encoding); nothing of it was kept
 ├── NotReady            a job was asked before what it needs exists (no ledger, no schema)
 ├── ModelUnusable       a stored model failed verification or loading; scoring falls back
+├── DecisionRefused     a model may not be promoted, rejected or rolled back to as asked
 └── ChannelDown         a channel refuses our account, so its messages wait until somebody mends it
 """
 
@@ -27,6 +28,10 @@ class NotReady(DealwatchError):
 
 class ModelUnusable(DealwatchError):
     """A stored model failed its check or could not be loaded: names the version and the reason."""
+
+
+class DecisionRefused(DealwatchError):
+    """A decision about a model cannot be followed: names the version, the reason and what to do instead."""
 
 
 class ChannelDown(DealwatchError):

@@ -15,10 +15,10 @@ from typing import Any, Literal
 from sqlalchemy import Engine, select
 
 from dealwatch import migrations
-from dealwatch.errors import NotReady, SettingsError
+from dealwatch.errors import DecisionRefused, NotReady, SettingsError
 from dealwatch.moments import local_day, morning_of, mornings
 from dealwatch.settings import Settings
-from dealwatch.tables import rule_evidence
+from dealwatch.tables import model_versions, rule_evidence
 from dealwatch.warehouse import connect, reading, writing
 
 log = logging.getLogger(__name__)
@@ -59,9 +59,14 @@ def extract(settings: Settings, *, source: str | None = None, now: datetime) -> 
 
 
 def train(settings: Settings, *, as_of: datetime) -> dict[str, Any]:
-    """Build the panel, train and judge a forest as of the moment, and promote it if it passes the gate."""
+    """Train and judge a forest as of the moment; say whether it serves, waits for a person, or is refused.
+
+    decision: "refused" by the gate; "keep" the champion; "promoted" within the bounds of auto-approval;
+    "ask" a person, by `promote` or `reject`.
+    """
+    from dealwatch.alerts.renewal import decide
     from dealwatch.history.ledger import read_ledger
-    from dealwatch.scoring import leaks, panel, registry, trial
+    from dealwatch.scoring import leaks, panel, trial
 
     with _warehouse(settings) as engine:
         with reading(engine) as connection:
@@ -70,11 +75,54 @@ def train(settings: Settings, *, as_of: datetime) -> dict[str, Any]:
             log.warning("%s", warning)
         rows = panel.followed_panel(ledger, as_of, settings=settings)
         trained = trial.train(rows, as_of, settings=settings)
-        with writing(engine, alone="models") as connection:
-            version = registry.store(connection, settings, trained, as_of)
-    verdict = "passed" if trained.may_alert else "refused"
-    told = {"version": version, "gate": verdict, "reason": trained.reason, **trained.metrics}
-    return _told("train", as_of, told)
+        decided = decide(engine, ledger, rows, trained, as_of, settings=settings)
+    gate = {"gate": "passed" if trained.may_alert else "refused", "verdict": trained.reason}
+    numbers = {k: v for k, v in trained.metrics.items() if not isinstance(v, dict | list | tuple)}
+    return _told("train", as_of, decided | gate | numbers)
+
+
+def promote(settings: Settings, *, version: str, as_of: datetime, by: str = "") -> dict[str, Any]:
+    """Let a version that passed the gate serve from the moment on."""
+    from dealwatch.scoring import succession
+
+    with _warehouse(settings) as engine, writing(engine, alone="models") as connection:
+        told = succession.promote(connection, settings, version, as_of=as_of, by=by)
+    return _told("promote", as_of, told)
+
+
+def reject(settings: Settings, *, version: str, by: str = "") -> dict[str, Any]:
+    """Turn a challenger down; the champion stays."""
+    from dealwatch.scoring import succession
+
+    with _warehouse(settings) as engine, writing(engine, alone="models") as connection:
+        return succession.reject(connection, version, by=by)
+
+
+def rollback(settings: Settings, *, as_of: datetime, to: str | None = None, by: str = "") -> dict[str, Any]:
+    """Return to the champion before, or to a former one by name, from the moment on."""
+    from dealwatch.scoring import succession
+
+    with _warehouse(settings) as engine, writing(engine, alone="models") as connection:
+        told = succession.roll_back(connection, settings, as_of=as_of, to=to, by=by)
+    return _told("rollback", as_of, told)
+
+
+def card(settings: Settings, *, version: str) -> str:
+    """What a person should read before deciding about a version, as Markdown."""
+    from dealwatch.scoring import registry
+
+    with _warehouse(settings) as engine, reading(engine) as connection:
+        row = registry.found(connection, version)
+    if row is None:
+        raise DecisionRefused(f"there is no model {version!r}; the table model_versions lists them")
+    return row.card or f"# Model {version}\n\n{row.reason}\n"
+
+
+def is_trained(settings: Settings, *, as_of: datetime) -> bool:
+    """Whether a training of this moment came to its end, whatever it found."""
+    trained = select(model_versions.c.version).where(model_versions.c.trained_as_of == as_of)
+    with _warehouse(settings) as engine, reading(engine) as connection:
+        return connection.execute(trained).first() is not None
 
 
 def measure(settings: Settings, *, as_of: datetime) -> dict[str, int]:

@@ -4,6 +4,7 @@ Read once by `load`, passed down, never changed. Nested names join with two unde
 `DEALWATCH_ALERTS__DAILY_BUDGET=5`. Relative paths in the file are relative to the file.
 """
 
+import json
 import os
 import tomllib
 from collections.abc import Callable, Mapping
@@ -134,7 +135,32 @@ class Scoring(_Section):
     train_minimum: int = Field(default=40, ge=10, description="Fewest won and fewest lost deals to train on.")
     alert_minimum: int = Field(default=200, ge=10, description="Fewest won and lost to alert on the model.")
     gate_auc_low: float = Field(default=0.55, description="The AUC's lower bound out of time must pass this.")
+    gate_slope_off: float = Field(
+        default=0.25, ge=0, description="How far from 1 the calibration slope may be when there is no doubt."
+    )
     threads: int = Field(default=2, ge=1, description="Threads for training and predicting.")
+    model_store: str = Field(
+        default="",
+        description="Where models live: empty is `models` in `home`; else a URL, as s3://bucket/dealwatch.",
+    )
+    auto_approve: bool = Field(
+        default=False, description="Promote a better model without asking a person, within the bound below."
+    )
+    auto_approve_band_changes: float = Field(
+        default=0.25, ge=0, le=1, description="Largest share of open deals that may change band unasked."
+    )
+    champion_days: int = Field(
+        default=90, ge=1, description="A champion older than this gives way to a model that is as good."
+    )
+    approval_days: float = Field(
+        default=7, gt=0, description="How long a new model waits for a person; then it is rejected."
+    )
+    late_after_hours: float = Field(
+        default=4, gt=0, description="A training not done so long after its run was queued is late."
+    )
+    compare_minimum: int = Field(
+        default=40, ge=10, description="Fewest won and lost deals to compare two models on."
+    )
 
 
 class Alerts(_Section):
@@ -162,6 +188,9 @@ class Alerts(_Section):
     )
     evidence_months: int = Field(default=12, ge=1, description="How far back a rule's record reaches.")
     evidence_confidence: Share = Field(default=0.99, description="Confidence of the lift's interval.")
+    late_after_minutes: float = Field(
+        default=60, gt=0, description="A morning not scored so long after its run was queued is late."
+    )
     stale_after_hours: int = Field(
         default=20, ge=1, description="Without an extract this close to the morning, or later, it is stale."
     )
@@ -240,6 +269,10 @@ class Settings(BaseSettings):
     signing_key: SecretStr | None = Field(
         default=None, description="Signs model manifests; without it, a key made once in `home`."
     )
+    model_store_options: SecretStr | None = Field(
+        default=None,
+        description="JSON options of the model store's driver; else Airflow's `dealwatch_models`.",
+    )
     slack_token: SecretStr | None = Field(
         default=None, description="Bot token; else Airflow's `slack_default`."
     )
@@ -273,6 +306,14 @@ class Settings(BaseSettings):
         return self
 
     @model_validator(mode="after")
+    def _shared_models_have_a_shared_key(self) -> Self:
+        if self.scoring.model_store and self.signing_key is None:
+            raise ValueError(
+                "scoring.model_store is shared: set DEALWATCH_SIGNING_KEY, the same for all workers"
+            )
+        return self
+
+    @model_validator(mode="after")
     def _window_is_open(self) -> Self:
         if self.delivery.window_opens >= self.delivery.window_closes:
             raise ValueError("delivery.window_opens must come before delivery.window_closes")
@@ -294,7 +335,7 @@ def load(path: Path | None = None, *, connection: Callable[[str], Any] | None = 
     """Settings from `path`, else from the file that DEALWATCH_SETTINGS names, else the defaults.
 
     `connection` looks an Airflow connection up by id and answers None when there is none; what the settings
-    leave open is filled from `dealwatch_warehouse`, `slack_default` and `smtp_default`.
+    leave open is filled from `dealwatch_warehouse`, `dealwatch_models`, `slack_default` and `smtp_default`.
     Raises SettingsError naming the file, the key and what is wrong with it.
     """
     if path is None and os.environ.get("DEALWATCH_SETTINGS"):
@@ -346,6 +387,8 @@ def _with_connections(settings: Settings, connection: Callable[[str], Any]) -> S
             found["slack_token"] = SecretStr(slack.password)
         if base_url := slack.extra_dejson.get("base_url"):
             found["slack_url"] = base_url
+    if settings.model_store_options is None and (models := connection("dealwatch_models")) is not None:
+        found["model_store_options"] = SecretStr(json.dumps(models.extra_dejson))
     if settings.smtp is None and (smtp := connection("smtp_default")) is not None:
         extra = smtp.extra_dejson
         ssl = not _is_true(extra.get("disable_ssl", False))  # the provider's own default

@@ -252,12 +252,12 @@ model_versions = Table(
     metadata,
     _key("version"),
     _must("trained_as_of", Instant),
-    _must("status"),  # champion, challenger, retired, refused
-    Column("promoted_as_of", Instant),
+    _must("status"),  # champion, challenger, retired, refused, rejected
     _must("metrics", JSON),
-    _must("sha256"),
-    _must("path", Text),
-    _must("reason", Text),
+    _must("sha256"),  # of the artefact in the model store; empty when nothing could be trained
+    _must("reason", Text),  # the gate's verdict
+    _must("decision", Text),  # what was decided of it since, by whom and why
+    Column("card", Text),  # Markdown
     _must("recorded_at", Instant),
     comment="Every model trained, with what it could do and what was decided.",
 )
@@ -279,6 +279,19 @@ model_health = Table(
     _must("is_finding", Boolean),  # chance explains neither this week's value nor the last one's
     _must("sentence", Text),
     comment="Each week's health of the champion: what moved, what came true, whether to retrain.",
+)
+
+model_promotions = Table(
+    "model_promotions",
+    metadata,
+    _key("promoted_as_of", Instant),
+    _key("number", Integer),  # 0 for the first decision of that moment
+    _must("version"),
+    _must("kind"),  # promoted, rolled_back
+    _must("decided_by"),
+    _must("reason", Text),
+    _must("recorded_at", Instant),
+    comment="Append-only: which version serves from which moment on; champions are read from it.",
 )
 
 # --- speak up -------------------------------------------------------------------------------------

@@ -24,6 +24,7 @@ class Slack:
     "hang"         neither commits nor replies
     ("slow", s)    commits, then waits
     ("stall", s)   waits, then commits
+    ("until", e)   waits for the event, then commits
     ("limit", s)   429 with Retry-After
     "unavailable"  503
     "html"         an error page with status 200
@@ -98,6 +99,8 @@ class _Handler(BaseHTTPRequestHandler):
             return self.answer({"ok": False, "error": detail, **(more[0] if more else {})})
         if kind == "stall":
             time.sleep(detail)
+        if kind == "until":
+            detail.wait()
         with slack.lock:
             reply = self.reply(method, arguments)
         if kind == "drop":

@@ -12,16 +12,30 @@ from dealwatch.errors import NotReady
 
 _PAUSE_SECONDS = 0.5
 _ASK_AGAIN_SECONDS = 5.0
+_BUSY_PAUSES = (0.2, 0.5, 1.0, 2.0, 4.0)  # seconds before each further try
 
 
 class AirflowApi:
-    """A logged-in client of one Airflow; `check` is called while waiting and raises when Airflow has died."""
+    """A logged-in client of one Airflow; `check` is called while waiting and raises when Airflow has died.
 
-    def __init__(self, address: str, *, login: str, password: str, check: Callable[[], None]) -> None:
+    `sleep` passes so many seconds; `transport` stands in for the network.
+    """
+
+    def __init__(
+        self,
+        address: str,
+        *,
+        login: str,
+        password: str,
+        check: Callable[[], None],
+        sleep: Callable[[float], None] = time.sleep,
+        transport: httpx.BaseTransport | None = None,
+    ) -> None:
         self.check = check
+        self.sleep = sleep
         self.login = {"username": login, "password": password}
         # trust_env would send requests for 127.0.0.1 through the shell's proxy.
-        self.http = httpx.Client(base_url=address, timeout=60, trust_env=False)
+        self.http = httpx.Client(base_url=address, timeout=60, trust_env=False, transport=transport)
 
     def close(self) -> None:
         self.http.close()
@@ -31,9 +45,12 @@ class AirflowApi:
 
         def is_healthy() -> bool:
             try:
-                state = self.http.get("/api/v2/monitor/health").json()
-            except (httpx.TransportError, ValueError):
+                answer = self.http.get("/api/v2/monitor/health")
+            except httpx.TransportError:
                 return False
+            if answer.is_error:
+                return False
+            state = answer.json()
             return all(state[part]["status"] == "healthy" for part in parts)
 
         self.wait(is_healthy, seconds=seconds, what="Airflow to answer")
@@ -59,27 +76,43 @@ class AirflowApi:
             self.check()
             if time.monotonic() > deadline:
                 raise NotReady(f"waited {seconds:.0f} s for {what}")
-            time.sleep(_PAUSE_SECONDS)
+            self.sleep(_PAUSE_SECONDS)
 
     def get(self, path: str, **query: Any) -> Any:
-        return self._answer(self.http.get(f"/api/v2{path}", params=query))
+        """The answer to a question; NotReady when Airflow refuses it."""
+        return _content(self._ask("GET", path, params=query))
 
-    def post(self, path: str, body: Any) -> Any:
-        return self._answer(self.http.post(f"/api/v2{path}", json=body))
+    def trigger(
+        self, dag_id: str, run_id: str, conf: dict[str, Any], *, logical_date: str | None = None
+    ) -> dict[str, Any]:
+        """Start a run under a name of its own, once: a run of that name that is there is left alone.
+
+        Returns the run as Airflow tells it.
+        """
+        path = f"/dags/{dag_id}/dagRuns"
+        body = {"dag_run_id": run_id, "logical_date": logical_date, "conf": conf}
+        answer = self._ask("POST", path, json=body)
+        if answer.status_code == httpx.codes.CONFLICT:
+            there = self._ask("GET", f"{path}/{run_id}")
+            answer = answer if there.is_error else there  # another run may hold the logical date
+        run: dict[str, Any] = _content(answer)
+        return run
+
+    def clear(self, dag_id: str, run_id: str, *, only_failed: bool) -> None:
+        """Have a run's tasks run again: all, or those that failed."""
+        body = {"dry_run": False, "only_failed": only_failed}
+        _content(self._ask("POST", f"/dags/{dag_id}/dagRuns/{run_id}/clear", json=body))
 
     def run(self, dag_id: str, run_id: str, conf: dict[str, Any], *, seconds: float = 900) -> None:
         """Run a DAG under a name of its own, once: a run of that name that succeeded is not repeated."""
-        path = f"/dags/{dag_id}/dagRuns"
-        body = {"dag_run_id": run_id, "logical_date": None, "conf": conf}
-        answer = self.http.post(f"/api/v2{path}", json=body)
-        if answer.status_code == httpx.codes.CONFLICT:
-            if self.get(f"{path}/{run_id}")["state"] == "failed":
-                self.post(f"{path}/{run_id}/clear", {"dry_run": False, "only_failed": True})
-        else:
-            self._answer(answer)
-        self.wait(
-            lambda: self._is_done(self.get(f"{path}/{run_id}")), seconds=seconds, what=f"{dag_id} to finish"
-        )
+        if self.trigger(dag_id, run_id, conf)["state"] == "failed":
+            self.clear(dag_id, run_id, only_failed=True)
+        self.wait_for_run(dag_id, run_id, seconds=seconds)
+
+    def wait_for_run(self, dag_id: str, run_id: str, *, seconds: float = 900) -> None:
+        """Wait until a run has succeeded; NotReady when it fails."""
+        path = f"/dags/{dag_id}/dagRuns/{run_id}"
+        self.wait(lambda: self._is_done(self.get(path)), seconds=seconds, what=f"{dag_id} to finish")
 
     @staticmethod
     def _is_done(run: dict[str, Any]) -> bool:
@@ -101,10 +134,8 @@ class AirflowApi:
         """Have Airflow backfill the range, wait until all its runs have ended, and count how they did.
 
         On SQLite a busy Airflow may refuse, or give up after it has made some of the runs: then it is asked
-        again, and adds what is missing. The DAG is paused while the runs are made, because a scheduler that
-        touches a run half made has been seen to end with an error.
+        again, and adds what is missing.
         """
-        body = {"dag_id": dag_id, "from_date": first.isoformat(), "to_date": last.isoformat(), **options}
         asked_again_at = [0.0]
         has_asked = [False]
 
@@ -118,20 +149,33 @@ class AirflowApi:
             if is_lacking and time.monotonic() >= asked_again_at[0]:
                 asked_again_at[0] = time.monotonic() + _ASK_AGAIN_SECONDS
                 has_asked[0] = True
-                self.pause(dag_id, is_paused=True)
-                answer = self.http.post("/api/v2/backfills", json=body)
-                self.pause(dag_id, is_paused=False)
-                if answer.status_code not in (httpx.codes.SERVICE_UNAVAILABLE, httpx.codes.CONFLICT):
-                    self._answer(answer)
+                self.ask_backfill(dag_id, first, last, **options)
                 return False
             return states.total() >= runs
 
         self.wait(has_ended, seconds=seconds, what=f"the backfill of {dag_id}")
         return self.states(dag_id, first, last)
 
+    def ask_backfill(self, dag_id: str, first: datetime, last: datetime, **options: Any) -> bool:
+        """Ask once for a backfill; False when Airflow was busy, or calls another one unfinished.
+
+        The DAG is paused while the runs are made, because a scheduler that touches a run half made has been
+        seen to end with an error.
+        """
+        body = {"dag_id": dag_id, "from_date": first.isoformat(), "to_date": last.isoformat(), **options}
+        self.pause(dag_id, is_paused=True)
+        try:
+            answer = self.http.post("/api/v2/backfills", json=body)
+        finally:
+            self.pause(dag_id, is_paused=False)
+        if _is_busy(answer) or answer.status_code == httpx.codes.CONFLICT:
+            return False
+        _content(answer)
+        return True
+
     def pause(self, dag_id: str, *, is_paused: bool) -> None:
         """Pause a DAG, or let it go on."""
-        self._answer(self.http.patch(f"/api/v2/dags/{dag_id}", json={"is_paused": is_paused}))
+        _content(self._ask("PATCH", f"/dags/{dag_id}", json={"is_paused": is_paused}))
 
     def states(self, dag_id: str, first: datetime, last: datetime) -> Counter[str]:
         """The states of a DAG's runs whose logical dates lie in the range."""
@@ -143,8 +187,29 @@ class AirflowApi:
         )
         return Counter(run["state"] for run in found["dag_runs"])
 
-    @staticmethod
-    def _answer(answer: httpx.Response) -> Any:
-        if answer.is_error:
-            raise NotReady(f"Airflow answered {answer.status_code} to {answer.request.url}: {answer.text}")
-        return answer.json() if answer.content else None
+    def _ask(self, method: str, path: str, **request: Any) -> httpx.Response:
+        """The answer to a request that may be repeated; while Airflow's own database is busy, ask again.
+
+        SQLite refuses at once, whatever its timeout, a transaction that read before another one wrote.
+        """
+        answer = self.http.request(method, f"/api/v2{path}", **request)
+        for pause in _BUSY_PAUSES:
+            if not _is_busy(answer):
+                break
+            self.check()
+            self.sleep(pause)
+            answer = self.http.request(method, f"/api/v2{path}", **request)
+        return answer
+
+
+def _is_busy(answer: httpx.Response) -> bool:
+    """Whether Airflow failed over its own database, as its error handlers tell it."""
+    if answer.status_code == httpx.codes.SERVICE_UNAVAILABLE:
+        return True
+    return answer.status_code == httpx.codes.INTERNAL_SERVER_ERROR and "Database error" in answer.text
+
+
+def _content(answer: httpx.Response) -> Any:
+    if answer.is_error:
+        raise NotReady(f"Airflow answered {answer.status_code} to {answer.request.url}: {answer.text}")
+    return answer.json() if answer.content else None

@@ -68,6 +68,15 @@ def train(panel: pl.DataFrame, as_of: datetime, *, settings: Settings) -> Traine
     return Trained(bundle, counts | found.as_dict(), True, not refusal, reason, judged)
 
 
+def bundle_at(panel: pl.DataFrame, moment: datetime, *, settings: Settings) -> Bundle | None:
+    """What `train` would have made at an earlier moment, unjudged; None when there was too little."""
+    learned = known_by(panel, moment)
+    if _fewest(learned) < settings.scoring.train_minimum:
+        return None
+    walked = _walk(panel, moment, settings=settings)
+    return None if walked is None else Bundle(fit(learned, settings=settings), walked[0])
+
+
 def _walk(
     panel: pl.DataFrame, as_of: datetime, *, settings: Settings
 ) -> tuple[Calibrator, pl.DataFrame, tuple[Step, Step]] | None:
@@ -160,6 +169,19 @@ def _refusal(counts: dict[str, Any], found: Quality, knobs: Scoring) -> str:
         return (
             f"no evidence: {skill} on {found.deals} later deals, no better than always saying the loss rate."
         )
+    if not _is_calibrated(found, knobs):
+        slope = "unknown"
+        if found.slope is not None:
+            slope = f"{found.slope:.2f} ({found.slope_low:.2f} to {found.slope_high:.2f})"
+        return f"not calibrated: the slope is {slope} on {found.deals:,} later deals, which is not 1."
     if min(counts["n_won"], counts["n_lost"]) < knobs.alert_minimum:
         return f"too little history: {_closed(counts)}, and alerting takes {knobs.alert_minimum} of each."
     return ""
+
+
+def _is_calibrated(found: Quality, knobs: Scoring) -> bool:
+    """The slope's interval covers 1, or the slope is near it: with many deals an interval is never wide."""
+    if found.slope is None or found.slope_low is None or found.slope_high is None:
+        return False
+    near = 1 + knobs.gate_slope_off
+    return found.slope_low <= 1 <= found.slope_high or 1 / near <= found.slope <= near
