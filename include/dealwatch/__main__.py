@@ -59,6 +59,10 @@ def _measure(options: argparse.Namespace, settings: Settings) -> Any:
     return {"rules": jobs.track_records(settings, as_of=as_of)}
 
 
+def _drift(options: argparse.Namespace, settings: Settings) -> Any:
+    return jobs.drift(settings, as_of=_as_of(options, settings))
+
+
 def _promote(options: argparse.Namespace, settings: Settings) -> Any:
     return jobs.promote(settings, version=options.version, as_of=_from(options, settings), by=options.by)
 
@@ -141,6 +145,7 @@ def _parser() -> argparse.ArgumentParser:
     for name, run, description in (
         ("train", _train, "Train and judge a model and measure the rules, as of a moment."),
         ("measure", _measure, "Replay the rules over the past months and write their track record."),
+        ("drift", _drift, "Measure whether the champion still fits, and say whether to retrain."),
     ):
         verb(name, run, description).add_argument(
             "--as-of", help="moment (default: the newest business morning)"

@@ -73,7 +73,7 @@ def train(settings: Settings, *, as_of: datetime) -> dict[str, Any]:
             ledger = read_ledger(connection, until=as_of)
         for _, warning in leaks.give_aways(ledger):
             log.warning("%s", warning)
-        rows = panel.training_panel(ledger, as_of, settings=settings)
+        rows = panel.followed_panel(ledger, as_of, settings=settings)
         trained = trial.train(rows, as_of, settings=settings)
         decided = decide(engine, ledger, rows, trained, as_of, settings=settings)
     gate = {"gate": "passed" if trained.may_alert else "refused", "verdict": trained.reason}
@@ -131,6 +131,19 @@ def measure(settings: Settings, *, as_of: datetime) -> dict[str, int]:
 
     with _warehouse(settings) as engine:
         return _told("measure", as_of, run(engine, as_of, settings=settings))
+
+
+def drift(settings: Settings, *, as_of: datetime) -> dict[str, Any]:
+    """Measure how the champion stands, one week; what is found proposes a retrain and does nothing else."""
+    from dealwatch.scoring.drift import watch
+
+    with _warehouse(settings) as engine:
+        rows = watch(engine, as_of, settings=settings)
+    found = [row for row in rows if row.is_finding and row.kind != "proposal"]
+    for row in found:
+        log.warning("%s", row.sentence)
+    told = rows[-1].sentence if rows else "no champion serves this moment, so there is nothing to watch."
+    return _told("drift", as_of, {"measured": len(rows), "findings": len(found), "proposal": told})
 
 
 def track_records(settings: Settings, *, as_of: datetime) -> list[dict[str, Any]]:
@@ -225,7 +238,9 @@ def _warehouse(settings: Settings) -> Iterator[Engine]:
 
 def _told(verb: str, as_of: datetime, counts: dict[str, Any]) -> dict[str, Any]:
     brief = {
-        k: f"{v:.3f}" if isinstance(v, float) else v for k, v in counts.items() if not isinstance(v, dict)
+        k: f"{v:.3f}" if isinstance(v, float) else v
+        for k, v in counts.items()
+        if not isinstance(v, (dict, list))
     }
     log.info("%s %s: %s", verb, as_of.isoformat(), ", ".join(f"{k} {v}" for k, v in brief.items()))
     return counts

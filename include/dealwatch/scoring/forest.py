@@ -5,7 +5,7 @@ needs nothing but facts. `trial` says when a forest may be used.
 """
 
 from dataclasses import dataclass
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import polars as pl
@@ -19,6 +19,9 @@ from dealwatch.scoring.calibration import Calibrator
 from dealwatch.scoring.facts import FACTS
 from dealwatch.settings import Settings
 
+if TYPE_CHECKING:
+    from dealwatch.scoring.horizons import Horizons
+
 Floats = NDArray[np.float64]
 MODEL_FACTS = tuple(fact for fact in FACTS if fact.in_model)
 _RARE = 0.01  # a category below this share of rows is treated as one of the rare ones
@@ -28,10 +31,14 @@ _LARGEST = 1e30  # trees count in single precision; beyond its range they refuse
 
 @dataclass(frozen=True)
 class Bundle:
-    """What is stored and loaded: preprocessing and forest in one pipeline, and the curve to probabilities."""
+    """What is stored and loaded: preprocessing and forest in one pipeline, and the curve to probabilities.
+
+    With the horizons, chances of losing a deal within so many days; see there.
+    """
 
     pipeline: Pipeline
     calibrator: Calibrator
+    horizons: "Horizons | None" = None
 
     @property
     def forest(self) -> RandomForestClassifier:
