@@ -17,6 +17,7 @@ from dealwatch.settings import Settings
 from dealwatch.warehouse import instant
 
 FOLLOW_UP = 0.8  # share of the waits for an outcome that a morning must have had time for
+PANEL_MORNINGS = 50  # a short history is looked at more often than the setting says, until it has so many
 _MONTH_DAYS = 30.4375
 
 
@@ -61,17 +62,21 @@ def known_by(panel: pl.DataFrame, moment: datetime) -> pl.DataFrame:
 
 
 def panel_moments(ledger: Ledger, as_of: datetime, *, settings: Settings) -> Sequence[datetime]:
-    """One morning every so many days, from the day before `as_of` back to where ledger or setting end."""
+    """One morning every so many days, from the day before `as_of` back to where ledger or setting end.
+
+    The setting says how many days at most: a history with fewer than PANEL_MORNINGS such steps gets shorter.
+    """
     knobs = settings.scoring
     earliest = ledger.changes["known_at"].min()
     if not isinstance(earliest, datetime):
         return []
     reach = max(earliest, as_of - timedelta(days=knobs.panel_months * _MONTH_DAYS))
+    every = min(knobs.panel_every_days, max(1, (as_of - reach).days // PANEL_MORNINGS))
     day = local_day(as_of, settings) - timedelta(days=1)
     moments = []
     while (moment := morning_of(day, settings)) >= reach:
         moments.append(moment)
-        day -= timedelta(days=knobs.panel_every_days)
+        day -= timedelta(days=every)
     return moments[::-1]
 
 

@@ -21,6 +21,7 @@ from dealwatch.scoring.horizons import Step, learn_horizons
 from dealwatch.scoring.judgement import by_slices
 from dealwatch.scoring.panel import known_by
 from dealwatch.scoring.quality import Quality, quality
+from dealwatch.scoring.rivals import rivals
 from dealwatch.settings import Scoring, Settings
 from dealwatch.warehouse import instant
 
@@ -59,6 +60,7 @@ def train(panel: pl.DataFrame, as_of: datetime, *, settings: Settings) -> Traine
         return Trained(None, counts, False, False, reason)
     curve, judged, steps = walked
     found = quality_of(judged, settings=settings)
+    counts["rivals"] = rivals(panel, judged, _split(panel, as_of), settings=settings)
     refusal = _refusal(counts, found, knobs)
     forest = fit(learned, settings=settings)
     horizons, told = learn_horizons(panel, forest, steps, settings=settings)
