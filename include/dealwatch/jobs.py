@@ -98,9 +98,7 @@ def reject(settings: Settings, *, version: str, by: str = "") -> dict[str, Any]:
         return succession.reject(connection, version, by=by)
 
 
-def rollback(
-    settings: Settings, *, as_of: datetime, to: str | None = None, by: str = ""
-) -> dict[str, Any]:
+def rollback(settings: Settings, *, as_of: datetime, to: str | None = None, by: str = "") -> dict[str, Any]:
     """Return to the champion before, or to a former one by name, from the moment on."""
     from dealwatch.scoring import succession
 
