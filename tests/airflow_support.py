@@ -48,7 +48,9 @@ def small_company(home: Path, *, deals: int = 1000) -> Any:
     ours = f'{plain}\nexpires_after_hours = 1000000\noperations_slack = "C0OPERATIONS"'
     text = example.read_text().replace(plain, ours)
     assert ours in text
-    (home / "dealwatch.toml").write_text(text.replace("[scoring]", "[scoring]\ntrees = 50"))
+    (home / "dealwatch.toml").write_text(
+        text.replace("[scoring]", "[scoring]\ntrees = 50\ngate_slope_off = 2")
+    )
     jobs.simulate("planted", home / "demo", deals=deals, days=365, seed=7, until=UNTIL)
     settings = load(home / "dealwatch.toml").model_copy(update={"home": home})
     jobs.upgrade(settings)
@@ -247,7 +249,9 @@ def dags_as_read(home: Path, *environments: dict[str, str]) -> list[dict[str, An
         text=True,
     )
     assert made.returncode == 0, made.stderr
-    return [json.loads(line) for line in made.stdout.splitlines()[-len(environments) :]]
+    found = [json.loads(line) for line in made.stdout.splitlines() if line.startswith("{")]  # not its log
+    assert len(found) == len(environments)
+    return found
 
 
 def _form(param: Any) -> dict[str, Any]:
