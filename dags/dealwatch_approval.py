@@ -12,7 +12,7 @@ SILENCE = "nobody answered within scoring.approval_days"
 
 
 class Approval(ApprovalOperator):
-    """Airflow's, which keeps a yes as its XCom and loses a no with the tasks that it skips; this keeps both."""
+    """Airflow's keeps a yes as its XCom and loses a no with the tasks that it skips; this keeps both."""
 
     def execute_complete(self, context: Any, event: dict[str, Any]) -> Any:
         person = event.get("responded_by_user")

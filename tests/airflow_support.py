@@ -293,7 +293,7 @@ def _tell() -> None:
                     "retries": task.retries,
                     "timeout": _seconds(task.execution_timeout),
                     "downstream": sorted(task.downstream_task_ids),
-                    "trigger_rule": str(task.trigger_rule),
+                    "trigger_rule": task.trigger_rule.value,
                     "waits": _seconds(getattr(task, "response_timeout", None)),
                     "default": getattr(task, "defaults", None),
                 }
