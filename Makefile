@@ -35,9 +35,10 @@ fresh: $(READY)
 quick: $(READY_DEV)
 	$(BIN)/python -m pytest -n 2 --dist loadfile -m "not airflow and not slow"
 
+# Three files of Airflow tests at a time on two cores: half of the time they wait.
 test: $(READY_DEV) postgresql
 	$(BIN)/python -m pytest -n 2 --dist loadfile -m "not airflow"
-	$(BIN)/python -m pytest -m airflow
+	$(BIN)/python -m pytest -n 3 --dist loadfile -m airflow
 
 check: $(READY_DEV)
 	$(BIN)/ruff format --check .

@@ -48,7 +48,11 @@ def small_company(home: Path, *, deals: int = 1000) -> Any:
     ours = f'{plain}\nexpires_after_hours = 1000000\noperations_slack = "C0OPERATIONS"'
     text = example.read_text().replace(plain, ours)
     assert ours in text
-    (home / "dealwatch.toml").write_text(text.replace("[scoring]", "[scoring]\ntrees = 50"))
+    (home / "dealwatch.toml").write_text(
+        text.replace("[scoring]", "[scoring]
+trees = 50
+gate_slope_off = 2")
+    )
     jobs.simulate("planted", home / "demo", deals=deals, days=365, seed=7, until=UNTIL)
     settings = load(home / "dealwatch.toml").model_copy(update={"home": home})
     jobs.upgrade(settings)
@@ -248,11 +252,17 @@ def dags_as_read(home: Path, *environments: dict[str, str]) -> list[dict[str, An
         text=True,
     )
     assert made.returncode == 0, made.stderr
-    return [json.loads(line) for line in made.stdout.splitlines()[-len(environments) :]]
+    found = [json.loads(line) for line in made.stdout.splitlines() if line.startswith("{")]  # not its log
+    assert len(found) == len(environments)
+    return found
 
 
 def _form(param: Any) -> dict[str, Any]:
     return {"description": param.description, **param.schema}
+
+
+def _seconds(span: timedelta | None) -> float | None:
+    return None if span is None else span.total_seconds()
 
 
 def _tell() -> None:
@@ -272,13 +282,20 @@ def _tell() -> None:
             "start": dag.start_date.isoformat(),
             "run_types": sorted(dag.allowed_run_types or []),
             "params": {name: _form(dag.params.get_param(name)) for name in dag.params},
+            "late": [
+                (type(late.reference).__name__, _seconds(late.interval), late.callback.path)
+                for late in dag.deadline or []
+            ],
             "tells_of_failure": bool(dag.has_on_failure_callback),
             "tasks": {
                 task.task_id: {
                     "owner": task.owner,
                     "retries": task.retries,
-                    "timeout": task.execution_timeout.total_seconds() if task.execution_timeout else None,
+                    "timeout": _seconds(task.execution_timeout),
                     "downstream": sorted(task.downstream_task_ids),
+                    "trigger_rule": str(task.trigger_rule),
+                    "waits": _seconds(getattr(task, "response_timeout", None)),
+                    "default": getattr(task, "defaults", None),
                 }
                 for task in dag.tasks
             },

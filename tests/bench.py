@@ -27,7 +27,9 @@ def prepare(folder: Path, deals: int) -> None:
     from dealwatch.settings import Settings, Source
 
     jobs.simulate("planted", folder / "drop", deals=deals, days=548, seed=1, until=UNTIL)
-    settings = Settings(home=folder, sources={"crm": Source(path=folder / "drop")})
+    settings = Settings(
+        home=folder, sources={"crm": Source(path=folder / "drop")}, scoring={"auto_approve": True}
+    )
     jobs.upgrade(settings)
     jobs.extract(settings, now=MORNING)
     jobs.train(settings, as_of=MORNING - timedelta(days=21))
@@ -36,7 +38,9 @@ def prepare(folder: Path, deals: int) -> None:
 def _settings(folder: Path):  # noqa: ANN202
     from dealwatch.settings import Settings, Source
 
-    return Settings(home=folder, sources={"crm": Source(path=folder / "drop")})
+    return Settings(
+        home=folder, sources={"crm": Source(path=folder / "drop")}, scoring={"auto_approve": True}
+    )
 
 
 def _ledger(folder: Path):  # noqa: ANN202

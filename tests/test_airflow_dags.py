@@ -1,5 +1,9 @@
 """The DAG files as Airflow reads them: light, complete, and on time on daylight-saving days."""
 
+import json
+import os
+import subprocess
+import sys
 from collections import Counter
 from datetime import date, datetime
 from typing import Any
@@ -8,6 +12,9 @@ from zoneinfo import ZoneInfo
 import pytest
 
 from airflow_support import ROOT, dags_as_read
+from dealwatch import jobs
+from dealwatch.moments import parse_moment
+from dealwatch.settings import Settings
 
 pytestmark = pytest.mark.airflow
 
@@ -49,7 +56,9 @@ def test_every_dag_file_is_read_without_the_heavy_libraries(found: dict[str, Any
 
 def test_dag_files_are_named_after_their_dags() -> None:
     files = {path.stem for path in (ROOT / "dags").glob("*.py")}
-    assert files - {"dealwatch_socket"} == DAGS
+    shared = {"dealwatch_socket", "dealwatch_notices", "dealwatch_approval"}
+    assert shared < files
+    assert files - shared == DAGS
 
 
 def test_every_dag_explains_itself_and_tells_of_failure(dags: dict[str, Any]) -> None:
@@ -94,6 +103,59 @@ def test_the_scores_come_before_the_alerts_and_those_before_the_delivery(dags: d
         "alert": ["deliver"],
         "deliver": [],
     }
+
+
+def test_a_model_is_promoted_only_behind_a_question_whose_default_is_no(dags: dict[str, Any]) -> None:
+    tasks = dags["retrain_model"]["tasks"]
+    assert "ask" in tasks["train"]["downstream"]
+    after = {name: task["downstream"] for name, task in tasks.items()}
+    assert (after["ask"], after["approve"], after["promote"]) == (["approve"], ["promote"], ["reject"])
+    assert (tasks["approve"]["default"], tasks["approve"]["waits"]) == (["Reject"], 7 * 86400)
+    assert tasks["reject"]["trigger_rule"] == "all_skipped"
+
+
+def test_late_mornings_and_trainings_are_told_counted_from_the_queue(dags: dict[str, Any]) -> None:
+    told = "dealwatch_notices.tell_late"
+    assert dags["score_deals"]["late"] == [["DagRunQueuedAtDeadline", 3600, told]]
+    assert dags["retrain_model"]["late"] == [["DagRunQueuedAtDeadline", 4 * 3600, told]]
+
+
+TELL_LATE = """
+import json, logging, sys
+from dealwatch_notices import tell_late
+heard = []
+ear = type("Ear", (logging.Handler,), {"emit": lambda _, record: heard.append(record)})
+logging.getLogger("dealwatch_notices").addHandler(ear())
+for run_type, as_of, unless in json.loads(sys.argv[1]):
+    run = {"dag_id": "a_dag", "dag_run_id": run_type + as_of + unless, "conf": {"as_of": as_of}}
+    run |= {"run_type": run_type, "logical_date": None, "run_after": "2026-03-01T05:00:00Z"}
+    tell_late({"dag_run": run}, unless=unless)
+print(json.dumps([record.getMessage() for record in heard]))
+"""
+
+
+def test_a_late_run_is_told_unless_nobody_waits_for_it(settings: Settings) -> None:
+    jobs.upgrade(settings)
+    jobs.train(settings, as_of=parse_moment("2026-03-01", settings))
+    runs = [
+        ("scheduled", "2026-03-01", ""),
+        ("backfill", "2026-03-01", ""),  # a past day is late for nobody
+        ("scheduled", "2026-03-01", "is_trained"),  # it waits for a person
+        ("scheduled", "2026-04-01", "is_trained"),
+    ]
+    environment = {
+        **{k: v for k, v in os.environ.items() if not k.startswith(("AIRFLOW", "DEALWATCH"))},
+        "AIRFLOW_HOME": str(settings.home / "airflow"),
+        "DEALWATCH_HOME": str(settings.home),
+        "DEALWATCH_TIME_ZONE": settings.time_zone,
+        "PYTHONPATH": os.pathsep.join([str(ROOT / "dags"), str(ROOT / "include")]),
+        "PYTHONWARNINGS": "ignore",
+    }
+    command = [sys.executable, "-c", TELL_LATE, json.dumps(runs)]
+    made = subprocess.run(command, env=environment, capture_output=True, text=True)
+    assert made.returncode == 0, made.stderr
+    heard = json.loads(made.stdout.splitlines()[-1])
+    assert [text.split()[4] for text in heard] == ["scheduled2026-03-01", "scheduled2026-04-01is_trained"]
 
 
 def test_rules_and_model_are_measured_on_sundays_after_the_morning_they_measure(dags: dict[str, Any]) -> None:

@@ -17,6 +17,7 @@ from dealwatch.scoring.leaks import give_aways
 from dealwatch.scoring.panel import training_panel
 from dealwatch.scoring.registry import champion_at, store
 from dealwatch.scoring.score import score
+from dealwatch.scoring.succession import promote
 from dealwatch.scoring.trial import Trained, train
 from dealwatch.settings import Settings
 from dealwatch.settings import load as load_settings
@@ -64,7 +65,8 @@ def test_a_month_of_loans_is_scored_well_on_outcomes_that_came_later(land: Land)
     assert trained.may_alert, trained.reason
     first, last = date(2012, 1, 16), date(2012, 2, 15)
     with writing(engine, alone="models") as connection:
-        store(connection, settings, trained, morning_of(date(2012, 1, 15), settings))
+        version = store(connection, settings, trained, morning_of(date(2012, 1, 15), settings))
+        promote(connection, settings, version, as_of=morning_of(date(2012, 1, 15), settings))
         model, _ = champion_at(connection, settings, morning_of(first, settings))
         facts = facts_at(ledger, mornings(first, last, settings), settings=settings)
         put(connection, deal_scores, score(facts, model, NO_RULES, settings=settings))

@@ -21,6 +21,7 @@ from dealwatch.scoring.panel import outcomes_at, training_panel
 from dealwatch.scoring.quality import quality
 from dealwatch.scoring.registry import champion_at, store
 from dealwatch.scoring.score import score
+from dealwatch.scoring.succession import promote
 from dealwatch.scoring.trial import train
 from dealwatch.settings import Settings, Source
 from dealwatch.settings import load as load_settings
@@ -87,7 +88,7 @@ def test_scores_of_the_planted_world_hold_up_on_later_outcomes(world: object) ->
     assert trained.may_alert, trained.reason
     engine = connect(there.settings)
     with writing(engine, alone="models") as connection:
-        store(connection, there.settings, trained, as_of)
+        promote(connection, there.settings, store(connection, there.settings, trained, as_of), as_of=as_of)
         model, _ = champion_at(connection, there.settings, morning_of(first, there.settings))
         facts = facts_at(there.ledger, mornings(first, last, there.settings), settings=there.settings)
         put(connection, deal_scores, score(facts, model, NO_RULES, settings=there.settings))

@@ -136,7 +136,9 @@ class Scoring(_Section):
     alert_minimum: int = Field(default=200, ge=10, description="Fewest won and lost to alert on the model.")
     gate_auc_low: float = Field(default=0.55, description="The AUC's lower bound out of time must pass this.")
     gate_slope_off: float = Field(
-        default=0.25, ge=0, description="How far from 1 the calibration slope may be when there is no doubt."
+        default=0.5,
+        ge=0,
+        description="How far from 1 the calibration slope may be for certain; 0.5 is from 0.67 to 1.5.",
     )
     threads: int = Field(default=2, ge=1, description="Threads for training and predicting.")
     model_store: str = Field(

@@ -1,0 +1,198 @@
+"""A model comes to serve, is kept from it, or waits for a person; nothing of that changes the past."""
+
+import shutil
+from collections.abc import Iterator
+from datetime import UTC, date, datetime, timedelta
+from pathlib import Path
+
+import polars as pl
+import pytest
+from pydantic import SecretStr
+from sqlalchemy import select
+
+from conftest import new_database
+from dealwatch import jobs
+from dealwatch.moments import morning_of
+from dealwatch.settings import Scoring, Settings, Source
+from dealwatch.tables import deal_scores, model_promotions, model_versions
+from dealwatch.warehouse import connect, frame, reading
+
+pytestmark = pytest.mark.slow
+
+UNTIL = date(2026, 3, 31)
+NOW = datetime(2026, 3, 31, 20, tzinfo=UTC)
+JANUARY, FEBRUARY, MARCH = date(2026, 1, 1), date(2026, 2, 1), date(2026, 3, 1)
+# A thousand deals in a year have too little behind them for calm probabilities.
+QUICK = Scoring(
+    trees=15, train_minimum=20, alert_minimum=100, panel_every_days=14, gate_slope_off=5, auto_approve=True
+)
+
+
+@pytest.fixture(scope="module")
+def drop(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    made = tmp_path_factory.mktemp("company") / "drop"
+    jobs.simulate("planted", made, deals=1200, days=430, seed=3, until=UNTIL)
+    return made
+
+
+@pytest.fixture(scope="module")
+def extracted(drop: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A home whose ledger holds the company, and whose January model serves."""
+    home = tmp_path_factory.mktemp("extracted") / "home"
+    settings = settled(home, drop)
+    jobs.upgrade(settings)
+    jobs.extract(settings, now=NOW)
+    assert train(settings, JANUARY)["decision"] == "promoted"
+    return home
+
+
+@pytest.fixture
+def home(extracted: Path, drop: Path, tmp_path: Path) -> Iterator[Settings]:
+    shutil.copytree(extracted, tmp_path / "home")
+    yield settled(tmp_path / "home", drop)
+
+
+def settled(home: Path, drop: Path, **knobs: object) -> Settings:
+    scoring = QUICK.model_copy(update=knobs)
+    return Settings(home=home, sources={"crm": Source(path=drop)}, scoring=scoring)
+
+
+def having(settings: Settings, **knobs: object) -> Settings:
+    return settings.model_copy(update={"scoring": settings.scoring.model_copy(update=knobs)})
+
+
+def at(day: date, settings: Settings) -> datetime:
+    return morning_of(day, settings)
+
+
+def train(settings: Settings, day: date) -> dict[str, object]:
+    return jobs.train(settings, as_of=at(day, settings))
+
+
+def scores(settings: Settings, first: date, last: date | None = None) -> pl.DataFrame:
+    """Score the mornings and read their rows."""
+    until = at(last, settings) if last else None
+    jobs.score(settings, as_of=at(first, settings), until=until)
+    with reading(connect(settings)) as connection:
+        rows = frame(connection, select(deal_scores)).sort("as_of", "deal_id")
+    return rows.filter(pl.col("as_of").is_between(at(first, settings), until or at(first, settings)))
+
+
+def log(settings: Settings) -> list[tuple[object, ...]]:
+    with reading(connect(settings)) as connection:
+        rows = frame(connection, select(model_promotions)).sort("promoted_as_of", "number")
+    return rows.select("promoted_as_of", "version", "kind", "decided_by").rows()
+
+
+def status(settings: Settings) -> dict[object, object]:
+    with reading(connect(settings)) as connection:
+        return dict(frame(connection, select(model_versions)).select("version", "status").iter_rows())
+
+
+def test_the_same_training_again_changes_nothing(home: Settings) -> None:
+    before, statuses = log(home), status(home)
+    (again,) = [train(home, JANUARY)]
+    assert again["decision"] == "promoted" and again["gate"] == "passed"
+    assert (log(home), status(home)) == (before, statuses)
+
+
+def test_a_young_champion_stays_unless_the_challenger_is_better(home: Settings) -> None:
+    (champion,) = status(home)
+    kept = train(home, MARCH)
+    assert kept["decision"] == "keep" and "59 days old" in str(kept["reason"])
+    assert status(home) == {champion: "champion", kept["version"]: "rejected"}
+    assert train(home, MARCH)["decision"] == "keep" and len(log(home)) == 1
+
+
+def test_an_old_champion_gives_way_within_the_bounds_and_a_person_decides_beyond_them(home: Settings) -> None:
+    (champion,) = status(home)
+    bounded = having(home, champion_days=30, auto_approve_band_changes=0.0)
+    asked = train(bounded, MARCH)
+    assert asked["decision"] == "ask" and "of open deals would change band" in str(asked["reason"])
+    assert status(home) == {champion: "champion", asked["version"]: "challenger"}
+    assert str(asked["version"]) in jobs.card(home, version=str(asked["version"]))
+    unattended = train(having(home, champion_days=30, auto_approve_band_changes=1.0), MARCH)
+    assert (unattended["decision"], unattended["version"]) == ("promoted", asked["version"])
+    assert log(home)[1] == (at(MARCH, home), asked["version"], "promoted", "auto")
+    assert status(home) == {champion: "retired", asked["version"]: "champion"}
+
+
+def test_without_auto_approval_a_person_is_asked_and_a_late_no_stands(home: Settings) -> None:
+    manual = having(home, champion_days=30, auto_approve=False)
+    asked = train(manual, MARCH)
+    assert asked["decision"] == "ask"
+    assert jobs.reject(home, version=str(asked["version"]), by="Ann")["changed"]
+    assert train(manual, MARCH)["decision"] == "keep" and len(log(home)) == 1
+
+
+def test_promoting_and_rolling_back_restore_the_scores_to_the_byte(home: Settings) -> None:
+    before = scores(home, date(2026, 3, 2), date(2026, 3, 4))
+    asked = train(having(home, champion_days=30, auto_approve=False), MARCH)
+    version, moment = str(asked["version"]), at(MARCH, home)
+    jobs.promote(home, version=version, as_of=moment, by="Ann")
+    between = scores(home, date(2026, 3, 2), date(2026, 3, 4))
+    assert between["model_version"].unique().to_list() == [version] and not between.equals(before)
+    jobs.rollback(home, as_of=moment)
+    after = scores(home, date(2026, 3, 2), date(2026, 3, 4))
+    assert after.write_csv() == before.write_csv() and before.height > 100
+    jobs.rollback(home, as_of=moment, to=version)
+    assert scores(home, date(2026, 3, 2), date(2026, 3, 4)).equals(between)
+
+
+def test_a_late_training_rewrites_no_morning_that_the_champion_judged(home: Settings) -> None:
+    before = scores(home, date(2026, 2, 27), date(2026, 3, 4))
+    late = train(having(home, champion_days=30, auto_approve_band_changes=1.0), MARCH)
+    assert late["decision"] == "promoted"
+    assert log(home)[1][0] == at(date(2026, 3, 4), home) + timedelta(microseconds=1)
+    assert scores(home, date(2026, 2, 27), date(2026, 3, 4)).equals(before)
+    assert scores(home, date(2026, 3, 5))["model_version"].unique().to_list() == [late["version"]]
+
+
+def test_a_training_for_a_moment_that_a_later_model_already_followed_is_kept_out(home: Settings) -> None:
+    scores(home, date(2026, 2, 27), date(2026, 3, 4))
+    jobs.score(home, as_of=at(date(2026, 2, 1), home))
+    eager = having(home, champion_days=10, auto_approve_band_changes=1.0)
+    jobs.promote(home, version=str(next(iter(status(home)))), as_of=at(JANUARY, home))  # no change
+    march = train(eager, MARCH)
+    scores(home, date(2026, 3, 5))
+    february = train(eager, FEBRUARY)
+    assert (march["decision"], february["decision"]) == ("promoted", "keep")
+    assert "a later model serves already" in str(february["reason"])
+    assert status(home)[march["version"]] == "champion"
+
+
+def test_when_the_champion_cannot_be_loaded_the_gate_is_enough(home: Settings) -> None:
+    (champion,) = status(home)
+    before = scores(home, date(2026, 3, 2))
+    (home.home / "models" / str(champion) / "model.joblib").unlink()
+    alone = scores(home, date(2026, 3, 2))
+    assert alone["method"].unique().to_list() == ["rules"] and alone["model_version"].null_count() > 0
+    mended = train(home, MARCH)
+    assert mended["decision"] == "promoted" and mended["reason"] == "no model serves, and it passed the gate"
+    assert scores(home, date(2026, 3, 2))["model_version"].unique().to_list() == [mended["version"]]
+    assert train(home, JANUARY)["version"] == champion, "training it again brings its files back"
+    assert before["model_version"].unique().to_list() == [champion]
+    assert scores(home, date(2026, 2, 27))["model_version"].unique().to_list() == [champion]
+
+
+def test_model_file_and_scores_are_the_same_on_either_warehouse_and_any_threads(
+    extracted: Path, drop: Path, tmp_path: Path, postgres_server: str
+) -> None:
+    def outcome(name: str, **changes: object) -> tuple[list[object], str]:
+        settings = settled(tmp_path / name, drop, threads=2 if name == "there" else 1)
+        settings = settings.model_copy(update=changes)
+        if name == "here":
+            shutil.copytree(extracted, tmp_path / name)
+            shutil.rmtree(tmp_path / name / "models")
+        else:
+            jobs.upgrade(settings)
+            jobs.extract(settings, now=NOW)
+        train(settings, JANUARY)
+        rows = scores(settings, date(2026, 1, 2))
+        with reading(connect(settings)) as connection:
+            stored = frame(connection, select(model_versions.c.version, model_versions.c.sha256))
+        return stored.rows(), rows.write_csv()
+
+    here = outcome("here")
+    there = outcome("there", warehouse_url=SecretStr(new_database(postgres_server, "renewal")))
+    assert here == there and "hybrid" in here[1]
