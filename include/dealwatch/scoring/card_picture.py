@@ -11,7 +11,7 @@ from matplotlib.axes import Axes
 from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.figure import Figure
 
-_INCHES = (5.2, 5.2)
+_INCHES = (5.2, 5.8)
 
 
 def picture(
@@ -33,7 +33,7 @@ def picture(
     for axis in (axes.xaxis, axes.yaxis):
         axis.set_major_formatter("{x:.0%}")
     axes.spines[["top", "right"]].set_visible(False)
-    axes.legend(loc="upper left", fontsize=8, frameon=False)
+    axes.legend(loc="lower left", bbox_to_anchor=(0, 1.01), fontsize=8, frameon=False, borderaxespad=0)
     file = io.BytesIO()
     figure.savefig(file, format="png", metadata={"Software": None})
     return file.getvalue()
@@ -43,4 +43,6 @@ def _curve(axes: Axes, bins: Sequence[Mapping[str, Any]], label: str, **style: A
     x, y = [b["p"] for b in bins], [b["rate"] for b in bins]
     below = [max(0.0, b["rate"] - b["rate_low"]) for b in bins]
     above = [max(0.0, b["rate_high"] - b["rate"]) for b in bins]
-    axes.errorbar(x, y, yerr=(below, above), label=label, markersize=5, capsize=2, linewidth=1.2, **style)
+    axes.errorbar(
+        x, y, yerr=(below, above), label=label, markersize=5, capsize=2, linewidth=1.2, clip_on=False, **style
+    )
