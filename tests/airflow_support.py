@@ -49,9 +49,7 @@ def small_company(home: Path, *, deals: int = 1000) -> Any:
     text = example.read_text().replace(plain, ours)
     assert ours in text
     (home / "dealwatch.toml").write_text(
-        text.replace("[scoring]", "[scoring]
-trees = 50
-gate_slope_off = 2")
+        text.replace("[scoring]", "[scoring]\ntrees = 50\ngate_slope_off = 2")
     )
     jobs.simulate("planted", home / "demo", deals=deals, days=365, seed=7, until=UNTIL)
     settings = load(home / "dealwatch.toml").model_copy(update={"home": home})
