@@ -92,7 +92,7 @@ def _deliver(options: argparse.Namespace, settings: Settings) -> Any:
 
 
 def _evaluate(options: argparse.Namespace, settings: Settings) -> Any:
-    return jobs.evaluate(settings, first=options.first, until=options.until)
+    return jobs.evaluate(settings, first=options.first, until=options.until, out=options.out)
 
 
 def _quarantine(_: argparse.Namespace, settings: Settings) -> Any:
@@ -174,6 +174,7 @@ def _parser() -> argparse.ArgumentParser:
     evaluate = verb("evaluate", _evaluate, "Judge past scores by the outcomes that came later.")
     evaluate.add_argument("--from", dest="first", type=date.fromisoformat, required=True)
     evaluate.add_argument("--until", type=date.fromisoformat, required=True)
+    evaluate.add_argument("--out", type=Path, help="folder for a report with plots (HTML and PNG)")
 
     reference = verb("reference", _reference, "Write the reference pages of the docs from the code.")
     reference.add_argument("--out", type=Path, required=True)

@@ -190,12 +190,17 @@ def deliver(settings: Settings, *, now: Callable[[], datetime], dry: bool = Fals
         return _told("deliver", now(), run(engine, settings=settings, now=now, dry=dry))
 
 
-def evaluate(settings: Settings, *, first: date, until: date) -> str:
-    """How past scores did against the outcomes that came later, as a text to read."""
+def evaluate(settings: Settings, *, first: date, until: date, out: Path | None = None) -> str:
+    """How past scores did against the outcomes that came later, as a text to read; in `out`, with plots."""
     from dealwatch.scoring.evaluate import evaluate as run
 
     with _warehouse(settings) as engine, reading(engine) as connection:
-        return run(connection, first, until, settings).text()
+        report = run(connection, first, until, settings)
+    if out is None:
+        return report.text()
+    from dealwatch.scoring.evaluation_page import write
+
+    return f"{report.text()}\nReport with plots: {write(report, out, settings=settings)}\n"
 
 
 def quarantine(settings: Settings) -> list[dict[str, Any]]:
