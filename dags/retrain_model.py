@@ -4,7 +4,7 @@ Trains a Random Forest on deals as they were known on past mornings, with the ou
 moment. What passes the gate and betters the champion **waits in `approve` for a person**, with its model card
 (*Required Actions*). *Approve* lets it serve from that minute on; *Reject*, or no answer for
 `scoring.approval_days`, leaves the champion in force. Nobody is asked about what the gate refused, what is no
-better, or what `scoring.auto_approve` lets pass. `measure` waits for nobody: it renews the rules' records.
+better, or what `scoring.auto_approve` lets pass. `measure_alerts` says each week whether a retrain is due.
 **It cannot be backfilled** as a range. For a past month, trigger it with `as_of` = the 1st of that month.
 
 **When it fails**: too few closed deals fail nothing; the model is refused with a reason, rules score alone.
@@ -47,14 +47,7 @@ def retrain_model():
 
         return jobs.reject(settings(), version=(said := answer(ti))["version"], by=said["by"])
 
-    @task(execution_timeout=timedelta(hours=1))
-    def measure(dag_run=None, params=None):
-        from dealwatch import jobs
-
-        return jobs.measure(settings(), as_of=moment(dag_run, params))
-
-    train() >> [asked := ask(), measure()]
-    asked >> approval() >> promote() >> reject()
+    train() >> ask() >> approval() >> promote() >> reject()
 
 
 retrain_model()

@@ -58,13 +58,14 @@ def small_company(home: Path, *, deals: int = 1000) -> Any:
 
 
 def learn(settings: Any) -> None:
-    """Extract, train and measure."""
+    """Extract, train and measure, as the DAGs do."""
     from dealwatch import jobs
     from dealwatch.moments import parse_moment
 
     jobs.extract(settings, now=parse_moment(EXPORTED_AT, settings))
     jobs.train(settings, as_of=parse_moment(TRAINED_AS_OF, settings))
     jobs.measure(settings, as_of=parse_moment(TRAINED_AS_OF, settings))
+    jobs.drift(settings, as_of=parse_moment(TRAINED_AS_OF, settings))
 
 
 def score_each_day(settings: Any) -> None:

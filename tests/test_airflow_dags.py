@@ -18,7 +18,8 @@ from dealwatch.settings import Settings
 
 pytestmark = pytest.mark.airflow
 
-DAGS = {"extract_crm", "score_deals", "deliver_alerts", "retrain_model"}
+DAGS = {"extract_crm", "score_deals", "deliver_alerts", "retrain_model", "measure_alerts"}
+CAN_BE_BACKFILLED = {"score_deals", "measure_alerts"}
 CHANGES = {  # the days on which clocks change
     "Europe/Berlin": {date(2026, 3, 29), date(2026, 10, 25)},
     "America/New_York": {date(2026, 3, 8), date(2026, 11, 1)},
@@ -88,9 +89,10 @@ def test_params_are_forms_with_a_schema(dags: dict[str, Any]) -> None:
     assert set(dags["score_deals"]["params"]) == {"as_of", "notify"}
 
 
-def test_only_scores_can_be_backfilled(dags: dict[str, Any]) -> None:
-    assert dags["score_deals"]["run_types"] == []  # all
-    for name in DAGS - {"score_deals"}:
+def test_only_scores_and_measurements_can_be_backfilled(dags: dict[str, Any]) -> None:
+    for name in CAN_BE_BACKFILLED:
+        assert dags[name]["run_types"] == [], name  # all
+    for name in DAGS - CAN_BE_BACKFILLED:
         assert dags[name]["run_types"] == ["manual", "operator_triggered", "scheduled"], name
 
 
@@ -154,6 +156,14 @@ def test_a_late_run_is_told_unless_nobody_waits_for_it(settings: Settings) -> No
     assert made.returncode == 0, made.stderr
     heard = json.loads(made.stdout.splitlines()[-1])
     assert [text.split()[4] for text in heard] == ["scheduled2026-03-01", "scheduled2026-04-01is_trained"]
+
+
+def test_rules_and_model_are_measured_on_sundays_after_the_morning_they_measure(dags: dict[str, Any]) -> None:
+    berlin = ZoneInfo("Europe/Berlin")
+    local = [datetime.fromisoformat(t).astimezone(berlin) for t in dags["measure_alerts"]["ticks"]]
+    assert {(tick.weekday(), tick.hour, tick.minute) for tick in local} == {(6, 8, 0)}
+    assert dags["measure_alerts"]["tasks"]["measure"]["downstream"] == ["drift"]
+    assert "measure" not in dags["retrain_model"]["tasks"]
 
 
 @pytest.mark.parametrize("zone", ZONES)

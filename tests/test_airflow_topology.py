@@ -36,7 +36,7 @@ from airflow_support import (
 )
 from conftest import new_database
 from dealwatch.launch.airflow_api import AirflowApi
-from dealwatch.launch.airflow_home import free_port
+from dealwatch.launch.airflow_home import DAGS, free_port
 from dealwatch.launch.places import without_ours
 from dealwatch.launch.processes import Children
 from dealwatch.settings import Settings
@@ -183,7 +183,7 @@ def house(
         password = SECRETS["ADMIN_PASSWORD"]
         api = AirflowApi(address, login="admin", password=password, check=children.check)
         api.wait_until_healthy(("metadatabase", "scheduler", "dag_processor", "triggerer"), seconds=PATIENCE)
-        api.wait_for_dags({"score_deals", "extract_crm", "deliver_alerts", "retrain_model"}, seconds=PATIENCE)
+        api.wait_for_dags(DAGS, seconds=PATIENCE)
         api.pause("score_deals", is_paused=False)
         api.wait(lambda: scheduled_run(api)["state"] == "failed", seconds=PATIENCE, what="the scheduled run")
         learn(settings)

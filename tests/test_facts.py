@@ -34,7 +34,7 @@ def facts_of(
 
 
 def test_facts_have_distinct_names_known_groups_and_sentences() -> None:
-    assert len({fact.name for fact in FACTS}) == len(FACTS) == 38
+    assert len({fact.name for fact in FACTS}) == len(FACTS) == 51
     assert {fact.group for fact in FACTS} == set(GROUPS)
     assert all(fact.sentence.endswith(".") and "|" not in fact.sentence for fact in FACTS)
 
@@ -89,7 +89,7 @@ def test_rows_come_by_moment_and_deal_and_each_moment_once() -> None:
 def test_a_bare_deal_knows_its_age_and_little_else() -> None:
     row = facts_of({"d": deal("2026-03-01 18:00")})["d"]
     known = {fact.name for fact in FACTS if row[fact.name] is not None}
-    assert known == {"age_days", "days_to_quarter_end", "is_quarter_end"}
+    assert known == {"age_days", "days_since_news", "days_to_quarter_end", "is_quarter_end"}
     assert row["age_days"] == 0.5 and row["stage_entered_at"] == at("2026-03-01 18:00")
 
 

@@ -6,7 +6,6 @@ import os
 import subprocess
 import sys
 from datetime import timedelta
-from pathlib import Path
 
 import joblib
 import numpy as np
@@ -97,7 +96,7 @@ def test_no_byte_of_a_stored_tree_is_left_to_chance() -> None:
 @pytest.mark.slow
 def test_another_process_makes_the_same_bytes(trained: Trained) -> None:
     code = "import test_forest as t; print(t.digest(t.small_training()))"
-    environment = os.environ | {"PYTHONHASHSEED": "7", "PYTHONPATH": str(Path(__file__).parent)}
+    environment = os.environ | {"PYTHONHASHSEED": "7", "PYTHONPATH": os.pathsep.join(sys.path)}
     run = subprocess.run(
         [sys.executable, "-c", code], check=True, capture_output=True, text=True, env=environment
     )

@@ -34,6 +34,11 @@ def test_a_morning_from_the_shell(shell, tmp_path: Path) -> None:
     assert shell("quarantine")[1].strip() == "[]"
     trained = json.loads(shell("train", "--as-of", "2026-02-01")[1])
     assert trained["model"]["gate"] == "refused"
+    version = trained["model"]["version"]
+    assert version in shell("card", version)[1]
+    assert "refused by the gate" in shell("promote", version, "--by", "Ann")[2]
+    assert "no model serves" in shell("rollback")[2]
+    assert json.loads(shell("reject", version)[1])["changed"] is False
     assert {row["rule"] for row in trained["rules"]} >= {"stage_stall", "lifecycle_breach"}
     scored = json.loads(shell("score", "--as-of", "2026-02-25", "--until", "2026-03-02")[1])
     assert scored["mornings"] == 6 and scored["deals"] > 0 and scored["queued"] == 0

@@ -2,13 +2,14 @@
 
 import shutil
 from collections.abc import Iterator
+from contextlib import contextmanager
 from datetime import UTC, date, datetime, timedelta
 from pathlib import Path
 
 import polars as pl
 import pytest
 from pydantic import SecretStr
-from sqlalchemy import select
+from sqlalchemy import Connection, select
 
 from conftest import new_database
 from dealwatch import jobs
@@ -61,6 +62,14 @@ def having(settings: Settings, **knobs: object) -> Settings:
     return settings.model_copy(update={"scoring": settings.scoring.model_copy(update=knobs)})
 
 
+@contextmanager
+def read(settings: Settings) -> Iterator[Connection]:
+    engine = connect(settings)
+    with reading(engine) as connection:
+        yield connection
+    engine.dispose()
+
+
 def at(day: date, settings: Settings) -> datetime:
     return morning_of(day, settings)
 
@@ -73,19 +82,19 @@ def scores(settings: Settings, first: date, last: date | None = None) -> pl.Data
     """Score the mornings and read their rows."""
     until = at(last, settings) if last else None
     jobs.score(settings, as_of=at(first, settings), until=until)
-    with reading(connect(settings)) as connection:
+    with read(settings) as connection:
         rows = frame(connection, select(deal_scores)).sort("as_of", "deal_id")
     return rows.filter(pl.col("as_of").is_between(at(first, settings), until or at(first, settings)))
 
 
 def log(settings: Settings) -> list[tuple[object, ...]]:
-    with reading(connect(settings)) as connection:
+    with read(settings) as connection:
         rows = frame(connection, select(model_promotions)).sort("promoted_as_of", "number")
     return rows.select("promoted_as_of", "version", "kind", "decided_by").rows()
 
 
 def status(settings: Settings) -> dict[object, object]:
-    with reading(connect(settings)) as connection:
+    with read(settings) as connection:
         return dict(frame(connection, select(model_versions)).select("version", "status").iter_rows())
 
 
@@ -189,7 +198,7 @@ def test_model_file_and_scores_are_the_same_on_either_warehouse_and_any_threads(
             jobs.extract(settings, now=NOW)
         train(settings, JANUARY)
         rows = scores(settings, date(2026, 1, 2))
-        with reading(connect(settings)) as connection:
+        with read(settings) as connection:
             stored = frame(connection, select(model_versions.c.version, model_versions.c.sha256))
         return stored.rows(), rows.write_csv()
 

@@ -66,6 +66,7 @@ def connection(uri: str = "", **fields: object) -> SimpleNamespace:
 def test_airflow_connections_fill_what_the_settings_leave_open() -> None:
     known = {
         "dealwatch_warehouse": connection("postgres://u:p@h:5432/d"),
+        "dealwatch_models": connection(extra_dejson={"key": "k", "secret": "s"}),
         "slack_default": connection(password="xoxb-1"),
         "smtp_default": connection(
             host="mail",
@@ -78,6 +79,8 @@ def test_airflow_connections_fill_what_the_settings_leave_open() -> None:
     settings = load(connection=known.get)
     assert settings.url == "postgresql+psycopg://u:p@h:5432/d"
     assert settings.slack_token is not None and settings.slack_token.get_secret_value() == "xoxb-1"
+    assert settings.model_store_options is not None and "'s'" not in repr(settings)
+    assert settings.model_store_options.get_secret_value() == '{"key": "k", "secret": "s"}'
     assert settings.smtp is not None
     assert (settings.smtp.port, settings.smtp.starttls, settings.smtp.ssl) == (587, True, False)
     assert settings.delivery.sender == "deals@example.com"

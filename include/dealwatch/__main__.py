@@ -59,6 +59,10 @@ def _measure(options: argparse.Namespace, settings: Settings) -> Any:
     return {"rules": jobs.track_records(settings, as_of=as_of)}
 
 
+def _drift(options: argparse.Namespace, settings: Settings) -> Any:
+    return jobs.drift(settings, as_of=_as_of(options, settings))
+
+
 def _promote(options: argparse.Namespace, settings: Settings) -> Any:
     return jobs.promote(settings, version=options.version, as_of=_from(options, settings), by=options.by)
 
@@ -88,7 +92,7 @@ def _deliver(options: argparse.Namespace, settings: Settings) -> Any:
 
 
 def _evaluate(options: argparse.Namespace, settings: Settings) -> Any:
-    return jobs.evaluate(settings, first=options.first, until=options.until)
+    return jobs.evaluate(settings, first=options.first, until=options.until, out=options.out)
 
 
 def _quarantine(_: argparse.Namespace, settings: Settings) -> Any:
@@ -141,6 +145,7 @@ def _parser() -> argparse.ArgumentParser:
     for name, run, description in (
         ("train", _train, "Train and judge a model and measure the rules, as of a moment."),
         ("measure", _measure, "Replay the rules over the past months and write their track record."),
+        ("drift", _drift, "Measure whether the champion still fits, and say whether to retrain."),
     ):
         verb(name, run, description).add_argument(
             "--as-of", help="moment (default: the newest business morning)"
@@ -169,6 +174,7 @@ def _parser() -> argparse.ArgumentParser:
     evaluate = verb("evaluate", _evaluate, "Judge past scores by the outcomes that came later.")
     evaluate.add_argument("--from", dest="first", type=date.fromisoformat, required=True)
     evaluate.add_argument("--until", type=date.fromisoformat, required=True)
+    evaluate.add_argument("--out", type=Path, help="folder for a report with plots (HTML and PNG)")
 
     reference = verb("reference", _reference, "Write the reference pages of the docs from the code.")
     reference.add_argument("--out", type=Path, required=True)

@@ -73,7 +73,7 @@ def train(settings: Settings, *, as_of: datetime) -> dict[str, Any]:
             ledger = read_ledger(connection, until=as_of)
         for _, warning in leaks.give_aways(ledger):
             log.warning("%s", warning)
-        rows = panel.training_panel(ledger, as_of, settings=settings)
+        rows = panel.followed_panel(ledger, as_of, settings=settings)
         trained = trial.train(rows, as_of, settings=settings)
         decided = decide(engine, ledger, rows, trained, as_of, settings=settings)
     gate = {"gate": "passed" if trained.may_alert else "refused", "verdict": trained.reason}
@@ -133,6 +133,19 @@ def measure(settings: Settings, *, as_of: datetime) -> dict[str, int]:
         return _told("measure", as_of, run(engine, as_of, settings=settings))
 
 
+def drift(settings: Settings, *, as_of: datetime) -> dict[str, Any]:
+    """Measure how the champion stands, one week; what is found proposes a retrain and does nothing else."""
+    from dealwatch.scoring.drift import watch
+
+    with _warehouse(settings) as engine:
+        rows = watch(engine, as_of, settings=settings)
+    found = [row for row in rows if row.is_finding and row.kind != "proposal"]
+    for row in found:
+        log.warning("%s", row.sentence)
+    told = rows[-1].sentence if rows else "no champion serves this moment, so there is nothing to watch."
+    return _told("drift", as_of, {"measured": len(rows), "findings": len(found), "proposal": told})
+
+
 def track_records(settings: Settings, *, as_of: datetime) -> list[dict[str, Any]]:
     """What `measure` wrote for a moment: a row per rule and level, with its lift and interval."""
     found = select(rule_evidence).where(rule_evidence.c.measured_as_of == as_of)
@@ -177,12 +190,17 @@ def deliver(settings: Settings, *, now: Callable[[], datetime], dry: bool = Fals
         return _told("deliver", now(), run(engine, settings=settings, now=now, dry=dry))
 
 
-def evaluate(settings: Settings, *, first: date, until: date) -> str:
-    """How past scores did against the outcomes that came later, as a text to read."""
+def evaluate(settings: Settings, *, first: date, until: date, out: Path | None = None) -> str:
+    """How past scores did against the outcomes that came later, as a text to read; in `out`, with plots."""
     from dealwatch.scoring.evaluate import evaluate as run
 
     with _warehouse(settings) as engine, reading(engine) as connection:
-        return run(connection, first, until, settings).text()
+        report = run(connection, first, until, settings)
+    if out is None:
+        return report.text()
+    from dealwatch.scoring.evaluation_page import write
+
+    return f"{report.text()}\nReport with plots: {write(report, out, settings=settings)}\n"
 
 
 def quarantine(settings: Settings) -> list[dict[str, Any]]:
@@ -225,7 +243,9 @@ def _warehouse(settings: Settings) -> Iterator[Engine]:
 
 def _told(verb: str, as_of: datetime, counts: dict[str, Any]) -> dict[str, Any]:
     brief = {
-        k: f"{v:.3f}" if isinstance(v, float) else v for k, v in counts.items() if not isinstance(v, dict)
+        k: f"{v:.3f}" if isinstance(v, float) else v
+        for k, v in counts.items()
+        if not isinstance(v, (dict, list))
     }
     log.info("%s %s: %s", verb, as_of.isoformat(), ", ".join(f"{k} {v}" for k, v in brief.items()))
     return counts

@@ -120,7 +120,7 @@ class Scoring(_Section):
 
     bands: tuple[int, int, int] = Field(default=(25, 50, 75), description="Top of Low, Medium and High.")
     panel_every_days: int = Field(
-        default=7, ge=1, description="Days between snapshots of the training panel."
+        default=7, ge=1, description="Days between snapshots of the training panel, at most."
     )
     panel_months: int = Field(default=24, ge=1, description="How far back the training panel reaches.")
     trees: int = Field(default=300, ge=10, description="Trees in the forest.")

@@ -227,6 +227,9 @@ deal_scores = Table(
     _must("score", Integer),
     _must("band"),
     Column("p_loss", Float),
+    Column("p_loss_30", Float),  # the chance of being lost within so many days; null when not to be told
+    Column("p_loss_60", Float),
+    Column("p_loss_90", Float),
     _must("method"),  # hybrid, rules
     Column("model_version", String),
     _must("points", JSON),  # list of {name, points, kind}; sums to score
@@ -257,6 +260,25 @@ model_versions = Table(
     Column("card", Text),  # Markdown
     _must("recorded_at", Instant),
     comment="Every model trained, with what it could do and what was decided.",
+)
+
+model_health = Table(
+    "model_health",
+    metadata,
+    _key("measured_as_of", Instant),
+    _key("model_version"),  # the champion then; empty for scores of all models together
+    _key("kind"),  # prediction, score, fact (PSI); auc, brier, brier_skill, slope, bias; proposal
+    _key("subject"),  # a column of the open deals, "overall" or a stage; "retrain" for the proposal
+    Column("value", Float),  # for the proposal, how many findings there are
+    Column("low", Float),
+    Column("high", Float),
+    _must("n", Integer),  # deals; for the proposal, how many comparisons were judged
+    Column("expected", Float),  # what the model's trial promised
+    Column("threshold", Float),  # chance alone passes it once in a hundred comparisons
+    Column("q", Float),  # after false-discovery control among the week's comparisons of its sort
+    _must("is_finding", Boolean),  # chance explains neither this week's value nor the last one's
+    _must("sentence", Text),
+    comment="Each week's health of the champion: what moved, what came true, whether to retrain.",
 )
 
 model_promotions = Table(

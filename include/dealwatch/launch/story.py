@@ -13,7 +13,7 @@ from dealwatch.launch.screen import Say, Screen
 from dealwatch.moments import is_business_day, local_day, morning_of
 from dealwatch.settings import Settings
 
-STEPS = 8
+STEPS = 9
 DEALS = 6000
 DAYS = 548
 SEED = 1
@@ -67,6 +67,8 @@ def _run(api: AirflowApi, settings: Settings, known: Diary, screen: Screen) -> N
     trained_on = days[0].replace(day=1)
     with screen.step(f"retrain_model: learn from what was known on {trained_on}"):
         api.run("retrain_model", "demo_train", {"as_of": trained_on.isoformat()})
+    with screen.step("measure_alerts: replay each rule over the year before"):
+        api.run("measure_alerts", "demo_measure", {"as_of": trained_on.isoformat()})
     with screen.step(f"score_deals: backfill {days[0]} to {days[-1]}") as say:
         mornings = (known.morning_on - days[0]).days  # weekends among them
         ended = api.backfill(

@@ -1,87 +1,151 @@
 """How good past scores were, judged on outcomes that came later: what a newcomer reads before trusting us.
 
 Reads the stored scores of a range of mornings and what became of those deals. Deals still open are counted,
-not judged. Intervals come from drawing whole deals anew (`quality`).
+not judged, except by the horizons they outlived. Intervals come from drawing whole deals anew (`quality`).
 """
 
-from dataclasses import dataclass
-from datetime import date
+from dataclasses import dataclass, field
+from datetime import date, datetime, timedelta
+from typing import Literal
 
+import numpy as np
 import polars as pl
-from sqlalchemy import Connection, and_, select
+from sqlalchemy import Connection, and_, func, select
 
 from dealwatch.moments import morning_of
-from dealwatch.scoring.quality import Quality, quality
+from dealwatch.scoring.horizons import HORIZONS
+from dealwatch.scoring.judgement import LEAST
+from dealwatch.scoring.quality import Difference, Quality, difference, quality
+from dealwatch.scoring.reliability import Bin, bin_of
+from dealwatch.scoring.score import BANDS
 from dealwatch.settings import Settings
-from dealwatch.tables import deal_scores, deal_snapshots, deals
-from dealwatch.warehouse import frame
+from dealwatch.tables import deal_scores, deal_snapshots, deals, extract_runs
+from dealwatch.warehouse import frame, instant
 
-_LEAST_FOR_A_STAGE = 20  # won and lost deals; below, a stage's numbers say nothing
+Better = Literal["score", "p_loss", "no difference"]
+_BAND_SHARES = (0.5, 0.8, 0.95)  # of deal-mornings at or below the tops of Low, Medium and High, if re-cut
+_CROWDED = 0.5  # a band that holds more than this says little
 
 
 @dataclass(frozen=True)
 class Slice:
-    """Quality of one method's scores on some rows: the score's ranking, and p_loss where there is one."""
+    """Quality of one method's scores on some rows: the score's ranking, and p_loss where there is one.
+
+    difference: the score's AUC minus p_loss's.
+    """
 
     method: str
     stage: str
     score: Quality
     p_loss: Quality | None
+    difference: Difference = Difference()
+
+    @property
+    def better(self) -> Better:
+        """Which of the two ranks better, beyond what chance would do."""
+        low, high = self.difference.auc_low, self.difference.auc_high
+        if low is None or high is None or low <= 0 <= high:
+            return "no difference"
+        return "score" if low > 0 else "p_loss"
+
+
+@dataclass(frozen=True)
+class Band:
+    """The deal-mornings of one band, and how many of them ended lost; no rate without any."""
+
+    name: str
+    share: float
+    found: Bin | None
 
 
 @dataclass(frozen=True)
 class Report:
-    """Scores of the mornings from `first` to `last` against outcomes that came later."""
+    """Scores of the mornings from `first` to `last` against outcomes that came later.
+
+    judged: the rows, with lost (0/1), of the method that scored most of them; weeks: its AUC week by week.
+    """
 
     first: date
     last: date
-    unresolved: int  # rows of deals that are still open
+    scored: int  # deal-mornings with a stored score
+    unresolved: int  # of them, of deals that are still open
     pooled: tuple[Slice, ...]
     stages: tuple[Slice, ...]
+    horizons: tuple[tuple[int, Quality], ...] = ()
+    bands: tuple[Band, ...] = ()
+    recut: tuple[int, ...] = ()  # tops of bands to put in their place, if they should be cut anew
+    weeks: tuple[tuple[date, Quality], ...] = ()
+    judged: pl.DataFrame = field(default_factory=pl.DataFrame, repr=False)
+
+    @property
+    def main(self) -> Slice | None:
+        """The method that scored most deal-mornings."""
+        return max(self.pooled, key=lambda part: part.score.rows, default=None)
 
     def text(self) -> str:
         """The report as lines for a terminal."""
-        title = f"Scores from {self.first} to {self.last}, judged on outcomes that came later"
-        if not self.pooled:
-            return f"{title}\n  nothing to judge: no scored deal of these mornings has an outcome yet.\n"
-        lines = [title, f"  {self.unresolved:,} deal-mornings are left out: those deals are still open.", ""]
-        for part in self.pooled:
-            lines += [*_pooled_lines(part), ""]
-        if self.stages:
-            lines += ["By stage", _row(*_HEADERS), *(_stage_line(part) for part in self.stages), ""]
-        lines.append(
-            "AUC: 0.5 is a coin. Brier skill: 0 is always saying the loss rate, 1 is knowing the outcome."
-        )
-        return "\n".join(lines) + "\n"
+        from dealwatch.scoring.evaluation_text import text
+
+        return text(self)
 
 
 def evaluate(connection: Connection, first: date, last: date, settings: Settings) -> Report:
     """Judge the stored scores of the mornings from `first` to `last`, both included."""
-    scored = _scored(connection, first, last, settings)
-    judged = scored.filter(pl.col("outcome").is_not_null() & (pl.col("closed_at") > pl.col("as_of")))
+    scored, speaks_for = _scored(connection, first, last, settings), _speaks_for(connection)
+    judged = judged_of(scored)
     unresolved = scored.filter(pl.col("outcome").is_null()).height
     seed = settings.scoring.seed
-    pooled = [_slice(rows, method, "", seed) for method, rows in _by(judged, "method")]
+    pooled = tuple(_slice(rows, method, "", seed) for method, rows in _by(judged, "method"))
     stages = [
         _slice(rows, method, stage, seed)
         for method, of_method in _by(judged, "method")
         for stage, rows in _by(of_method, "stage")
     ]
-    enough = [part for part in stages if min(part.score.won, part.score.lost) >= _LEAST_FOR_A_STAGE]
-    return Report(first, last, unresolved, tuple(pooled), tuple(enough))
+    report = Report(
+        first,
+        last,
+        scored.height,
+        unresolved,
+        pooled,
+        tuple(part for part in stages if min(part.score.won, part.score.lost) >= LEAST),
+        tuple(_horizons(scored, speaks_for, seed)),
+    )
+    if report.main is None:
+        return report
+    mine = judged.filter(pl.col("method") == report.main.method)
+    every = scored.filter(pl.col("method") == report.main.method)
+    extra = {"bands": _bands(mine), "recut": _recut(every["score"].to_numpy(), every["band"])}
+    return Report(**{**vars(report), **extra, "weeks": tuple(_weeks(mine, seed)), "judged": mine})
+
+
+def ranks_better(connection: Connection, first: date, last: date, settings: Settings) -> dict[str, Better]:
+    """Whether score or p_loss alone ranked better on stored scores: overall, and by stage with enough deals.
+
+    By paired bootstrap over deals; empty without scores of a model whose outcomes have come.
+    """
+    judged = judged_of(_scored(connection, first, last, settings)).filter(pl.col("method") == "hybrid")
+    if judged.is_empty():
+        return {}
+    seed = settings.scoring.seed
+    parts = [("overall", judged), *_by(judged, "stage")]
+    slices = [_slice(rows, "hybrid", name, seed) for name, rows in parts]
+    return {part.stage: part.better for part in slices if min(part.score.won, part.score.lost) >= LEAST}
+
+
+def judged_of(scored: pl.DataFrame) -> pl.DataFrame:
+    """The scored rows whose outcome came later than their morning, with `lost` (0/1)."""
+    later = pl.col("outcome").is_not_null() & (pl.col("closed_at") > pl.col("as_of"))
+    return scored.filter(later).with_columns(lost=(pl.col("outcome") == "lost").cast(pl.Int8))
 
 
 def _scored(connection: Connection, first: date, last: date, settings: Settings) -> pl.DataFrame:
     same = and_(
         deal_snapshots.c.as_of == deal_scores.c.as_of, deal_snapshots.c.deal_id == deal_scores.c.deal_id
     )
+    told = ("as_of", "deal_id", "score", "band", "p_loss", *(f"p_loss_{days}" for days in HORIZONS), "method")
     query = (
         select(
-            deal_scores.c.as_of,
-            deal_scores.c.deal_id,
-            deal_scores.c.score,
-            deal_scores.c.p_loss,
-            deal_scores.c.method,
+            *(deal_scores.c[name] for name in told),
             deal_snapshots.c.stage,
             deals.c.outcome,
             deals.c.closed_at,
@@ -97,67 +161,74 @@ def _scored(connection: Connection, first: date, last: date, settings: Settings)
     return frame(connection, query).sort("as_of", "deal_id")
 
 
+def _speaks_for(connection: Connection) -> datetime | None:
+    """The latest moment that extracts speak for: what had not happened by then may have happened since."""
+    found = connection.execute(select(func.max(extract_runs.c.extracted_at))).scalar()
+    return found if isinstance(found, datetime) else None
+
+
 def _by(rows: pl.DataFrame, column: str) -> list[tuple[str, pl.DataFrame]]:
     named = rows.with_columns(pl.col(column).fill_null("(unknown)"))
     return [(name, named.filter(pl.col(column) == name)) for name in named[column].unique().sort()]
 
 
 def _slice(rows: pl.DataFrame, method: str, stage: str, seed: int) -> Slice:
-    lost, deal = (rows["outcome"] == "lost").to_numpy(), rows["deal_id"].to_numpy()
-    score = quality(lost, deal, rows["score"].to_numpy(), p=None, seed=seed)
+    lost, deal, morning = (rows[name].to_numpy() for name in ("lost", "deal_id", "as_of"))
+    points = rows["score"].to_numpy()
+    score = quality(lost, deal, points, p=None, seed=seed, mornings=morning)
     if rows["p_loss"].null_count():
         return Slice(method, stage, score, None)
-    p_loss = rows["p_loss"].to_numpy()
-    return Slice(method, stage, score, quality(lost, deal, p_loss, p=p_loss, seed=seed))
+    p = rows["p_loss"].to_numpy()
+    found = quality(lost, deal, p, p=p, seed=seed, mornings=morning)
+    return Slice(method, stage, score, found, difference(lost, deal, (points, None), (p, None), seed=seed))
 
 
-_HEADERS = ("stage", "method", "rows", "won", "lost", "loss rate", "AUC", "Brier skill")
+def _horizons(scored: pl.DataFrame, speaks_for: datetime | None, seed: int) -> list[tuple[int, Quality]]:
+    """For each horizon, quality on the mornings that were watched for as long; deals still open count."""
+    if speaks_for is None:
+        return []
+    found = []
+    for days in HORIZONS:
+        by = pl.col("as_of") + timedelta(days=days)
+        still_open = pl.col("closed_at").is_null() | (pl.col("closed_at") > pl.col("as_of"))
+        rows = scored.filter(
+            pl.col(f"p_loss_{days}").is_not_null() & (by <= instant(speaks_for)) & still_open
+        )
+        lost = rows.select(((pl.col("outcome") == "lost") & (pl.col("closed_at") <= by)).fill_null(False))
+        if rows.height:
+            p = rows[f"p_loss_{days}"].to_numpy()
+            found.append(
+                (days, quality(lost.to_series().to_numpy(), rows["deal_id"].to_numpy(), p, p=p, seed=seed))
+            )
+    return found
 
 
-def _pooled_lines(part: Slice) -> list[str]:
-    of = part.score
-    lines = [
-        f"Method {part.method}: {of.rows:,} deal-mornings of {of.deals:,} deals,"
-        f" {of.won:,} won and {of.lost:,} lost; {_number(of.loss_rate)} of the deal-mornings ended lost"
-    ]
-    lines.append(f"  AUC of the score    {_interval(of.auc, of.auc_low, of.auc_high)}")
-    if part.p_loss is None:
-        return [*lines, "  rules alone: no probability, hence no Brier score"]
-    p = part.p_loss
-    return [
-        *lines,
-        f"  AUC of p_loss       {_interval(p.auc, p.auc_low, p.auc_high)}",
-        f"  Brier of p_loss     {_number(p.brier)}, a constant {_number(p.brier_constant)}",
-        f"  Brier skill         {_interval(p.brier_skill, p.brier_skill_low, p.brier_skill_high)}",
-    ]
+def _bands(judged: pl.DataFrame) -> tuple[Band, ...]:
+    found = []
+    for name in BANDS:
+        rows = judged.filter(pl.col("band") == name)
+        points, lost = rows["score"].to_numpy() / 100, rows["lost"].to_numpy().astype(np.float64)
+        told = bin_of(points, lost, rows["deal_id"].to_numpy()) if rows.height else None
+        found.append(Band(name, rows.height / judged.height, told))
+    return tuple(found)
 
 
-def _stage_line(part: Slice) -> str:
-    best = part.p_loss or part.score
-    skill = _interval(best.brier_skill, best.brier_skill_low, best.brier_skill_high)
-    counts = (f"{best.rows:,}", f"{best.won:,}", f"{best.lost:,}")
-    return _row(
-        part.stage,
-        part.method,
-        *counts,
-        _number(best.loss_rate),
-        _interval(best.auc, best.auc_low, best.auc_high),
-        skill,
-    )
+def _recut(scores: np.ndarray, bands: pl.Series) -> tuple[int, ...]:
+    """Tops that would part the deals better, when one band holds most of them and such tops exist."""
+    if bands.value_counts()["count"].to_numpy().max() <= _CROWDED * len(bands):
+        return ()
+    low, medium, high = (int(top) for top in np.quantile(scores, _BAND_SHARES))
+    return (low, medium, high) if 0 < low < medium < high < 100 else ()
 
 
-def _row(*cells: str) -> str:
-    widths = (24, 8, 8, 6, 6, 9, 24, 24)
-    padded = [
-        cell.ljust(w) if n < 2 else cell.rjust(w)
-        for n, (cell, w) in enumerate(zip(cells, widths, strict=True))
-    ]
-    return "  " + " ".join(padded).rstrip()
-
-
-def _number(value: float | None) -> str:
-    return "unknown" if value is None else f"{value:.3f}"
-
-
-def _interval(value: float | None, low: float | None, high: float | None) -> str:
-    return "unknown" if value is None else f"{value:.3f} ({low:.3f} to {high:.3f})"
+def _weeks(judged: pl.DataFrame, seed: int) -> list[tuple[date, Quality]]:
+    """Quality of the ranking in each week that has enough deals, by the week's Monday."""
+    ranking = "score" if judged["p_loss"].null_count() else "p_loss"
+    named = judged.with_columns(week=pl.col("as_of").dt.date().dt.truncate("1w"))
+    found = []
+    for week in named["week"].unique().sort():
+        rows = named.filter(pl.col("week") == week)
+        told = quality(*(rows[n].to_numpy() for n in ("lost", "deal_id", ranking)), p=None, seed=seed)
+        if min(told.won, told.lost) >= LEAST:
+            found.append((week, told))
+    return found

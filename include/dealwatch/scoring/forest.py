@@ -5,7 +5,7 @@ needs nothing but facts. `trial` says when a forest may be used.
 """
 
 from dataclasses import dataclass
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import polars as pl
@@ -19,6 +19,9 @@ from dealwatch.scoring.calibration import Calibrator
 from dealwatch.scoring.facts import FACTS
 from dealwatch.settings import Settings
 
+if TYPE_CHECKING:
+    from dealwatch.scoring.horizons import Horizons
+
 Floats = NDArray[np.float64]
 MODEL_FACTS = tuple(fact for fact in FACTS if fact.in_model)
 _RARE = 0.01  # a category below this share of rows is treated as one of the rare ones
@@ -28,10 +31,14 @@ _LARGEST = 1e30  # trees count in single precision; beyond its range they refuse
 
 @dataclass(frozen=True)
 class Bundle:
-    """What is stored and loaded: preprocessing and forest in one pipeline, and the curve to probabilities."""
+    """What is stored and loaded: preprocessing and forest in one pipeline, and the curve to probabilities.
+
+    With the horizons, chances of losing a deal within so many days; see there.
+    """
 
     pipeline: Pipeline
     calibrator: Calibrator
+    horizons: "Horizons | None" = None
 
     @property
     def forest(self) -> RandomForestClassifier:
@@ -59,6 +66,24 @@ class Bundle:
 def fit(panel: pl.DataFrame, *, settings: Settings) -> Pipeline:
     """One forest. Each tree draws snapshots by weight: one for every other deal at the default setting."""
     knobs = settings.scoring
+    forest = RandomForestClassifier(
+        n_estimators=knobs.trees,
+        max_depth=knobs.max_depth,
+        min_weight_fraction_leaf=knobs.min_leaf_weight_share,
+        max_samples=max(1, round(knobs.max_samples * float(panel["weight"].to_numpy().sum()))),
+        random_state=knobs.seed,
+        n_jobs=knobs.threads,
+    )
+    pipeline = Pipeline([("columns", columns()), ("forest", forest)])
+    pipeline.fit(table(panel), panel["lost"].to_numpy(), forest__sample_weight=panel["weight"].to_numpy())
+    forest.set_params(n_jobs=1)  # threads add votes in any order; one thread keeps the last digit
+    for tree in forest.estimators_:
+        wipe_padding(tree.tree_)
+    return pipeline
+
+
+def columns() -> ColumnTransformer:
+    """Facts to numbers: unknown stays NaN, a category becomes one column per level that is not rare."""
     categories = [
         (
             fact.name,
@@ -68,23 +93,9 @@ def fit(panel: pl.DataFrame, *, settings: Settings) -> Pipeline:
         if fact.kind == "category"
     ]
     numbers = [fact.name for fact in MODEL_FACTS if fact.kind != "category"]
-    columns = ColumnTransformer(
+    return ColumnTransformer(
         [("numbers", "passthrough", numbers), *[(name, encoder, [name]) for name, encoder in categories]]
     )
-    forest = RandomForestClassifier(
-        n_estimators=knobs.trees,
-        max_depth=knobs.max_depth,
-        min_weight_fraction_leaf=knobs.min_leaf_weight_share,
-        max_samples=max(1, round(knobs.max_samples * float(panel["weight"].to_numpy().sum()))),
-        random_state=knobs.seed,
-        n_jobs=knobs.threads,
-    )
-    pipeline = Pipeline([("columns", columns), ("forest", forest)])
-    pipeline.fit(table(panel), panel["lost"].to_numpy(), forest__sample_weight=panel["weight"].to_numpy())
-    forest.set_params(n_jobs=1)  # threads add votes in any order; one thread keeps the last digit
-    for tree in forest.estimators_:
-        wipe_padding(tree.tree_)
-    return pipeline
 
 
 def wipe_padding(tree: Any) -> None:

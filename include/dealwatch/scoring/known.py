@@ -10,9 +10,11 @@ from numpy.typing import NDArray
 
 from dealwatch.history.ledger import Ledger
 from dealwatch.moments import local_day
+from dealwatch.scoring.chances import loss_chances
 from dealwatch.scoring.spells import Grid, Lives, lives, open_deals
 from dealwatch.scoring.stage_order import moves_back, stage_order, stage_reached
-from dealwatch.scoring.values import own_values, touches
+from dealwatch.scoring.touches import touches
+from dealwatch.scoring.values import own_values
 from dealwatch.scoring.waits import stage_norms, win_norms
 from dealwatch.scoring.win_rates import win_rates
 from dealwatch.settings import Pipeline, Settings
@@ -54,7 +56,8 @@ def known_at(history: History, moments: NDArray[np.int64], *, settings: Settings
             current,
             _stages(history.lives, grid, pipeline),
             own_values(history.changes, grid, large_quantile=pipeline.large_deal_quantile),
-            touches(history.activities, grid),
+            touches(history.activities, history.lives, grid),
+            grid.latest(_news(history.changes)),
             win_rates(history.lives, grid),
             win_norms(history.lives, grid, pipeline=pipeline),
         ],
@@ -63,8 +66,14 @@ def known_at(history: History, moments: NDArray[np.int64], *, settings: Settings
     older = pl.col("created_at").rank("average", descending=True) - 1
     return columns.with_columns(
         age_percentile=pl.when(pl.len() > 1).then(older / (pl.len() - 1)).over("as_of", *pipeline.segment_by),
+        stage_open_deals=pl.when(pl.col("stage").is_not_null()).then(pl.len().over("as_of", "stage")),
         owner_open_deals=pl.when(pl.col("owner_id").is_not_null()).then(pl.len().over("as_of", "owner_id")),
     )
+
+
+def _news(changes: pl.DataFrame) -> pl.DataFrame:
+    """When each change of a deal became known."""
+    return changes.select("deal", "known_at", last_change_at="known_at").sort("deal", "known_at")
 
 
 def _calendar(grid: Grid, settings: Settings) -> pl.DataFrame:
@@ -92,12 +101,16 @@ def _stages(lives: Lives, grid: Grid, pipeline: Pipeline) -> pl.DataFrame:
     named = pl.col("stage").is_not_null()
     told = run.select(
         stage_entered_at=pl.when(named).then("begun_at").otherwise("created_at"),
+        stage_visits=pl.when(named).then("visits"),
         earlier_us=pl.when(named).then("earlier_us"),
         stage_moves=pl.when(named).then("moves"),
         moves_back=pl.when(named).then(moves_back(lives.runs, grid, order, run["moves"])),
         stage_reached=stage_reached(lives.runs, grid, order),
     )
-    return told.hstack(stage_norms(lives, grid, order, pipeline=pipeline))
+    return pl.concat(
+        [told, stage_norms(lives, grid, order, pipeline=pipeline), loss_chances(lives, grid, order)],
+        how="horizontal",
+    )
 
 
 def microseconds_of(moments: Sequence[datetime]) -> NDArray[np.int64]:

@@ -5,6 +5,7 @@ intercept of 0 is a forecast to be believed; below 1 it was too sure of itself, 
 """
 
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -84,7 +85,7 @@ def bins_of(p: Floats, outcome: Floats, deal: NDArray[np.intp], *, most: int = B
     """
     edges = np.unique(np.quantile(p, np.arange(1, most) / most))
     place = np.searchsorted(edges, p, side="left")
-    return tuple(_bin(p[place == n], outcome[place == n], deal[place == n]) for n in np.unique(place))
+    return tuple(bin_of(p[place == n], outcome[place == n], deal[place == n]) for n in np.unique(place))
 
 
 def calibration_error(bins: tuple[Bin, ...]) -> float:
@@ -92,7 +93,8 @@ def calibration_error(bins: tuple[Bin, ...]) -> float:
     return float(np.average([abs(b.p - b.rate) for b in bins], weights=[b.n for b in bins]))
 
 
-def _bin(p: Floats, outcome: Floats, deal: NDArray[np.intp]) -> Bin:
+def bin_of(p: Floats, outcome: Floats, deal: NDArray[Any]) -> Bin:
+    """One bin of all these rows."""
     n, rate = len(p), float(outcome.mean())
     _, own = np.unique(deal, return_inverse=True)
     missed = np.bincount(own, outcome - rate)

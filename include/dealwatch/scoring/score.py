@@ -16,6 +16,7 @@ from numpy.typing import NDArray
 
 from dealwatch.scoring.explain import explain
 from dealwatch.scoring.facts import GROUPS
+from dealwatch.scoring.horizons import COLUMNS, chances_within
 from dealwatch.scoring.reasons import GROUP_WORDS, USUAL, sentence
 from dealwatch.scoring.registry import Model
 from dealwatch.settings import Settings
@@ -32,6 +33,7 @@ _SCHEMA: dict[str, pl.DataType | type[pl.DataType]] = {
     "score": pl.Int64,
     "band": pl.String,
     "p_loss": pl.Float64,
+    **dict.fromkeys(COLUMNS, pl.Float64),
     "method": pl.String,
     "model_version": pl.String,
     "points": pl.String,
@@ -61,6 +63,7 @@ def score(
     """
     ordered = facts.sort(_KEYS)
     explained = explain(model.bundle, ordered) if model else None
+    within = chances_within(model.bundle, ordered, explained.p_loss) if model and explained else {}
     rules = _rules_of(rule_points)
     rows = []
     for n, row in enumerate(_with_usual(ordered).iter_rows(named=True)):
@@ -90,7 +93,7 @@ def score(
                 "action": reasons[0]["action"] if reasons else None,
             }
         )
-    return pl.DataFrame(rows, schema=_SCHEMA)
+    return pl.DataFrame(rows, schema=_SCHEMA).with_columns(pl.Series(k, v) for k, v in within.items())
 
 
 def whole_points(sizes: list[float]) -> list[int]:

@@ -150,6 +150,7 @@ def _with_moves(runs: pl.DataFrame) -> pl.DataFrame:
             previous_stage=pl.col("stage").forward_fill().shift(1).over("deal"),
             earlier_us=pl.when(in_stage).then(spent).otherwise(0).cum_sum().over("deal", "stage") - spent,
         )
+        .with_columns(visits=pl.int_range(1, pl.len() + 1).over("deal", "stage"))
         .with_columns(is_move=(in_stage & (pl.col("previous_stage") != pl.col("stage"))).fill_null(False))
         .with_columns(moves=pl.col("is_move").cum_sum().over("deal").cast(pl.Int64))
     )

@@ -17,8 +17,11 @@ from numpy.typing import NDArray
 
 from dealwatch.scoring.calibration import Calibrator, fit_calibrator
 from dealwatch.scoring.forest import Bundle, fit, table
+from dealwatch.scoring.horizons import Step, learn_horizons
+from dealwatch.scoring.judgement import by_slices
 from dealwatch.scoring.panel import known_by
 from dealwatch.scoring.quality import Quality, quality
+from dealwatch.scoring.rivals import rivals
 from dealwatch.settings import Scoring, Settings
 from dealwatch.warehouse import instant
 
@@ -39,7 +42,7 @@ class Trained:
 
 
 def train(panel: pl.DataFrame, as_of: datetime, *, settings: Settings) -> Trained:
-    """A forest from the panel (see `panel.training_panel`) and whether it may be used.
+    """A forest from the panel (see `panel.followed_panel`) and whether it may be used.
 
     usable: there was enough to train on. may_alert: it also passed the gate, so its scores may be shown.
     Same panel and settings, same bundle to the byte, however many threads.
@@ -55,10 +58,14 @@ def train(panel: pl.DataFrame, as_of: datetime, *, settings: Settings) -> Traine
     if walked is None:
         reason = f"too little history: {_closed(counts)}, too few of them early enough to judge a model on."
         return Trained(None, counts, False, False, reason)
-    curve, judged = walked
+    curve, judged, steps = walked
     found = quality_of(judged, settings=settings)
+    counts["rivals"] = rivals(panel, judged, _split(panel, as_of), settings=settings)
     refusal = _refusal(counts, found, knobs)
-    bundle = Bundle(fit(learned, settings=settings), curve)
+    forest = fit(learned, settings=settings)
+    horizons, told = learn_horizons(panel, forest, steps, settings=settings)
+    counts |= {**by_slices(judged, settings=settings), "horizons": told}
+    bundle = Bundle(forest, curve, horizons)
     reason = refusal or f"{_auc(found)} on {found.deals:,} later deals."
     return Trained(bundle, counts | found.as_dict(), True, not refusal, reason, judged)
 
@@ -74,7 +81,7 @@ def bundle_at(panel: pl.DataFrame, moment: datetime, *, settings: Settings) -> B
 
 def _walk(
     panel: pl.DataFrame, as_of: datetime, *, settings: Settings
-) -> tuple[Calibrator, pl.DataFrame] | None:
+) -> tuple[Calibrator, pl.DataFrame, tuple[Step, Step]] | None:
     """The curve for the forest of `as_of`, and what its predecessor, made alike one step earlier, said.
 
     The rows are as_of, deal_id, stage, amount, lost, raw, p_loss. None when a step has too little to learn
@@ -86,8 +93,9 @@ def _walk(
     second = _step(panel, test_from, as_of, settings=settings)
     if first is None or second is None:
         return None
-    judged = second.with_columns(p_loss=_curve(first)(second["raw"].to_numpy()))
-    return _curve(second), judged
+    (early, before), (late, later) = first, second
+    judged = later.with_columns(p_loss=_curve(before)(later["raw"].to_numpy()))
+    return _curve(later), judged, (early, late)
 
 
 def quality_of(judged: pl.DataFrame, *, settings: Settings) -> Quality:
@@ -98,6 +106,7 @@ def quality_of(judged: pl.DataFrame, *, settings: Settings) -> Quality:
         judged["raw"].to_numpy(),
         p=judged["p_loss"].to_numpy(),
         seed=settings.scoring.seed,
+        mornings=judged["as_of"].to_numpy(),
     )
 
 
@@ -113,14 +122,16 @@ def _curve(step: pl.DataFrame) -> Calibrator:
 
 def _step(
     panel: pl.DataFrame, moment: datetime, until: datetime, *, settings: Settings
-) -> pl.DataFrame | None:
+) -> tuple[Step, pl.DataFrame] | None:
     """Learn at `moment`, then look at the mornings from there on whose outcomes were known by `until`."""
     learned = known_by(panel, moment)
     later = known_by(panel, until).filter(pl.col("as_of") >= instant(moment))
     if _fewest(learned) < settings.scoring.train_minimum or _fewest(later) == 0:
         return None
-    raw = np.asarray(fit(learned, settings=settings).predict_proba(table(later))[:, 1])
-    return later.select("as_of", "deal_id", "stage", "amount", "lost", pl.Series("raw", raw))
+    pipeline = fit(learned, settings=settings)
+    raw = np.asarray(pipeline.predict_proba(table(later))[:, 1])
+    rows = later.select("as_of", "deal_id", "stage", "amount", "lost", pl.Series("raw", raw))
+    return Step(pipeline, moment, until), rows
 
 
 def _counts(panel: pl.DataFrame) -> dict[str, Any]:

@@ -1,4 +1,4 @@
-"""Each open deal's own values as known at a moment: amount, dates, owner, touches, and what happened to them.
+"""Each open deal's own values as known at a moment: amount, dates, owner, and what happened to them.
 
 Counts and sums run along a deal's rows in the order they became known: the last row known by a moment holds
 them.
@@ -10,7 +10,6 @@ import polars as pl
 from dealwatch.scoring.spells import Grid, microseconds
 
 NAMES = ("name", "account", "currency")
-TOUCH_WINDOWS = (14, 30)
 
 
 def own_values(changes: pl.DataFrame, grid: Grid, *, large_quantile: float) -> pl.DataFrame:
@@ -90,31 +89,3 @@ def _is_used(rows: pl.DataFrame, grid: Grid) -> pl.Series:
     """Whether anything of the kind was known of any deal by each moment; if not, a blank means unknown."""
     first = microseconds(rows["known_at"]).min(initial=np.iinfo(np.int64).max)
     return pl.Series((grid.moments >= first)[grid.moment])
-
-
-def touches(activities: pl.DataFrame, grid: Grid) -> pl.DataFrame:
-    """When each deal was last touched and how often, in all and of late; `activities` carry `deal`, a number.
-
-    A touch counts from when it had happened and was known, so a meeting in the calendar is none yet.
-    """
-    counted = activities.select(
-        "deal", "happened_at", known_at=pl.max_horizontal("known_at", "happened_at")
-    ).sort("deal", "known_at", "happened_at")
-    number = pl.int_range(1, pl.len() + 1).over("deal")
-    columns = [
-        grid.latest(
-            counted.select(
-                "deal",
-                "known_at",
-                last_touch_at=pl.col("happened_at").cum_max().over("deal"),
-                touches_all=number,
-            )
-        )
-    ]
-    for days in TOUCH_WINDOWS:
-        # A touch leaves the window so many days after it happened; known later than that, it never enters.
-        left = pl.max_horizontal("known_at", pl.col("happened_at") + pl.duration(days=days))
-        old = counted.select("deal", left.alias("known_at")).sort("deal", "known_at")
-        columns.append(grid.latest(old.with_columns(number.alias(f"touches_before_{days}d"))))
-    known = _is_used(counted, grid).alias("has_touches").to_frame()
-    return pl.concat([*columns, known], how="horizontal")

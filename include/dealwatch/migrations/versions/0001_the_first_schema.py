@@ -112,6 +112,9 @@ def upgrade() -> None:
         sa.Column("score", sa.Integer(), nullable=False),
         sa.Column("band", sa.String(), nullable=False),
         sa.Column("p_loss", sa.Float(), nullable=True),
+        sa.Column("p_loss_30", sa.Float(), nullable=True),
+        sa.Column("p_loss_60", sa.Float(), nullable=True),
+        sa.Column("p_loss_90", sa.Float(), nullable=True),
         sa.Column("method", sa.String(), nullable=False),
         sa.Column("model_version", sa.String(), nullable=True),
         sa.Column("points", sa.JSON(), nullable=False),
@@ -211,6 +214,26 @@ def upgrade() -> None:
         sa.Column("recorded_at", Instant(), nullable=False),
         sa.PrimaryKeyConstraint("extract_id", name=op.f("pk_extract_runs")),
         comment="One row per drop read; its content digest makes a second reading a no-op.",
+    )
+    op.create_table(
+        "model_health",
+        sa.Column("measured_as_of", Instant(), nullable=False),
+        sa.Column("model_version", sa.String(), nullable=False),
+        sa.Column("kind", sa.String(), nullable=False),
+        sa.Column("subject", sa.String(), nullable=False),
+        sa.Column("value", sa.Float(), nullable=True),
+        sa.Column("low", sa.Float(), nullable=True),
+        sa.Column("high", sa.Float(), nullable=True),
+        sa.Column("n", sa.Integer(), nullable=False),
+        sa.Column("expected", sa.Float(), nullable=True),
+        sa.Column("threshold", sa.Float(), nullable=True),
+        sa.Column("q", sa.Float(), nullable=True),
+        sa.Column("is_finding", sa.Boolean(), nullable=False),
+        sa.Column("sentence", sa.Text(), nullable=False),
+        sa.PrimaryKeyConstraint(
+            "measured_as_of", "model_version", "kind", "subject", name=op.f("pk_model_health")
+        ),
+        comment="Each week's health of the champion: what moved, what came true, whether to retrain.",
     )
     op.create_table(
         "model_promotions",
