@@ -1,10 +1,9 @@
 """The trial: trained on the past, judged on what came later, refused when it has nothing to say.
 
-Training walks forward in time through three forests. The first learns from snapshots before one moment, the
-second before a later one, the third from everything. Each forest's probabilities are mended by a curve
-fitted on rows later than it saw (`calibration`), and the second is judged on rows later still: that is what
-the third, made the same way one step on, may be expected to do. A forest of a moment learns only from
-outcomes known by that moment, so no deal is both learned from and judged on.
+The forest of a moment learns only from outcomes known by that moment. What it says is mended by a curve
+(`calibration`) fitted on deals that its like did not see: forests grown on two thirds of the deals speak of
+the last third. A predecessor, made the same way at an earlier moment, curve included, is judged on mornings
+later than anything it saw: that is what the forest of now may be expected to do.
 """
 
 from dataclasses import dataclass, field
@@ -26,7 +25,8 @@ from dealwatch.settings import Scoring, Settings
 from dealwatch.warehouse import instant
 
 Floats = NDArray[np.float64]
-LATER = 0.3  # share of what is known that a forest is kept from, to mend or to judge it by
+LATER = 0.3  # share of what is known that a forest is kept from, to judge it by
+FOLDS = 3  # parts of the deals; each is spoken of by a forest grown on the others
 
 
 @dataclass(frozen=True)
@@ -58,14 +58,14 @@ def train(panel: pl.DataFrame, as_of: datetime, *, settings: Settings) -> Traine
     if walked is None:
         reason = f"too little history: {_closed(counts)}, too few of them early enough to judge a model on."
         return Trained(None, counts, False, False, reason)
-    curve, judged, steps = walked
+    judged, steps = walked
     found = quality_of(judged, settings=settings)
     counts["rivals"] = rivals(panel, judged, _split(panel, as_of), settings=settings)
     refusal = _refusal(counts, found, knobs)
     forest = fit(learned, settings=settings)
     horizons, told = learn_horizons(panel, forest, steps, settings=settings)
     counts |= {**by_slices(judged, settings=settings), "horizons": told}
-    bundle = Bundle(forest, curve, horizons)
+    bundle = Bundle(forest, curve_of(learned, settings=settings), horizons)
     reason = refusal or f"{_auc(found)} on {found.deals:,} later deals."
     return Trained(bundle, counts | found.as_dict(), True, not refusal, reason, judged)
 
@@ -75,27 +75,45 @@ def bundle_at(panel: pl.DataFrame, moment: datetime, *, settings: Settings) -> B
     learned = known_by(panel, moment)
     if _fewest(learned) < settings.scoring.train_minimum:
         return None
-    walked = _walk(panel, moment, settings=settings)
-    return None if walked is None else Bundle(fit(learned, settings=settings), walked[0])
+    return Bundle(fit(learned, settings=settings), curve_of(learned, settings=settings))
+
+
+def curve_of(learned: pl.DataFrame, *, settings: Settings) -> Calibrator:
+    """The curve for a forest of these rows: what its like says of deals it did not see, and how they ended.
+
+    A curve of an earlier forest would not do: the more history a forest has seen, the surer it is. Deals go
+    to folds by chance, all rows of a deal together.
+    """
+    deals = learned["deal_id"].unique().sort()
+    folds = np.random.default_rng(settings.scoring.seed).permutation(len(deals)) % FOLDS
+    fold = learned.select("deal_id").join(
+        pl.DataFrame({"deal_id": deals, "fold": folds}), on="deal_id", how="left", maintain_order="left"
+    )["fold"]
+    raw = np.empty(learned.height)
+    for n in range(FOLDS):
+        own, others = learned.filter(fold == n), learned.filter(fold != n)
+        raw[(fold == n).to_numpy()] = fit(others, settings=settings).predict_proba(table(own))[:, 1]
+    return fit_calibrator(raw, learned["lost"].to_numpy(), deals=len(deals))
 
 
 def _walk(
     panel: pl.DataFrame, as_of: datetime, *, settings: Settings
-) -> tuple[Calibrator, pl.DataFrame, tuple[Step, Step]] | None:
-    """The curve for the forest of `as_of`, and what its predecessor, made alike one step earlier, said.
+) -> tuple[pl.DataFrame, tuple[Step, Step]] | None:
+    """What the predecessor of the forest of `as_of` said of later mornings, and two steps for the horizons.
 
     The rows are as_of, deal_id, stage, amount, lost, raw, p_loss. None when a step has too little to learn
     from.
     """
     test_from = _split(panel, as_of)
-    calibrate_from = _split(panel, test_from)
-    first = _step(panel, calibrate_from, test_from, settings=settings)
-    second = _step(panel, test_from, as_of, settings=settings)
-    if first is None or second is None:
+    early = _step(panel, _split(panel, test_from), test_from, settings=settings)
+    late = _step(panel, test_from, as_of, settings=settings)
+    if early is None or late is None:
         return None
-    (early, before), (late, later) = first, second
-    judged = later.with_columns(p_loss=_curve(before)(later["raw"].to_numpy()))
-    return _curve(later), judged, (early, late)
+    later = known_by(panel, as_of).filter(pl.col("as_of") >= instant(test_from))
+    raw = np.asarray(late.pipeline.predict_proba(table(later))[:, 1])
+    curve = curve_of(known_by(panel, test_from), settings=settings)
+    judged = later.select("as_of", "deal_id", "stage", "amount", "lost")
+    return judged.with_columns(raw=pl.Series(raw), p_loss=pl.Series(curve(raw))), (early, late)
 
 
 def quality_of(judged: pl.DataFrame, *, settings: Settings) -> Quality:
@@ -116,22 +134,13 @@ def _split(panel: pl.DataFrame, until: datetime) -> datetime:
     return moments[int((1 - LATER) * (len(moments) - 1))] if moments else until
 
 
-def _curve(step: pl.DataFrame) -> Calibrator:
-    return fit_calibrator(step["raw"].to_numpy(), step["lost"].to_numpy(), deals=step["deal_id"].n_unique())
-
-
-def _step(
-    panel: pl.DataFrame, moment: datetime, until: datetime, *, settings: Settings
-) -> tuple[Step, pl.DataFrame] | None:
-    """Learn at `moment`, then look at the mornings from there on whose outcomes were known by `until`."""
+def _step(panel: pl.DataFrame, moment: datetime, until: datetime, *, settings: Settings) -> Step | None:
+    """Learn at `moment`, for mornings from there on whose outcomes were known by `until`."""
     learned = known_by(panel, moment)
     later = known_by(panel, until).filter(pl.col("as_of") >= instant(moment))
     if _fewest(learned) < settings.scoring.train_minimum or _fewest(later) == 0:
         return None
-    pipeline = fit(learned, settings=settings)
-    raw = np.asarray(pipeline.predict_proba(table(later))[:, 1])
-    rows = later.select("as_of", "deal_id", "stage", "amount", "lost", pl.Series("raw", raw))
-    return Step(pipeline, moment, until), rows
+    return Step(fit(learned, settings=settings), moment, until)
 
 
 def _counts(panel: pl.DataFrame) -> dict[str, Any]:
