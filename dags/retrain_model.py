@@ -5,6 +5,7 @@ moment. What passes the gate and betters the champion **waits in `approve` for a
 (*Required Actions*). *Approve* lets it serve from that minute on; *Reject*, or no answer for
 `scoring.approval_days`, leaves the champion in force. Nobody is asked about what the gate refused, what is no
 better, or what `scoring.auto_approve` lets pass. `measure_alerts` says each week whether a retrain is due.
+
 **It cannot be backfilled** as a range. For a past month, trigger it with `as_of` = the 1st of that month.
 
 **When it fails**: too few closed deals fail nothing; the model is refused with a reason, rules score alone.
@@ -45,7 +46,8 @@ def retrain_model():
     def reject(ti=None):
         from dealwatch import jobs
 
-        return jobs.reject(settings(), version=(said := answer(ti))["version"], by=said["by"])
+        said = answer(ti)
+        return jobs.reject(settings(), version=said["version"], by=said["by"])
 
     train() >> ask() >> approval() >> promote() >> reject()
 

@@ -15,6 +15,8 @@ from dealwatch.settings import Settings
 from dealwatch.warehouse import connect
 
 ROOT = Path(__file__).resolve().parents[1]
+# Processes that a test starts run this tree's package, whatever is installed.
+os.environ["PYTHONPATH"] = str(ROOT / "include")
 REAL_DATA = Path(os.environ.get("DEALWATCH_REAL_DATA", ROOT.parent / "shared" / "data"))
 
 

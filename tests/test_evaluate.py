@@ -1,19 +1,25 @@
 """Past scores are judged on outcomes that came later, and on nothing else."""
 
+import json
 from datetime import UTC, date, datetime, timedelta
+from pathlib import Path
 
+import numpy as np
 import polars as pl
 import pytest
 from sqlalchemy import Engine
 
 from dealwatch.moments import morning_of
-from dealwatch.scoring.evaluate import Report, evaluate
+from dealwatch.scoring.evaluate import Report, evaluate, ranks_better
+from dealwatch.scoring.evaluation_page import write
+from dealwatch.scoring.plots import gain_curve
 from dealwatch.settings import Settings
-from dealwatch.tables import deal_scores, deal_snapshots, deals
+from dealwatch.tables import deal_scores, deal_snapshots, deals, extract_runs
 from dealwatch.warehouse import add_missing, reading, writing
 
 FIRST, LAST = date(2026, 1, 5), date(2026, 1, 9)
 INSTANT = pl.Datetime("us", "UTC")
+BAND_OF_SCORE = pl.when(pl.col("score") > 25).then(pl.lit("Medium")).otherwise(pl.lit("Low"))
 
 
 def put_scores(
@@ -23,6 +29,7 @@ def put_scores(
     scores: dict[str, tuple[int, float | None]],
     *,
     deleted: tuple[str, ...] = (),
+    stage: str = "Demo",
 ) -> None:
     """The same scores on every morning of the range, for deals with these outcomes."""
     day = [FIRST + timedelta(days=n) for n in range((LAST - FIRST).days + 1)]
@@ -53,7 +60,13 @@ def put_scores(
         add_missing(
             connection,
             deal_scores,
-            made.with_columns(band=pl.lit("Low"), method=method, points=pl.lit("[]"), reasons=pl.lit("[]")),
+            made.with_columns(
+                band=BAND_OF_SCORE,
+                p_loss_30=pl.col("p_loss") / 2,
+                method=method,
+                points=pl.lit("[]"),
+                reasons=pl.lit("[]"),
+            ),
         )
         add_missing(
             connection,
@@ -61,7 +74,7 @@ def put_scores(
             made.select(
                 "as_of",
                 "deal_id",
-                stage=pl.lit("Demo"),
+                stage=pl.lit(stage),
                 created_at=pl.lit(created).cast(INSTANT),
                 stage_entered_at=pl.lit(created).cast(INSTANT),
             ),
@@ -143,3 +156,119 @@ def test_a_stage_with_enough_deals_has_a_line_of_its_own(engine: Engine, setting
 
 def test_nothing_to_judge_is_said_plainly(engine: Engine, settings: Settings) -> None:
     assert "nothing to judge" in report(engine, settings).text()
+
+
+def put_company(engine: Engine, settings: Settings, *, stage: str = "Demo") -> None:
+    """Sixty deals, half of them lost; p_loss ranks them well, the score does so with a few mistakes."""
+    names = [f"d{n:02}" for n in range(60)]
+    outcomes = {name: ("lost" if n >= 30 else "won", CLOSED) for n, name in enumerate(names)}
+    p = {name: 0.15 + (n + 12 * (n % 3 == 0)) / 100 for n, name in enumerate(names)}
+    scores = {name: (round(30 * p[name] + (n * 37 % 40)), p[name]) for n, name in enumerate(names)}
+    put_scores(engine, settings, outcomes, scores, stage=stage)
+
+
+def put_extract(engine: Engine, at: datetime) -> None:
+    run = {
+        "extract_id": ["x"],
+        "source": ["crm"],
+        "drop_name": ["drop"],
+        "extracted_at": [at],
+        "recorded_at": [at],
+        "state": ["remembered"],
+        **{name: [0] for name in ("records", "quarantined", "changes")},
+    }
+    with writing(engine) as connection:
+        add_missing(
+            connection,
+            extract_runs,
+            pl.DataFrame(run, schema_overrides={"extracted_at": INSTANT, "recorded_at": INSTANT}),
+        )
+
+
+def test_bands_tell_their_loss_rate_and_whether_to_cut_them_anew(engine: Engine, settings: Settings) -> None:
+    put_company(engine, settings)
+    found = report(engine, settings)
+    by_name = {band.name: band for band in found.bands}
+    assert by_name["Low"].found is not None and by_name["Medium"].found is not None
+    assert by_name["Low"].found.n + by_name["Medium"].found.n == 300
+    assert by_name["Low"].found.rate < by_name["Medium"].found.rate
+    assert by_name["Critical"].found is None and by_name["Critical"].share == 0
+    assert found.recut == () or 0 < found.recut[0] < found.recut[1] < found.recut[2] < 100
+    assert bool(found.recut) == (max(band.share for band in found.bands) > 0.5)
+
+
+def test_the_better_ranking_is_told_overall_and_by_stage(engine: Engine, settings: Settings) -> None:
+    put_company(engine, settings)
+    with reading(engine) as connection:
+        assert ranks_better(connection, FIRST, LAST, settings) == {"overall": "p_loss", "Demo": "p_loss"}
+    assert "p_loss alone ranks better: AUC -" in report(engine, settings).text()
+
+
+def test_without_a_models_scores_neither_ranks_better(engine: Engine, settings: Settings) -> None:
+    put_scores(engine, settings, {"a": ("lost", CLOSED)}, {"a": (60, None)})
+    with reading(engine) as connection:
+        assert ranks_better(connection, FIRST, LAST, settings) == {}
+
+
+def test_a_horizon_is_judged_on_mornings_watched_for_as_long_open_deals_included(
+    engine: Engine, settings: Settings
+) -> None:
+    put_scores(
+        engine,
+        settings,
+        {"a": ("lost", CLOSED), "b": (None, None), "c": ("lost", datetime(2026, 2, 20, tzinfo=UTC))},
+        {"a": (60, 0.8), "b": (20, 0.2), "c": (30, 0.4)},
+    )
+    assert report(engine, settings).horizons == ()
+    put_extract(engine, morning_of(FIRST + timedelta(days=31), settings))
+    ((days, found),) = report(engine, settings).horizons
+    assert (days, found.rows, found.lost, found.auc) == (30, 2 * 3, 1, 1.0)
+
+
+def test_nothing_stored_says_what_to_run_and_nothing_resolved_says_so(
+    engine: Engine, settings: Settings
+) -> None:
+    told = report(engine, settings).text()
+    assert "python -m dealwatch score --as-of 2026-01-05 --until 2026-01-09 --notify dry" in told
+    put_scores(engine, settings, {"a": (None, None)}, {"a": (60, 0.8)})
+    assert "none of those deals has an outcome yet" in report(engine, settings).text()
+
+
+def test_the_report_is_one_page_with_its_plots_inside_and_the_same_each_time(
+    engine: Engine, settings: Settings, tmp_path: Path
+) -> None:
+    put_company(engine, settings)
+    found = report(engine, settings)
+    first, again = (
+        write(found, tmp_path / "a", settings=settings),
+        write(found, tmp_path / "b", settings=settings),
+    )
+    names = sorted(path.name for path in first.parent.iterdir())
+    assert names == ["gains.png", "index.html", "numbers.json", "reliability.png", "scores.png"]
+    for name in names:
+        assert (first.parent / name).read_bytes() == (again.parent / name).read_bytes()
+    page = first.read_text()
+    assert page.count("data:image/png;base64,") == 3 and "http" not in page and "None" not in page
+    numbers = json.loads((first.parent / "numbers.json").read_text())
+    assert numbers["slices"][0]["p_loss"]["slope"] is not None
+
+
+def test_what_the_crm_wrote_is_escaped_in_the_report(
+    engine: Engine, settings: Settings, tmp_path: Path
+) -> None:
+    put_company(engine, settings, stage="<script>alert('x')</script> & {{ 1 }}")
+    page = write(report(engine, settings), tmp_path, settings=settings).read_text()
+    assert "<script>" not in page and "&lt;script&gt;alert(&#39;x&#39;)" in page and "{{ 1 }}" in page
+
+
+def test_an_empty_report_is_a_page_too_and_clears_older_plots(
+    engine: Engine, settings: Settings, tmp_path: Path
+) -> None:
+    (tmp_path / "gains.png").write_bytes(b"old")
+    page = write(report(engine, settings), tmp_path, settings=settings).read_text()
+    assert "Nothing to judge" in page and not (tmp_path / "gains.png").exists()
+
+
+def test_a_gain_curve_takes_equal_ranks_together() -> None:
+    rows, caught = gain_curve(np.array([1.0, 0, 1, 0]), np.array([9.0, 5, 5, 1]))
+    assert rows.tolist() == [0, 0.25, 0.75, 1] and caught.tolist() == [0, 0.5, 1, 1]

@@ -106,8 +106,11 @@ def test_scores_of_the_planted_world_hold_up_on_later_outcomes(world: object) ->
 
 
 DRIVERS = {
-    "stall": ("days_in_stage", "cumulative_days_in_stage", "stage_share"),
-    "silence": ("days_since_touch", "touches_14d", "touches_30d", "touches_all"),
+    "stall": ("days_in_stage", "cumulative_days_in_stage", "stage_share", "loss_chance"),
+    "silence": (
+        *("days_since_touch", "days_since_news", "days_since_in", "days_since_out"),
+        *("touches_7d", "touches_14d", "touches_30d", "touches_all", "touches_in_stage"),
+    ),
     "push": ("times_pushed", "days_pushed"),
     "weak rep": ("owner_win_rate",),
     "weak product type": ("product_type_win_rate",),

@@ -56,15 +56,21 @@ def test_a_deal_lost_after_the_horizon_was_not_lost_within_it() -> None:
         at("2026-04-02 03:00"),
         settings=UTC_SETTINGS,
     )
-    within = {days: followed(late, days, until=at("2026-04-02")) for days in (30, 60)}
-    assert within[30].sort("as_of")["lost_within"].to_list() == [0, 0, 1, 1, 1, 1]
-    assert within[60]["lost_within"].unique().to_list() == [1]
+    by_days = {days: followed(late, days, until=at("2026-04-02 03:00")) for days in (30, 60)}
+    early = pl.col("as_of") < at("2026-01-16 00:00")
+    assert by_days[30].filter(early)["lost_within"].unique().to_list() == [0]
+    assert by_days[30].filter(~early)["lost_within"].unique().to_list() == [1]
+    assert by_days[60]["lost_within"].unique().to_list() == [1]
 
 
 def test_what_became_known_later_than_the_moment_is_no_loss_yet() -> None:
-    rows = followed(company(), 7, until=at("2026-01-18"))
-    assert rows["lost_within"].sum() == 0
-    assert followed(company(), 7, until=at("2026-01-27"))["lost_within"].sum() == 1
+    told_late = (
+        pl.when(pl.col("deal_id") == "lost").then(pl.lit(at("2026-02-20"))).cast(pl.Datetime("us", "UTC"))
+    )
+    panel = company().with_columns(outcome_known_at=told_late)
+    before, after = (followed(panel, 7, until=at(day)) for day in ("2026-02-10", "2026-02-21"))
+    assert before.height and before["lost_within"].sum() == 0
+    assert after.filter(pl.col("lost_within") == 1)["deal_id"].unique().to_list() == ["lost"]
 
 
 def test_the_training_panel_is_the_followed_one_without_open_deals() -> None:

@@ -3,6 +3,7 @@
 from datetime import timedelta
 
 import polars as pl
+from pytest import MonkeyPatch
 
 from dealwatch.history.ledger import Ledger
 from dealwatch.scoring.panel import known_by, outcomes_at, panel_moments, training_panel
@@ -40,10 +41,11 @@ def test_every_deal_weighs_one_however_many_mornings_saw_it() -> None:
     panel = training_panel(three_deals(), AS_OF, settings=UTC_SETTINGS)
     sums = panel.group_by("deal_id").agg(pl.col("weight").sum().round(12), pl.len()).sort("deal_id")
     assert sums["weight"].to_list() == [1.0, 1.0]
-    assert sums["len"].to_list() == [3, 5]
+    assert sums["len"].to_list() == [18, 30]
 
 
-def test_the_mornings_are_a_week_apart_and_before_the_training_moment() -> None:
+def test_the_mornings_are_a_week_apart_and_before_the_training_moment(monkeypatch: MonkeyPatch) -> None:
+    monkeypatch.setattr("dealwatch.scoring.panel.PANEL_MORNINGS", 8)
     moments = panel_moments(three_deals(), AS_OF, settings=UTC_SETTINGS)
     assert moments[-1] == at("2026-03-01 06:00")
     assert {later - earlier for earlier, later in zip(moments, moments[1:], strict=False)} == {
@@ -54,7 +56,12 @@ def test_the_mornings_are_a_week_apart_and_before_the_training_moment() -> None:
 
 def test_the_panel_reaches_back_as_far_as_the_setting_says() -> None:
     settings = Settings(time_zone="UTC", scoring=Scoring(panel_months=1))
-    assert panel_moments(three_deals(), AS_OF, settings=settings)[0] == at("2026-02-01 06:00")
+    assert panel_moments(three_deals(), AS_OF, settings=settings)[0] == at("2026-01-31 06:00")
+
+
+def test_a_short_history_is_looked_at_more_often() -> None:
+    moments = panel_moments(three_deals(), AS_OF, settings=UTC_SETTINGS)
+    assert len(moments) == 59 and moments[1] - moments[0] == timedelta(days=1)
 
 
 def test_an_empty_ledger_gives_an_empty_panel() -> None:

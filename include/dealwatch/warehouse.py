@@ -18,16 +18,23 @@ from sqlalchemy import (
     Column,
     ColumnElement,
     Connection,
+    CursorResult,
     Date,
+    DateTime,
     Engine,
     Float,
     Integer,
     Select,
     Table,
+    Text,
+    bindparam,
+    collate,
     create_engine,
     delete,
     event,
+    func,
     make_url,
+    select,
     text,
 )
 from sqlalchemy.dialects import postgresql, sqlite
@@ -101,32 +108,61 @@ def writing(engine: Engine, *, alone: str | None = None) -> Iterator[Connection]
 
 
 def frame(connection: Connection, query: Select[Any]) -> pl.DataFrame:
-    """The query's rows as a frame with the tables' types, read in slices so memory holds little beside it.
+    """The query's rows as a frame with the tables' types.
 
     Instants arrive as `Datetime("us", "UTC")`, JSON as its text.
     """
+    return pl.concat(frames(connection, query))
+
+
+def frames(connection: Connection, query: Select[Any]) -> Iterator[pl.DataFrame]:
+    """As `frame`, slice by slice and at least one, so that no more is held than is kept of each.
+
+    The driver's rows are taken as they are: an object per row would double the time.
+    """
     schema = {column.name: _polars_type(column) for column in query.selected_columns}
     plain = [_as_stored(column, connection.dialect.name) for column in query.selected_columns]
-    result = connection.execute(query.with_only_columns(*plain, maintain_column_froms=True))
-    stored = {
-        name: pl.String if connection.dialect.name == "sqlite" and type_ in (_INSTANT, pl.Date()) else type_
-        for name, type_ in schema.items()
-    }
-    slices = [
-        pl.DataFrame([tuple(row) for row in rows], schema=stored, orient="row")
-        for rows in iter(lambda: result.fetchmany(_READ_ROWS), [])
-    ]
-    whole = pl.concat(slices) if slices else pl.DataFrame(schema=stored)
-    return whole.with_columns(
-        pl.col(name).str.to_datetime("%Y-%m-%d %H:%M:%S%.f", time_unit="us").dt.replace_time_zone("UTC")
-        if type_ == _INSTANT
-        else pl.col(name).str.to_date("%Y-%m-%d")
-        for name, type_ in schema.items()
-        if stored[name] != type_
-    )
+    asked = query.with_only_columns(*plain, maintain_column_froms=True)
+    result = connection.execute(asked.execution_options(stream_results=True))
+    stored = {name: _stored_type(type_, connection.dialect.name) for name, type_ in schema.items()}
+    typed = [_typed(name, type_, stored[name]) for name, type_ in schema.items()]
+    is_first = True
+    try:
+        while (rows := _driver_rows(result)) or is_first:
+            yield pl.DataFrame(rows, schema=stored, orient="row").select(typed)
+            is_first = False
+            if not rows:
+                return
+    finally:
+        result.close()
+
+
+def _driver_rows(result: CursorResult[Any]) -> list[Any]:
+    rows: list[Any] = list(result.cursor_strategy.fetchmany(result, result.cursor, _READ_ROWS))
+    return rows
+
+
+def _stored_type(type_: pl.DataType, dialect: str) -> pl.DataType:
+    """What the driver hands over for a column of that type."""
+    if dialect != "sqlite":
+        return pl.Datetime("us") if type_ == _INSTANT else type_
+    if type_ == pl.Boolean():
+        return pl.Int64()
+    return pl.String() if type_ in (_INSTANT, pl.Date()) else type_
+
+
+def _typed(name: str, type_: pl.DataType, stored: pl.DataType) -> pl.Expr:
+    value = pl.col(name)
+    if type_ == _INSTANT:
+        clock = value.str.to_datetime(_SQLITE_CLOCK, time_unit="us") if stored == pl.String() else value
+        return clock.dt.replace_time_zone("UTC")
+    if type_ == pl.Date() and stored == pl.String():
+        return value.str.to_date("%Y-%m-%d")
+    return value.cast(type_)
 
 
 _INSTANT = pl.Datetime("us", "UTC")
+_SQLITE_CLOCK = "%Y-%m-%d %H:%M:%S%.f"
 
 
 def _polars_type(column: Any) -> pl.DataType:
@@ -149,14 +185,28 @@ def _as_stored(column: Any, dialect: str) -> Any:
         return column.cast(postgresql.TEXT).label(column.name) if dialect == "postgresql" else _text(column)
     if dialect == "sqlite" and isinstance(column.type, Instant | Date):
         return _text(column)
+    if isinstance(column.type, Instant):
+        return func.timezone("UTC", column, type_=DateTime()).label(column.name)
     return column
 
 
 def _text(column: Any) -> Any:
     from sqlalchemy import type_coerce
-    from sqlalchemy.types import Text
 
     return type_coerce(column, Text).label(column.name)
+
+
+def among(column: Column[Any], values: pl.Series, connection: Connection) -> ColumnElement[bool]:
+    """Whether a text column holds one of many values, as one parameter."""
+    if connection.dialect.name == "postgresql":
+        return column == func.any(bindparam(None, values.to_list(), type_=postgresql.ARRAY(Text)))
+    listed = func.json_each(bindparam(None, as_json(values.to_list()), type_=Text)).table_valued("value")
+    return column.in_(select(listed.c.value))
+
+
+def bytewise(column: Column[Any], connection: Connection) -> ColumnElement[str]:
+    """A text column in the order in which frames are sorted."""
+    return collate(column, "C") if connection.dialect.name == "postgresql" else column
 
 
 def add_missing(connection: Connection, table: Table, rows: pl.DataFrame) -> int:

@@ -14,9 +14,10 @@ from sqlalchemy import Engine
 from dealwatch.alerts.rules import Rule, rule_points
 from dealwatch.alerts.signals import signals
 from dealwatch.errors import NotReady
-from dealwatch.history.ledger import read_ledger
+from dealwatch.history.stored import StoredLedger
 from dealwatch.moments import local_day, morning_of
-from dealwatch.scoring.facts import FACTS, facts_at
+from dealwatch.scoring.facts import FACTS, facts_of
+from dealwatch.scoring.known import history_of, microseconds_of
 from dealwatch.scoring.registry import champions_at
 from dealwatch.scoring.score import score
 from dealwatch.settings import Settings
@@ -34,13 +35,14 @@ def score_mornings(
     counts = {"mornings": 0, "deals": 0, "signals": 0, "by_rules_alone": 0}
     alone: dict[str, list[datetime]] = {}  # mornings without a usable model, by the reason
     with reading(engine) as connection:
-        ledger = read_ledger(connection, until=max(moments))
+        ledger = StoredLedger(connection, max(moments))
+        history = history_of(ledger, microseconds_of(moments), pipeline=settings.pipeline)
         champions = champions_at(connection, settings, moments)
-    if ledger.changes.is_empty():
+    if history.deal_ids.is_empty():
         raise NotReady("the ledger is empty; run `python -m dealwatch extract` first")
     for start in range(0, len(moments), _AT_ONCE):
         part = moments[start : start + _AT_ONCE]
-        facts = facts_at(ledger, part, settings=settings)
+        facts = facts_of(history, part, settings=settings)
         points = rule_points(rules, facts)
         for number, moment in enumerate(part, start):
             model, reason = champions[number]

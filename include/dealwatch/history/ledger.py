@@ -3,6 +3,7 @@
 Facts, norms, training and replay all read this one value; none of them asks the warehouse again.
 """
 
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 
@@ -13,6 +14,8 @@ from dealwatch.tables import activities, deal_changes
 from dealwatch.warehouse import frame, instant
 
 CHANGE_ORDER = ["deal_id", "field", "known_at", "happened_at", "seq"]
+FIRST_KNOWN = ("next_step_on",)  # whether any deal uses the field yet decides what a blank means
+ROWS_A_SLICE = 250_000  # about 200 MB while a slice is worked on
 TOUCH_ORDER = ["deal_id", "known_at", "happened_at", "kind", "direction", "by"]
 
 
@@ -33,6 +36,34 @@ class Ledger:
         """The ledger without what became known after `moment`."""
         known = pl.col("known_at") <= instant(moment)
         return Ledger(changes=self.changes.filter(known), activities=self.activities.filter(known))
+
+    def slices(self, fields: Sequence[str]) -> Iterator[pl.DataFrame]:
+        """The changes of these fields, all of a deal's in one slice, deals in order; one slice at least."""
+        wanted = self.changes.filter(pl.col("field").is_in(fields))
+        yield from whole_deals(wanted.iter_slices(ROWS_A_SLICE) if wanted.height else [wanted])
+
+    def changes_of(self, deal_ids: pl.Series) -> pl.DataFrame:
+        """Every change of these deals in CHANGE_ORDER, and the first one of each field in FIRST_KNOWN."""
+        of_them = pl.col("deal_id").is_in(deal_ids.implode())
+        return self.changes.filter(of_them | pl.col("field").is_in(FIRST_KNOWN))
+
+    def touches_of(self, deal_ids: pl.Series) -> pl.DataFrame:
+        """Every touch of these deals in TOUCH_ORDER, and of other deals what was told first of each kind."""
+        return self.activities
+
+
+def whole_deals(parts: Iterable[pl.DataFrame], rows: int = ROWS_A_SLICE) -> Iterator[pl.DataFrame]:
+    """Frames in the order of `deal_id` joined into larger ones that cut no deal in two."""
+    held: list[pl.DataFrame] = []
+    for part in parts:
+        held.append(part)
+        if sum(one.height for one in held) < rows:
+            continue
+        whole = pl.concat(held)
+        is_last = pl.col("deal_id") == whole["deal_id"][-1]
+        yield whole.filter(~is_last)
+        held = [whole.filter(is_last)]
+    yield pl.concat(held)
 
 
 def read_ledger(connection: Connection, *, until: datetime | None = None) -> Ledger:

@@ -97,6 +97,8 @@ def environment(
         "AIRFLOW__SCHEDULER__SCHEDULER_IDLE_SLEEP_TIME": "0.5",
         "AIRFLOW__SCHEDULER__TASK_INSTANCE_HEARTBEAT_TIMEOUT": "60",
         "AIRFLOW__SCHEDULER__USE_JOB_SCHEDULE": str(has_schedules),
+        # A task that cannot report for 5 s fails otherwise; a busy laptop takes longer.
+        "AIRFLOW__WORKERS__EXECUTION_API_TIMEOUT": "60",
         "DEALWATCH_HOME": str(places.home),
         "DEALWATCH_SETTINGS": str(places.settings_file),
         **{name: _without_proxy(inherited.get(name)) for name in ("NO_PROXY", "no_proxy")},

@@ -13,7 +13,7 @@ from dealwatch.history.ledger import Ledger
 from dealwatch.scoring.definitions import FACTS as FACTS
 from dealwatch.scoring.definitions import GROUPS as GROUPS
 from dealwatch.scoring.definitions import Fact as Fact
-from dealwatch.scoring.known import history_of, known_at, microseconds_of
+from dealwatch.scoring.known import History, history_of, known_at, microseconds_of
 from dealwatch.scoring.spells import in_slices
 from dealwatch.settings import Settings
 
@@ -45,8 +45,12 @@ def facts_at(ledger: Ledger, moments: Sequence[datetime], *, settings: Settings)
     """
     asked = microseconds_of(moments)
     known = ledger.known_at(max(moments)) if len(asked) else ledger
-    history = history_of(known, pipeline=settings.pipeline)
-    slices = in_slices(history.lives.timeline, asked, rows=_ROWS_AT_ONCE)
+    return facts_of(history_of(known, asked, pipeline=settings.pipeline), moments, settings=settings)
+
+
+def facts_of(history: History, moments: Sequence[datetime], *, settings: Settings) -> pl.DataFrame:
+    """As `facts_at`, of a history that was made for these moments, perhaps among others."""
+    slices = in_slices(history.lives.timeline, microseconds_of(moments), rows=_ROWS_AT_ONCE)
     return pl.concat([_facts(known_at(history, part, settings=settings)) for part in slices])
 
 

@@ -26,6 +26,7 @@ Floats = NDArray[np.float64]
 MODEL_FACTS = tuple(fact for fact in FACTS if fact.in_model)
 _RARE = 0.01  # a category below this share of rows is treated as one of the rare ones
 _UNKNOWN = "(unknown)"
+_TRIED = 0.3  # share of columns a split may choose from; the root of their number starves on idle columns
 _LARGEST = 1e30  # trees count in single precision; beyond its range they refuse
 
 
@@ -70,6 +71,7 @@ def fit(panel: pl.DataFrame, *, settings: Settings) -> Pipeline:
         n_estimators=knobs.trees,
         max_depth=knobs.max_depth,
         min_weight_fraction_leaf=knobs.min_leaf_weight_share,
+        max_features=_TRIED,
         max_samples=max(1, round(knobs.max_samples * float(panel["weight"].to_numpy().sum()))),
         random_state=knobs.seed,
         n_jobs=knobs.threads,

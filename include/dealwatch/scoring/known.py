@@ -9,9 +9,10 @@ import polars as pl
 from numpy.typing import NDArray
 
 from dealwatch.history.ledger import Ledger
+from dealwatch.history.stored import StoredLedger
 from dealwatch.moments import local_day
 from dealwatch.scoring.chances import loss_chances
-from dealwatch.scoring.spells import Grid, Lives, lives, open_deals
+from dealwatch.scoring.spells import Grid, Lives, ever_open, life_fields, lives, open_deals, told_by
 from dealwatch.scoring.stage_order import moves_back, stage_order, stage_reached
 from dealwatch.scoring.touches import touches
 from dealwatch.scoring.values import own_values
@@ -22,7 +23,10 @@ from dealwatch.settings import Pipeline, Settings
 
 @dataclass(frozen=True)
 class History:
-    """A ledger made ready for questions: deals numbered in the order of their ids, and their lives."""
+    """A ledger made ready for questions: deals numbered in the order of their ids, and their lives.
+
+    changes: all of deals open at a moment that may be asked for; of the others their amounts alone.
+    """
 
     deal_ids: pl.Series
     changes: pl.DataFrame
@@ -30,15 +34,28 @@ class History:
     lives: Lives
 
 
-def history_of(ledger: Ledger, *, pipeline: Pipeline) -> History:
-    """The ledger's changes and touches by number of deal, and the deals' lives."""
-    changes = ledger.changes.with_columns(pl.col("deal_id").rle_id().cast(pl.Int64).alias("deal"))
-    numbers = changes.select("deal_id", "deal").unique("deal", keep="first", maintain_order=True)
+def history_of(ledger: Ledger | StoredLedger, moments: NDArray[np.int64], *, pipeline: Pipeline) -> History:
+    """What facts at these moments (microseconds, ascending) are computed from, deals by the slice."""
+    parts, deal_ids, amounts, deals, runs = [], [], [], 0, 0
+    for part in ledger.slices([*life_fields(pipeline), "amount"]):
+        changes = part.with_columns((pl.col("deal_id").rle_id().cast(pl.Int64) + deals).alias("deal"))
+        deal_ids.append(changes.filter(pl.col("deal") != pl.col("deal").shift(1, fill_value=-1))["deal_id"])
+        amounts.append(changes.filter(pl.col("field") == "amount"))
+        life = lives(changes, pipeline=pipeline)
+        parts.append(told_by(life, moments, first_run=runs))
+        deals, runs = deals + len(deal_ids[-1]), runs + life.runs.height
+    lived = Lives(*(pl.concat(rows) for rows in zip(*((p.timeline, p.runs) for p in parts), strict=True)))
+    numbers = pl.concat(deal_ids).to_frame().with_row_index("deal").cast({"deal": pl.Int64})
+    asked = numbers.join(ever_open(lived.timeline, moments), on="deal", how="semi", maintain_order="left")
+    own = ledger.changes_of(asked["deal_id"]).join(numbers, on="deal_id", maintain_order="left")
+    others = pl.concat(amounts).join(asked, on="deal", how="anti", maintain_order="left")
+    touched = ledger.touches_of(asked["deal_id"]).join(numbers, on="deal_id", maintain_order="left")
+    kept = ["deal", "field", "new_value", "happened_at", "known_at"]
     return History(
         deal_ids=numbers["deal_id"],
-        changes=changes,
-        activities=ledger.activities.join(numbers, on="deal_id", how="inner", maintain_order="left"),
-        lives=lives(changes, pipeline=pipeline),
+        changes=pl.concat([own.select(kept), others.select(kept)]).sort("deal", maintain_order=True),
+        activities=touched,
+        lives=lived,
     )
 
 
@@ -46,8 +63,10 @@ def known_at(history: History, moments: NDArray[np.int64], *, settings: Settings
     """One row per deal open at each of the moments (microseconds, ascending), by moment and deal_id."""
     pipeline = settings.pipeline
     grid = open_deals(history.lives.timeline, moments)
-    current = history.lives.timeline[grid.row].drop(
-        "deal", "known_from", "known_to", "run", "status", "since"
+    current = (
+        history.lives.timeline[grid.row]
+        .drop("deal", "known_from", "known_to", "run", "status", "since")
+        .with_columns(pl.col(pl.Categorical).cast(pl.String))
     )
     columns = pl.concat(
         [

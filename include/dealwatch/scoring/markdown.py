@@ -22,7 +22,8 @@ def escaped(text: object) -> str:
     )
     plain = " ".join(plain.split())
     short = plain if len(plain) <= LONGEST else plain[: LONGEST - 1] + "…"
-    return _BEGINS_A_LINK.sub(lambda found: found[0] + _JOINER, _SPECIAL.sub(r"\\\1", short))
+    parted = _BEGINS_A_LINK.sub(lambda found: found[0] + _JOINER, short)
+    return _SPECIAL.sub(r"\\\1", parted)
 
 
 def table(titles: Sequence[str], rows: Sequence[Sequence[str]], *, left: int = 1) -> str:

@@ -15,16 +15,17 @@ import polars as pl
 from numpy.typing import NDArray
 from sklearn.ensemble import HistGradientBoostingClassifier
 from sklearn.linear_model import LogisticRegression
+from sklearn.metrics import roc_auc_score
 from threadpoolctl import threadpool_limits
 
 from dealwatch.scoring.forest import columns, table
 from dealwatch.scoring.panel import known_by
+from dealwatch.scoring.quality import difference
 from dealwatch.settings import Settings
 
 Floats = NDArray[np.float64]
-RESAMPLES = 200
 PRIOR_DEALS = 20.0  # as much weight as twenty deals: a segment with twenty of its own stands half-way
-_INTERVAL = (2.5, 97.5)
+_MEASURES, _ENDS = ("auc", "brier"), ("", "_low", "_high")
 _FAR = 5.0  # standard deviations; a line should not be led by a few absurd values
 
 
@@ -34,18 +35,14 @@ def rivals(
     """One row a model: name, auc, brier, skill, and how far ours is ahead on identical rows, with intervals.
 
     `judged` are the rows the forest of `moment` was judged on, with `raw` and `p_loss`. Differences are ours
-    minus the rival's, so a positive auc_difference and a negative brier_difference speak for the forest.
+    minus the rival's on the same draws of deals: a positive auc_difference and a negative brier_difference
+    speak for the forest.
     """
     later = judged.select("as_of", "deal_id").join(
         panel, on=["as_of", "deal_id"], how="left", maintain_order="left"
     )
     said = predictions(known_by(panel, moment), later, settings=settings)
-    lost = judged["lost"].to_numpy().astype(np.float64)
-    ours, p = judged["raw"].to_numpy(), judged["p_loss"].to_numpy()
-    deal = judged["deal_id"].rank("dense").to_numpy().astype(np.int64) - 1
-    return compared(
-        lost, deal, {"forest": (ours, p)} | {n: (q, q) for n, q in said.items()}, settings=settings
-    )
+    return compared(judged, said, settings=settings)
 
 
 def predictions(learned: pl.DataFrame, later: pl.DataFrame, *, settings: Settings) -> dict[str, Floats]:
@@ -99,51 +96,24 @@ def _line(known: Floats, lost: NDArray[Any], weight: Floats) -> Callable[[Floats
     return lambda facts: np.asarray(model.predict_proba(scaled(facts))[:, 1])
 
 
-def compared(
-    lost: Floats, deal: NDArray[np.int64], said: dict[str, tuple[Floats, Floats]], *, settings: Settings
-) -> list[dict[str, Any]]:
-    """Each model's quality and, beside the first's, the differences; intervals draw whole deals anew."""
-    models = [_Ranked(lost, deal, ranking, p) for ranking, p in said.values()]
-    once = np.array([model.measures(np.ones(int(deal.max()) + 1)) for model in models])
-    generator = np.random.default_rng(settings.scoring.seed)
-    count = int(deal.max()) + 1
-    draws = []
-    for _ in range(RESAMPLES):
-        times = np.bincount(generator.integers(count, size=count), minlength=count).astype(np.float64)
-        measured = np.array([model.measures(times) for model in models])
-        draws.append(measured[0] - measured)
-    low, high = np.nanpercentile(np.array(draws), _INTERVAL, axis=0)
-    constant = lost.mean() * (1 - lost.mean())
-    rows = []
-    for n, name in enumerate(said):
-        row: dict[str, Any] = {"name": name, "auc": once[n, 0], "brier": once[n, 1]}
-        row["skill"] = 1 - once[n, 1] / constant if constant else None
-        if n:
-            for column, what in enumerate(("auc_difference", "brier_difference")):
-                row[what] = once[0, column] - once[n, column]
-                row[f"{what}_low"], row[f"{what}_high"] = low[n, column], high[n, column]
-        rows.append({key: value if isinstance(value, str) else _plain(value) for key, value in row.items()})
+def compared(judged: pl.DataFrame, said: dict[str, Floats], *, settings: Settings) -> list[dict[str, Any]]:
+    """The forest's quality on the judged rows, and each rival's with the differences, ours minus theirs."""
+    lost, deals = judged["lost"].to_numpy(), judged["deal_id"].to_numpy()
+    ours = (judged["raw"].to_numpy(), judged["p_loss"].to_numpy())
+    rows = [_quality("forest", lost, *ours)]
+    for name, p in said.items():
+        found = difference(lost, deals, ours, (p, p), seed=settings.scoring.seed)
+        ahead = {f"{what}_difference{end}": getattr(found, what + end) for what in _MEASURES for end in _ENDS}
+        rows.append(_quality(name, lost, p, p) | ahead)
     return rows
 
 
-def _plain(value: float | None) -> float | None:
-    return None if value is None or np.isnan(value) else float(value)
-
-
-class _Ranked:
-    """A model's rows in order of its ranking, so that a resample is a few passes over arrays."""
-
-    def __init__(self, lost: Floats, deal: NDArray[np.int64], ranking: Floats, p: Floats) -> None:
-        order = np.argsort(ranking, kind="stable")
-        self.lost, self.deal = lost[order], deal[order]
-        self.ties = np.flatnonzero(np.r_[True, np.diff(ranking[order]) > 0])
-        self.error = (p[order] - self.lost) ** 2
-
-    def measures(self, times: Floats) -> tuple[float, float]:
-        """AUC and Brier score with each deal counted so many times."""
-        weight = times[self.deal]
-        lost = np.add.reduceat(weight * self.lost, self.ties)
-        won = np.add.reduceat(weight * (1 - self.lost), self.ties)
-        pairs = lost.sum() * won.sum()
-        auc = (lost * (np.cumsum(won) - won / 2)).sum() / pairs if pairs else np.nan
-        return float(auc), float((weight * self.error).sum() / weight.sum())
+def _quality(name: str, lost: NDArray[Any], ranking: Floats, p: Floats) -> dict[str, Any]:
+    both = bool(lost.min() != lost.max())
+    brier, constant = float(np.mean((p - lost) ** 2)), float(lost.mean() * (1 - lost.mean()))
+    return {
+        "name": name,
+        "auc": float(roc_auc_score(lost, ranking)) if both else None,
+        "brier": brier,
+        "skill": 1 - brier / constant if both else None,
+    }

@@ -34,9 +34,14 @@ class Lives:
     runs: pl.DataFrame
 
 
+def life_fields(pipeline: Pipeline) -> list[str]:
+    """The fields that deals' lives are told by."""
+    return list(dict.fromkeys([*_STATE, *GROUPING, *pipeline.segment_by]))
+
+
 def lives(changes: pl.DataFrame, *, pipeline: Pipeline) -> Lives:
     """The deals' lives from their changes, which carry `deal`, a number in the order of deal_id."""
-    columns = list(dict.fromkeys([*_STATE, *GROUPING, *pipeline.segment_by]))
+    columns = life_fields(pipeline)
     timeline = _with_runs(_with_status(_known_states(changes, columns), pipeline))
     runs = _runs(timeline, columns)
     return Lives(timeline=timeline, runs=runs)
@@ -203,6 +208,28 @@ def open_deals(timeline: pl.DataFrame, moments: NDArray[np.int64]) -> Grid:
     deal = timeline["deal"].to_numpy().astype(np.int64)[row]
     order = np.lexsort((deal, moment))
     return Grid(moments=moments, moment=moment[order], deal=deal[order], row=row[order])
+
+
+def told_by(life: Lives, moments: NDArray[np.int64], *, first_run: int) -> Lives:
+    """What these moments can ask of some deals' lives, in little space; runs numbered from `first_run`.
+
+    Of the timeline that is what was valid at one of them, and how each wait in a stage ended.
+    """
+    first, end = valid(life.timeline, moments)
+    is_last = (pl.col("run") != pl.col("run").shift(-1)) & pl.col("stage").is_not_null()
+    timeline = life.timeline.filter(pl.Series(first < end) | is_last.fill_null(False)).with_columns(
+        (pl.col("run") + first_run).cast(pl.UInt32)
+    )
+    runs = life.runs.with_columns((pl.col("run") + first_run).cast(pl.UInt32))
+    text = pl.col(pl.String).cast(pl.Categorical)
+    return Lives(timeline=timeline.with_columns(text), runs=runs.with_columns(text))
+
+
+def ever_open(timeline: pl.DataFrame, moments: NDArray[np.int64]) -> pl.DataFrame:
+    """The deals that were open, as known, at one of the moments at least: `deal`."""
+    first, end = valid(timeline, moments)
+    is_open = (timeline["status"] == "open").to_numpy() & (first < end)
+    return timeline.filter(pl.Series(is_open)).select(pl.col("deal").unique())
 
 
 def in_slices(timeline: pl.DataFrame, moments: NDArray[np.int64], *, rows: int) -> list[NDArray[np.int64]]:

@@ -21,7 +21,9 @@ def touches(activities: pl.DataFrame, lives: Lives, grid: Grid) -> pl.DataFrame:
     people_touching, touches_before_..d (those that left the window), touches_before_stage, and has_touches,
     has_directions and has_people: whether anything of the kind was known of any deal by then.
     """
-    counted = activities.with_columns(known_at=pl.max_horizontal("known_at", "happened_at")).sort(*_ORDER)
+    counted = activities.with_columns(known_at=pl.max_horizontal("known_at", "happened_at")).sort(
+        *_ORDER, maintain_order=True
+    )
     told = grid.latest(_counted(counted))
     windows = [_left_the_window(counted, grid, days) for days in TOUCH_WINDOWS]
     known = {

@@ -51,6 +51,9 @@ def stage_norms(lives: Lives, grid: Grid, order: StageOrder, *, pipeline: Pipeli
     rows = _with_begun(lives).filter(pl.col("stage").is_not_null())
     is_last = pl.col("ended_at").is_not_null() & (pl.col("run") != pl.col("run").shift(-1)).fill_null(True)
     ended = rows.filter(is_last)
+    # What was known no more when the first of the moments came is no running wait at any of them.
+    waiting = microseconds(rows["known_to"]) > min(grid.moments, default=0)
+    rows = rows.filter(pl.Series(waiting))
     both = pl.concat([ended, rows])
     current = lives.timeline[grid.row]
     theirs, ours = _segments(both, current, pipeline)
