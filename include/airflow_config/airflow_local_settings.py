@@ -1,7 +1,8 @@
 """Read by Airflow at its start: loads the heavy libraries once, where task processes are forked from.
 
 Each task inherits them and saves seconds. Only import here: a frame computed before the fork would start
-threads of Polars, which a fork does not copy, and hang the task.
+threads of Polars, which a fork does not copy, and hang the task. Importing `coalitions` compiles it, which
+starts no thread and saves each task that scores over a second.
 """
 
 import sys
@@ -13,3 +14,5 @@ if any(name in sys.argv for name in ("scheduler", "worker")):
     import pydantic_settings  # noqa: F401
     import sklearn.ensemble  # noqa: F401
     import sqlalchemy  # noqa: F401
+
+    import dealwatch.scoring.coalitions  # noqa: F401

@@ -1,30 +1,31 @@
 """Where a probability comes from: one contribution per fact group, exact through the calibrator.
 
-Two steps. Path attribution splits a tree's output along the path that a row takes: each split hands the
-change of the loss rate from parent to child to the group of the fact it asked, so base + contributions =
-the forest's raw output. The calibrator bends that sum, so on top a game is played: v(S) = calibrated(base +
-raw contributions of the groups in S), and each group gets its Shapley value over all subsets of the eight.
-Those values sum to p_loss - v(nothing) exactly. What is attributed in raw terms depends on the order of
-splits in a path; the game itself is exact.
+A game is played by the eight groups of facts. A coalition S of groups is worth
+
+    v(S) = calibrated(what the forest expects of the row when the facts of S are known)
+
+where the forest averages what it does not know by the training rows that went each way (`coalitions`). A
+group's contribution is its Shapley value: its gain v(S with it) - v(S), averaged over all orders in which the
+groups may become known. Hence base + contributions = p_loss, where base = v(nothing known) is the same for
+every row. Because the game is played on the calibrated output, the curve needs no approximation.
 """
 
 from dataclasses import dataclass
 from math import comb
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import numpy as np
 import polars as pl
 from numpy.typing import NDArray
 
-from dealwatch.scoring.calibration import Calibrator
 from dealwatch.scoring.facts import FACTS, GROUPS
 
 if TYPE_CHECKING:
+    from dealwatch.scoring.coalitions import Nodes
     from dealwatch.scoring.forest import Bundle
 
 Floats = NDArray[np.float64]
-_ROWS = 4_000  # rows explained at once: 256 coalitions of each are 8 MB
-_LEAF = -1
+_ROWS = 2_048  # rows explained at once: 256 coalitions of each are 4 MB
 
 
 @dataclass(frozen=True)
@@ -38,84 +39,43 @@ class Explanation:
 
 def explain(bundle: "Bundle", facts: pl.DataFrame) -> Explanation:
     """Every row's probability and what each group of facts adds to it or takes away."""
-    forest = _Paths.of(bundle)
+    # Imported here because importing it compiles it, and most of what imports this file explains nothing.
+    from dealwatch.scoring.coalitions import expectations
+
+    nodes = nodes_of(bundle)
     contributions = np.empty((facts.height, len(GROUPS)))
     p_loss = np.empty(facts.height)
     for start in range(0, facts.height, _ROWS):
         part = slice(start, start + _ROWS)
-        raw = forest.contributions(bundle, facts[part])
-        contributions[part], p_loss[part] = shapley(bundle.calibrator, forest.base, raw)
-    base = float(bundle.calibrator(np.array([forest.base]))[0])
+        worth = bundle.calibrator(expectations(nodes, bundle.inputs(facts[part]), groups=len(GROUPS)))
+        contributions[part], p_loss[part] = shapley(worth), worth[-1]
+    roots = nodes.loss_rate[nodes.begins[:-1]]
+    base = float(bundle.calibrator(np.array([roots.mean()]))[0])
     return Explanation(base, contributions, p_loss)
 
 
-def shapley(calibrator: Calibrator, base: float, raw: Floats) -> tuple[Floats, Floats]:
-    """Shapley values of v(S) = calibrator(base + sum of raw over S), and v(all), row by row.
+def shapley(worth: Floats) -> Floats:
+    """Rows x groups: each group's Shapley value, from the worth of every coalition.
 
-    Subset sums are built by doubling, so column k of `worth` is the subset whose bits are k.
+    worth: 2**groups x rows; in line k the groups whose bits are set in k are known. Sums run coalition by
+    coalition over all rows at once, so a row's value does not depend on its neighbours.
     """
-    groups = raw.shape[1]
-    sums = np.full((len(raw), 1 << groups), base)
+    groups = len(worth).bit_length() - 1
+    values = np.zeros((groups, worth.shape[1]))
     for group in range(groups):
-        half = 1 << group
-        sums[:, half : 2 * half] = sums[:, :half] + raw[:, group : group + 1]
-    worth = calibrator(sums)
-    subsets = np.arange(1 << groups)
-    size = np.array([int(subset).bit_count() for subset in subsets])
-    values = np.empty_like(raw)
-    for group in range(groups):
-        without = subsets[(subsets >> group) & 1 == 0]
-        share = np.array([1 / (groups * comb(groups - 1, int(n))) for n in size[without]])
-        gains = (worth[:, without | 1 << group] - worth[:, without]) * share
-        values[:, group] = np.ascontiguousarray(gains).sum(axis=1)  # in this layout a row's sum is its own
-    return values, worth[:, -1]
+        for others in range(len(worth)):
+            if not others >> group & 1:
+                orders = groups * comb(groups - 1, others.bit_count())
+                values[group] += (worth[others | 1 << group] - worth[others]) / orders
+    return values.T
 
 
-@dataclass(frozen=True)
-class _Paths:
-    """What each group contributed on the way to each node; the nodes of all trees in one table."""
+def nodes_of(bundle: "Bundle") -> "Nodes":
+    """The forest's nodes, each with the group that it asks."""
+    from dealwatch.scoring.coalitions import Nodes
 
-    base: float
-    offsets: NDArray[np.int64]
-    table: Floats
-
-    @classmethod
-    def of(cls, bundle: "Bundle") -> "_Paths":
-        trees = [tree.tree_ for tree in bundle.forest.estimators_]
-        offsets = np.cumsum([0, *[tree.node_count for tree in trees]])
-        group_of = _group_of_column(bundle)
-        table = np.concatenate([_paths_of_tree(tree, group_of) for tree in trees]) / len(trees)
-        base = float(sum(tree.value[0, 0, 1] for tree in trees)) / len(trees)
-        return cls(base, offsets[:-1], table)
-
-    def contributions(self, bundle: "Bundle", facts: pl.DataFrame) -> Floats:
-        """Raw contribution per row and group, added tree by tree so that a row's sum is always the same."""
-        leaves = bundle.leaves(facts) + self.offsets
-        total = np.zeros((facts.height, len(GROUPS)))
-        for tree in range(leaves.shape[1]):
-            total += self.table[leaves[:, tree]]
-        return total
-
-
-def _group_of_column(bundle: "Bundle") -> NDArray[np.int64]:
-    """The group, by its place in GROUPS, of each column that the forest sees."""
     group_of_fact = {fact.name: GROUPS.index(fact.group) for fact in FACTS}
-    groups = np.empty(bundle.forest.n_features_in_, dtype=np.int64)
+    group_of_column = np.empty(bundle.forest.n_features_in_, dtype=np.int64)
     for fact, columns in bundle.columns_of_fact().items():
-        groups[columns] = group_of_fact[fact]
-    return groups
-
-
-def _paths_of_tree(tree: Any, group_of: NDArray[np.int64]) -> Floats:
-    """Row n: what each group contributed on the way from the root to node n."""
-    rate = tree.value[:, 0, 1]
-    paths = np.zeros((tree.node_count, len(GROUPS)))
-    inner = np.array([0], dtype=np.int64)
-    while len(inner):
-        inner = inner[tree.children_left[inner] != _LEAF]
-        group = group_of[tree.feature[inner]]
-        for children in (tree.children_left[inner], tree.children_right[inner]):
-            paths[children] = paths[inner]
-            paths[children, group] += rate[children] - rate[inner]
-        inner = np.concatenate([tree.children_left[inner], tree.children_right[inner]])
-    return paths
+        group_of_column[columns] = group_of_fact[fact]
+    return Nodes.of([tree.tree_ for tree in bundle.forest.estimators_], group_of_column)

@@ -45,9 +45,13 @@ class Bundle:
     def forest(self) -> RandomForestClassifier:
         return self.pipeline["forest"]
 
+    def inputs(self, facts: pl.DataFrame) -> NDArray[np.float32]:
+        """Rows x columns as the trees compare them: single precision, NaN for unknown."""
+        return np.asarray(self.pipeline["columns"].transform(table(facts)), dtype=np.float32)
+
     def leaves(self, facts: pl.DataFrame) -> NDArray[np.int64]:
         """The leaf that each row reaches in each tree."""
-        return np.asarray(self.forest.apply(self.pipeline["columns"].transform(table(facts))))
+        return np.asarray(self.forest.apply(self.inputs(facts)))
 
     def raw(self, facts: pl.DataFrame) -> Floats:
         """The forest's share of losing votes, before the curve."""
