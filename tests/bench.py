@@ -137,6 +137,7 @@ def predicting_one_by_one(folder: Path) -> tuple[Work, float]:
 
 
 def explaining(folder: Path) -> tuple[Work, float]:
+    import dealwatch.scoring.coalitions  # noqa: F401  (compiles; once in a process, so no part of the work)
     from dealwatch.scoring.explain import explain
 
     bundle, rows = _model(folder)

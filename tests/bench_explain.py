@@ -1,10 +1,11 @@
-"""What explaining costs and what path attribution gets wrong: `python tests/bench_explain.py HOME`.
+"""What explaining costs and what path attribution gets wrong: `python tests/bench_explain.py [HOME]`.
 
-HOME holds a company with a model, as `tests/bench.py` prepares it; without it, made-up facts and a forest of
-300 trees of depth 8. Seconds are CPU of this process; compare the ratios.
+Measured on the planted company of `bench_company`, made in HOME if it is not there yet. Seconds are CPU of
+this process; compare the ratios.
 """
 
 import sys
+import tempfile
 import time
 from collections.abc import Callable
 from pathlib import Path
@@ -85,15 +86,10 @@ def cpu_per_thousand(work: Callable[[], Any], rows: int) -> float:
 
 
 def measure(bundle: Bundle, facts: pl.DataFrame) -> dict[str, float]:
-    """Compiling, then CPU seconds per 1,000 rows of predicting, of ours and of shap, in this process."""
-    before = time.process_time()
-    import dealwatch.scoring.coalitions  # noqa: F401
-
-    compiling = time.process_time() - before
+    """CPU seconds per 1,000 rows of predicting, of ours and of shap, in this process."""
     facts = facts[:1_000]
     few = bundle.inputs(facts[:50])
     return {
-        "import numba and compile": compiling,
         "predict": cpu_per_thousand(lambda: bundle.raw(facts), facts.height),
         "explain": cpu_per_thousand(lambda: explain(bundle, facts), facts.height),
         "shap.TreeExplainer": cpu_per_thousand(lambda: unwrapped_shap(bundle.forest, few), len(few)),
@@ -101,18 +97,21 @@ def measure(bundle: Bundle, facts: pl.DataFrame) -> dict[str, float]:
 
 
 def main() -> None:
-    if len(sys.argv) > 1:
-        from bench import _scored
+    before = time.process_time()
+    import dealwatch.scoring.coalitions  # noqa: F401
 
-        model, facts = _scored(Path(sys.argv[1]))
-        bundle = model.bundle
-    else:
-        from dealwatch.scoring.trial import train
-        from dealwatch.settings import Settings
-        from made_up_facts import PANEL_UNTIL, made_up_facts, made_up_panel
+    print(f"import numba and compile {time.process_time() - before:.2f}, then per 1,000 deals:")
+    import bench_company
+    from bench import _model
 
-        bundle = train(made_up_panel(5_000, signal=1.0), PANEL_UNTIL, settings=Settings()).bundle
-        facts = made_up_facts(1_000, seed=9)
+    with tempfile.TemporaryDirectory() as made:
+        home = Path(sys.argv[1] if len(sys.argv) > 1 else made)
+        if not (home / "drop").exists():
+            bench_company.found(home)
+        bundle, facts = _model(home)
+    trees = [tree.tree_ for tree in bundle.forest.estimators_]
+    nodes = np.mean([tree.node_count for tree in trees])
+    print(f"{len(trees)} trees of {nodes:.0f} nodes, {bundle.forest.n_features_in_} columns")
     for name, seconds in measure(bundle, facts).items():
         print(f"{name:26}{seconds:8.3f}")
     by_path, by_shapley = order_bias_of_two_facts()
