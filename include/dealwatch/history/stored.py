@@ -36,11 +36,9 @@ class StoredLedger:
     def changes_of(self, deal_ids: pl.Series) -> pl.DataFrame:
         """As `Ledger.changes_of`; of other deals the first change of each field in FIRST_KNOWN."""
         own = self._changes().where(among(deal_changes.c.deal_id, deal_ids, self.connection))
-        parts = [frame(self.connection, own)]
-        for field in FIRST_KNOWN:
-            first = self._changes().where(deal_changes.c.field == field).order_by(deal_changes.c.known_at)
-            parts.append(frame(self.connection, first.limit(1)))
-        return pl.concat(parts).unique(CHANGE_ORDER).sort(CHANGE_ORDER)
+        firsts = [frame(self.connection, query) for query in self._first_changes()]
+        strange = pl.concat(firsts).filter(~pl.col("deal_id").is_in(deal_ids.implode()))
+        return pl.concat([frame(self.connection, own), strange]).sort(CHANGE_ORDER)
 
     def touches_of(self, deal_ids: pl.Series) -> pl.DataFrame:
         """As `Ledger.touches_of`; of other deals the first touch of all and the first to tell each thing."""
@@ -49,6 +47,11 @@ class StoredLedger:
         # The same touch may be there twice as a first one, but several of one instant are several touches.
         strange = pl.concat(others).filter(~pl.col("deal_id").is_in(deal_ids.implode())).unique()
         return pl.concat([frame(self.connection, own), strange]).sort(TOUCH_ORDER)
+
+    def _first_changes(self) -> Iterator[Select[Any]]:
+        for field in FIRST_KNOWN:
+            of_field = self._changes().where(deal_changes.c.field == field)
+            yield of_field.order_by(deal_changes.c.known_at).limit(1)
 
     def _first_touches(self) -> Iterator[Select[Any]]:
         """A touch counts once it is known and over, so one known earlier but planned may still come first."""

@@ -54,7 +54,8 @@ def _bin(days: Floats) -> Counts:
 
 def _left(runs: pl.DataFrame, moments: Counts, order: StageOrder) -> Counts:
     """Stays known to have ended by each moment: moments x stages x bins x where they led."""
-    ended = runs.filter(pl.col("stage").is_not_null() & pl.col("ended_at").is_not_null())
+    needed = runs.select("stage", "begun_at", "ended_at", "known_to", "next_status", "next_stage")
+    ended = needed.filter(pl.col("stage").is_not_null() & pl.col("ended_at").is_not_null())
     places = len(order.stages) + 1 + len(_CLOSINGS)
     closing = ended["next_status"].replace_strict(
         {name: len(order.stages) + 1 + n for n, name in enumerate(_CLOSINGS)},

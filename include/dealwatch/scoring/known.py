@@ -65,7 +65,7 @@ def known_at(history: History, moments: NDArray[np.int64], *, settings: Settings
     grid = open_deals(history.lives.timeline, moments)
     current = (
         history.lives.timeline[grid.row]
-        .drop("deal", "known_from", "known_to", "run", "status", "since")
+        .drop("deal", "known_from", "known_to", "run", "status")
         .with_columns(pl.col(pl.Categorical).cast(pl.String))
     )
     columns = pl.concat(

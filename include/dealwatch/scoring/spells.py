@@ -217,9 +217,8 @@ def told_by(life: Lives, moments: NDArray[np.int64], *, first_run: int) -> Lives
     """
     first, end = valid(life.timeline, moments)
     is_last = (pl.col("run") != pl.col("run").shift(-1)) & pl.col("stage").is_not_null()
-    timeline = life.timeline.filter(pl.Series(first < end) | is_last.fill_null(False)).with_columns(
-        (pl.col("run") + first_run).cast(pl.UInt32)
-    )
+    kept = life.timeline.drop("since").filter(pl.Series(first < end) | is_last.fill_null(False))
+    timeline = kept.with_columns((pl.col("run") + first_run).cast(pl.UInt32))
     runs = life.runs.with_columns((pl.col("run") + first_run).cast(pl.UInt32))
     text = pl.col(pl.String).cast(pl.Categorical)
     return Lives(timeline=timeline.with_columns(text), runs=runs.with_columns(text))

@@ -73,10 +73,12 @@ def _before_stage(counted: pl.DataFrame, lives: Lives, grid: Grid) -> pl.DataFra
     """How many touches were known when the deal's present stretch began."""
     known = microseconds(counted["known_at"])
     deal = counted["deal"].to_numpy().astype(np.int64)
-    run = lives.timeline["run"].gather(grid.row).to_numpy()
-    begun = microseconds(lives.runs["begun_at"])
-    before = _count_before(deal, known, lives.runs["deal"].to_numpy().astype(np.int64), begun)
-    return pl.DataFrame({"touches_before_stage": before[run]})
+    run, place = np.unique(lives.timeline["run"].gather(grid.row).to_numpy(), return_inverse=True)
+    asked = lives.runs.select("deal", "begun_at")[run]
+    before = _count_before(
+        deal, known, asked["deal"].to_numpy().astype(np.int64), microseconds(asked["begun_at"])
+    )
+    return pl.DataFrame({"touches_before_stage": before[place]})
 
 
 def _count_before(

@@ -18,7 +18,7 @@ _NEVER = np.iinfo(np.int64).max
 
 def win_norms(lives: Lives, grid: Grid, *, pipeline: Pipeline) -> pl.DataFrame:
     """Quantiles of the time to win in the segment of each pair of the grid."""
-    rows = _with_begun(lives)
+    rows = _still_known(_with_begun(lives, pipeline), grid)
     opened, closed = rows.filter(pl.col("status") == "open"), rows.filter(pl.col("status") != "open")
     both = pl.concat([closed, opened])
     created = microseconds(both["created_at"])
@@ -48,12 +48,10 @@ _CODES = {name: code for code, name in enumerate(_CLOSINGS)}
 
 def stage_norms(lives: Lives, grid: Grid, order: StageOrder, *, pipeline: Pipeline) -> pl.DataFrame:
     """Quantiles of the time to leave its stage forwards for each pair of the grid."""
-    rows = _with_begun(lives).filter(pl.col("stage").is_not_null())
+    rows = _with_begun(lives, pipeline).filter(pl.col("stage").is_not_null())
     is_last = pl.col("ended_at").is_not_null() & (pl.col("run") != pl.col("run").shift(-1)).fill_null(True)
     ended = rows.filter(is_last)
-    # What was known no more when the first of the moments came is no running wait at any of them.
-    waiting = microseconds(rows["known_to"]) > min(grid.moments, default=0)
-    rows = rows.filter(pl.Series(waiting))
+    rows = _still_known(rows, grid)
     both = pl.concat([ended, rows])
     current = lives.timeline[grid.row]
     theirs, ours = _segments(both, current, pipeline)
@@ -78,10 +76,18 @@ def stage_norms(lives: Lives, grid: Grid, order: StageOrder, *, pipeline: Pipeli
     return _named(norms, "stage")
 
 
-def _with_begun(lives: Lives) -> pl.DataFrame:
+def _with_begun(lives: Lives, pipeline: Pipeline) -> pl.DataFrame:
     """The timeline's rows with what their run knows; runs are numbered by their row."""
+    own = ["run", "status", "stage", "created_at", "known_from", "known_to"]
     kept = lives.runs.select("begun_at", "ended_at", "next_status", "next_stage")
-    return lives.timeline.hstack(kept[lives.timeline["run"]])
+    asked = list(dict.fromkeys([*own, *pipeline.segment_by]))
+    return lives.timeline.select(asked).hstack(kept[lives.timeline["run"]])
+
+
+def _still_known(rows: pl.DataFrame, grid: Grid) -> pl.DataFrame:
+    """Rows still valid when the first of the moments came; the others are none of a running wait's."""
+    known_to = microseconds(rows["known_to"])
+    return rows.filter(pl.Series(known_to > min(grid.moments, default=0)))
 
 
 def _lengths(finished: Times, running: int) -> Times:
