@@ -6,17 +6,16 @@ from datetime import datetime, timedelta
 from types import SimpleNamespace
 from typing import Any
 
-from airflow.sdk import DeadlineAlert, DeadlineReference, SyncCallback
+from airflow.sdk import DeadlineAlert, SyncCallback
 from airflow.sdk.exceptions import AirflowSecretsBackendAccessDenied as AccessDenied
 
 
 def late(after: timedelta, *, unless: str = "") -> DeadlineAlert:
-    """A run not done so long after it was queued is told of, unless the verb of `jobs` finds its work done.
+    """A run not done so long after it was queued is told of, unless `jobs` finds its work done by the verb."""
+    from dealwatch_deadlines import WhenQueued
 
-    Counted from the logical date, every run of a past day would be late.
-    """
     told = SyncCallback(tell_late, kwargs={"unless": unless})  # on the executor: no triggerer, and our path
-    return DeadlineAlert(reference=DeadlineReference.DAGRUN_QUEUED_AT, interval=after, callback=told)
+    return DeadlineAlert(reference=WhenQueued(), interval=after, callback=told)
 
 
 def tell_late(context: Any, unless: str) -> None:

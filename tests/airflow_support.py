@@ -246,7 +246,12 @@ def dags_as_read(home: Path, *environments: dict[str, str]) -> list[dict[str, An
     inherited = {k: v for k, v in os.environ.items() if not k.startswith(("AIRFLOW", "DEALWATCH"))}
     made = subprocess.run(
         [sys.executable, __file__, json.dumps(environments)],
-        env={**inherited, "AIRFLOW_HOME": str(home), "PYTHONWARNINGS": "ignore"},
+        env={
+            **inherited,
+            "AIRFLOW_HOME": str(home),
+            "AIRFLOW__CORE__PLUGINS_FOLDER": str(ROOT / "plugins"),
+            "PYTHONWARNINGS": "ignore",
+        },
         capture_output=True,
         text=True,
     )

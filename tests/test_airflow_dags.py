@@ -116,8 +116,8 @@ def test_a_model_is_promoted_only_behind_a_question_whose_default_is_no(dags: di
 
 def test_late_mornings_and_trainings_are_told_counted_from_the_queue(dags: dict[str, Any]) -> None:
     told = "dealwatch_notices.tell_late"
-    assert dags["score_deals"]["late"] == [["DagRunQueuedAtDeadline", 3600, told]]
-    assert dags["retrain_model"]["late"] == [["DagRunQueuedAtDeadline", 4 * 3600, told]]
+    assert dags["score_deals"]["late"] == [["WhenQueued", 3600, told]]
+    assert dags["retrain_model"]["late"] == [["WhenQueued", 4 * 3600, told]]
 
 
 TELL_LATE = """
