@@ -11,7 +11,7 @@ from airflow.sdk.exceptions import AirflowSecretsBackendAccessDenied as AccessDe
 
 
 def late(after: timedelta, *, unless: str = "") -> DeadlineAlert:
-    """A run not done so long after it was queued is told of, unless `jobs` finds its work done by the verb."""
+    """A run not done so long after it was queued is told of, unless the verb of `jobs` finds it done."""
     from dealwatch_deadlines import WhenQueued
 
     told = SyncCallback(tell_late, kwargs={"unless": unless})  # on the executor: no triggerer, and our path
