@@ -218,6 +218,8 @@ def moment(text: str) -> datetime:
 
 def again(house: House, dag_id: str, run_id: str) -> None:
     """Clear a run and wait until every task of it has run once more."""
+    from dealwatch.errors import NotReady
+
     path = f"/dags/{dag_id}/dagRuns/{run_id}"
     began = datetime.now(UTC)
     house.api.clear(dag_id, run_id, only_failed=False)
@@ -227,7 +229,12 @@ def again(house: House, dag_id: str, run_id: str) -> None:
         assert run["state"] != "failed", run
         return bool(run["state"] == "success" and moment(run["end_date"]) > began)
 
-    house.api.wait(is_done, seconds=PATIENCE, what=f"{run_id} of {dag_id} to run again")
+    try:
+        house.api.wait(is_done, seconds=PATIENCE, what=f"{run_id} of {dag_id} to run again")
+    except NotReady as error:
+        tasks = house.api.get(f"{path}/taskInstances")["task_instances"]
+        error.add_note(f"{house.api.get(path)}; its tasks: {[(t['task_id'], t['state']) for t in tasks]}")
+        raise
 
 
 def assert_nobody_was_messaged(house: House) -> None:

@@ -199,9 +199,10 @@ def test_days_backfilled_in_order_and_a_cleared_scheduled_run_end_as_fifteen_cal
     assert differing(tables_of(fresh.settings), fresh.expected) == []
     assert_nobody_was_messaged(fresh)
     run_id = f"backfill__{FIRST}T05:00:00+00:00"
+    # A run that is left to a backfill never starts again once that backfill was cancelled.
+    scheduled = "UPDATE dag_run SET run_type='scheduled', backfill_id=NULL WHERE run_id=?"
     with sqlite3.connect(Places(fresh.settings.home).airflow / "airflow.db", timeout=60) as airflow:
-        changed = airflow.execute("UPDATE dag_run SET run_type='scheduled' WHERE run_id=?", [run_id])
-        assert changed.rowcount == 1
+        assert airflow.execute(scheduled, [run_id]).rowcount == 1
     again(fresh, "score_deals", run_id)
     assert fresh.api.get(f"/dags/score_deals/dagRuns/{run_id}")["run_type"] == "scheduled"
     assert differing(tables_of(fresh.settings), fresh.expected) == []
