@@ -10,11 +10,10 @@ from markdown_it import MarkdownIt
 
 from dealwatch.alerts.model_card import alert_changes
 from dealwatch.alerts.rules import load_rules
+from dealwatch.scoring.bands import band, recut
 from dealwatch.scoring.card import Dossier, card
-from dealwatch.scoring.card_morning import recut
 from dealwatch.scoring.card_picture import picture
 from dealwatch.scoring.markdown import LONGEST, escaped
-from dealwatch.scoring.score import band
 from dealwatch.settings import Settings
 from test_signals import facts
 
@@ -188,7 +187,7 @@ def test_bands_are_cut_anew_when_one_holds_most_deals() -> None:
     text = card(
         Dossier("v1", MORNING, "It may serve.", {}, deals=crowded, alerts=NO_ALERTS), settings=SETTINGS
     )
-    assert "Low would hold most of them and tell little. `scoring.bands = [7, 13, 17]` would give" in text
+    assert "Low holds most of them and tells little. `scoring.bands = [7, 13, 17]` would give" in text
     assert "Low 40%, Medium 30%, High 20%, Critical 10%." in text
 
 
@@ -197,7 +196,7 @@ def test_bands_without_a_critical_deal_are_cut_anew() -> None:
     text = card(
         Dossier("v1", MORNING, "It may serve.", {}, deals=spread, alerts=NO_ALERTS), settings=SETTINGS
     )
-    assert "Critical would stay empty. `scoring.bands = " in text
+    assert "Critical stays empty. `scoring.bands = " in text
 
 
 def test_scores_too_much_alike_are_not_cut() -> None:

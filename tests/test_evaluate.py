@@ -12,6 +12,7 @@ from sqlalchemy import Engine
 from dealwatch.moments import morning_of
 from dealwatch.scoring.evaluate import Report, evaluate, ranks_better
 from dealwatch.scoring.evaluation_page import write
+from dealwatch.scoring.evaluation_text import band_advice
 from dealwatch.scoring.plots import gain_curve
 from dealwatch.settings import Settings
 from dealwatch.tables import deal_scores, deal_snapshots, deals, extract_runs
@@ -193,8 +194,7 @@ def test_bands_tell_their_loss_rate_and_whether_to_cut_them_anew(engine: Engine,
     assert by_name["Low"].found.n + by_name["Medium"].found.n == 300
     assert by_name["Low"].found.rate < by_name["Medium"].found.rate
     assert by_name["Critical"].found is None and by_name["Critical"].share == 0
-    assert found.recut == () or 0 < found.recut[0] < found.recut[1] < found.recut[2] < 100
-    assert bool(found.recut) == (max(band.share for band in found.bands) > 0.5)
+    assert found.cuts is not None and found.cuts.fault and found.cuts.fault in " ".join(band_advice(found))
 
 
 def test_the_better_ranking_is_told_overall_and_by_stage(engine: Engine, settings: Settings) -> None:

@@ -8,10 +8,11 @@ from hypothesis import given
 from hypothesis import settings as hypothesis_settings
 from hypothesis import strategies as st
 
+from dealwatch.scoring.bands import band
 from dealwatch.scoring.facts import GROUPS
 from dealwatch.scoring.reasons import GROUP_WORDS, sentence
 from dealwatch.scoring.registry import Model
-from dealwatch.scoring.score import band, score, whole_points
+from dealwatch.scoring.score import score, whole_points
 from dealwatch.settings import Scoring, Settings
 from made_up_facts import START, made_up_facts, small_training
 

@@ -5,14 +5,11 @@ from datetime import date
 
 import polars as pl
 
+from dealwatch.scoring.bands import BANDS, Tops, advice, in_words
 from dealwatch.scoring.markdown import escaped, table
-from dealwatch.scoring.score import BANDS, band
 
 TOP = 10
 APPEARS, VANISHES = "appears", "vanishes"
-WANTED = (0.6, 0.3, 0.1)  # share of deals above the tops of Low, Medium and High when bands are cut anew
-_CROWDED = 0.5
-_CUTS = "## Where to cut the bands\n\n"
 
 
 def band_changes(deals: pl.DataFrame, *, before: str, day: date) -> str:
@@ -65,38 +62,11 @@ def alerts(deals: pl.DataFrame, changes: pl.DataFrame) -> str:
     return "## Alerts tomorrow\n\n" + "\n".join(told) + f"\n\n{listed}"
 
 
-def bands(scores: Sequence[int], tops: tuple[int, int, int]) -> str:
+def bands(scores: Sequence[int], tops: Tops) -> str:
     """How the bands would fill, and where to cut them when one would hold most deals."""
-    held = [band(score, tops) for score in scores]
-    shares = {name: held.count(name) / len(held) for name in BANDS}
-    told = "Under this model the open deals fall into " + ", ".join(
-        f"{name} {share:.0%}" for name, share in shares.items()
-    )
-    fullest = max(BANDS, key=lambda name: shares[name])
-    if shares[fullest] <= _CROWDED and shares[BANDS[-1]] > 0:
-        return f"{_CUTS}{told}: no band holds most of them, so the cuts may stay."
-    crowded = f"{fullest} would hold most of them and tell little"
-    wrong = crowded if shares[fullest] > _CROWDED else f"{BANDS[-1]} would stay empty"
-    cut = recut(scores)
-    if cut is None:
-        return f"{_CUTS}{told}: {wrong}. The scores are too much alike to part them better."
-    now = [sum(score > top for score in scores) / len(scores) for top in cut]
-    filled = [1 - now[0], now[0] - now[1], now[1] - now[2], now[2]]
-    advice = ", ".join(f"{name} {share:.0%}" for name, share in zip(BANDS, filled, strict=True))
-    return f"{_CUTS}{told}: {wrong}. `scoring.bands = {list(cut)}` would give {advice}."
-
-
-def recut(scores: Sequence[int]) -> tuple[int, int, int] | None:
-    """Tops of Low, Medium and High that leave about `WANTED` above each; None when the scores do not part."""
-    above = {top: sum(score > top for score in scores) / len(scores) for top in range(1, 100)}
-    cut: list[int] = []
-    for share in WANTED:
-        left = [top for top in above if top > (cut[-1] if cut else 0)]
-        if not left:
-            return None
-        cut.append(min(left, key=lambda top: (abs(above[top] - share), top)))
-    filled = [1 - above[cut[0]], above[cut[0]] - above[cut[1]], above[cut[1]] - above[cut[2]], above[cut[2]]]
-    return (cut[0], cut[1], cut[2]) if max(filled) <= _CROWDED else None
+    found = advice(scores, tops)
+    told = f"Under this model the open deals fall into {in_words(found.shares)}: {found.sentence}"
+    return f"## Where to cut the bands\n\n{told}"
 
 
 def _named(row: dict[str, object]) -> str:

@@ -4,7 +4,7 @@ Reads the stored scores of a range of mornings and what became of those deals. D
 not judged, except by the horizons they outlived. Intervals come from drawing whole deals anew (`quality`).
 """
 
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from datetime import date, datetime, timedelta
 from typing import Literal
 
@@ -13,18 +13,16 @@ import polars as pl
 from sqlalchemy import Connection, and_, func, select
 
 from dealwatch.moments import morning_of
+from dealwatch.scoring.bands import BANDS, Advice, advice
 from dealwatch.scoring.horizons import HORIZONS
-from dealwatch.scoring.judgement import LEAST
+from dealwatch.scoring.judgement import LEAST, parted
 from dealwatch.scoring.quality import Difference, Quality, difference, quality
 from dealwatch.scoring.reliability import Bin, bin_of
-from dealwatch.scoring.score import BANDS
 from dealwatch.settings import Settings
 from dealwatch.tables import deal_scores, deal_snapshots, deals, extract_runs
 from dealwatch.warehouse import frame, instant
 
 Better = Literal["score", "p_loss", "no difference"]
-_BAND_SHARES = (0.5, 0.8, 0.95)  # of deal-mornings at or below the tops of Low, Medium and High, if re-cut
-_CROWDED = 0.5  # a band that holds more than this says little
 
 
 @dataclass(frozen=True)
@@ -73,7 +71,7 @@ class Report:
     stages: tuple[Slice, ...]
     horizons: tuple[tuple[int, Quality], ...] = ()
     bands: tuple[Band, ...] = ()
-    recut: tuple[int, ...] = ()  # tops of bands to put in their place, if they should be cut anew
+    cuts: Advice | None = None  # whether the bands should be cut anew
     weeks: tuple[tuple[date, Quality], ...] = ()
     judged: pl.DataFrame = field(default_factory=pl.DataFrame, repr=False)
 
@@ -95,11 +93,11 @@ def evaluate(connection: Connection, first: date, last: date, settings: Settings
     judged = judged_of(scored)
     unresolved = scored.filter(pl.col("outcome").is_null()).height
     seed = settings.scoring.seed
-    pooled = tuple(_slice(rows, method, "", seed) for method, rows in _by(judged, "method"))
+    pooled = tuple(_slice(rows, method, "", seed) for method, rows in parted(judged, "method"))
     stages = [
         _slice(rows, method, stage, seed)
-        for method, of_method in _by(judged, "method")
-        for stage, rows in _by(of_method, "stage")
+        for method, of_method in parted(judged, "method")
+        for stage, rows in parted(of_method, "stage")
     ]
     report = Report(
         first,
@@ -114,8 +112,8 @@ def evaluate(connection: Connection, first: date, last: date, settings: Settings
         return report
     mine = judged.filter(pl.col("method") == report.main.method)
     every = scored.filter(pl.col("method") == report.main.method)
-    extra = {"bands": _bands(mine), "recut": _recut(every["score"].to_numpy(), every["band"])}
-    return Report(**{**vars(report), **extra, "weeks": tuple(_weeks(mine, seed)), "judged": mine})
+    cuts = advice(every["score"], settings.scoring.bands)
+    return replace(report, bands=_bands(mine), cuts=cuts, weeks=tuple(_weeks(mine, seed)), judged=mine)
 
 
 def ranks_better(connection: Connection, first: date, last: date, settings: Settings) -> dict[str, Better]:
@@ -127,7 +125,7 @@ def ranks_better(connection: Connection, first: date, last: date, settings: Sett
     if judged.is_empty():
         return {}
     seed = settings.scoring.seed
-    parts = [("overall", judged), *_by(judged, "stage")]
+    parts = [("overall", judged), *parted(judged, "stage")]
     slices = [_slice(rows, "hybrid", name, seed) for name, rows in parts]
     return {part.stage: part.better for part in slices if min(part.score.won, part.score.lost) >= LEAST}
 
@@ -165,11 +163,6 @@ def _speaks_for(connection: Connection) -> datetime | None:
     """The latest moment that extracts speak for: what had not happened by then may have happened since."""
     found = connection.execute(select(func.max(extract_runs.c.extracted_at))).scalar()
     return found if isinstance(found, datetime) else None
-
-
-def _by(rows: pl.DataFrame, column: str) -> list[tuple[str, pl.DataFrame]]:
-    named = rows.with_columns(pl.col(column).fill_null("(unknown)"))
-    return [(name, named.filter(pl.col(column) == name)) for name in named[column].unique().sort()]
 
 
 def _slice(rows: pl.DataFrame, method: str, stage: str, seed: int) -> Slice:
@@ -211,14 +204,6 @@ def _bands(judged: pl.DataFrame) -> tuple[Band, ...]:
         told = bin_of(points, lost, rows["deal_id"].to_numpy()) if rows.height else None
         found.append(Band(name, rows.height / judged.height, told))
     return tuple(found)
-
-
-def _recut(scores: np.ndarray, bands: pl.Series) -> tuple[int, ...]:
-    """Tops that would part the deals better, when one band holds most of them and such tops exist."""
-    if bands.value_counts()["count"].to_numpy().max() <= _CROWDED * len(bands):
-        return ()
-    low, medium, high = (int(top) for top in np.quantile(scores, _BAND_SHARES))
-    return (low, medium, high) if 0 < low < medium < high < 100 else ()
 
 
 def _weeks(judged: pl.DataFrame, seed: int) -> list[tuple[date, Quality]]:

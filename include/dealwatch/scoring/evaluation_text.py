@@ -98,12 +98,8 @@ def band_advice(report: Report) -> list[str]:
     said = []
     if rates != sorted(rates):
         said.append("A riskier band lost less often than a calmer one: do not read much into the bands.")
-    if report.recut:
-        most = max(report.bands, key=lambda band: band.share)
-        said.append(
-            f"{most.name} holds {most.share:.0%} of these. Tops of {list(report.recut)} in scoring.bands"
-            " would part the deal-mornings 50:30:15:5."
-        )
+    if report.cuts and report.cuts.fault:
+        said.append(f"Of all deal-mornings scored, {report.cuts.sentence}")
     return said
 
 

@@ -25,7 +25,7 @@ if TYPE_CHECKING:
 Floats = NDArray[np.float64]
 MODEL_FACTS = tuple(fact for fact in FACTS if fact.in_model)
 _RARE = 0.01  # a category below this share of rows is treated as one of the rare ones
-_UNKNOWN = "(unknown)"
+UNKNOWN = "(unknown)"
 _TRIED = 0.3  # share of columns a split may choose from; the root of their number starves on idle columns
 _LARGEST = 1e30  # trees count in single precision; beyond its range they refuse
 
@@ -116,7 +116,7 @@ def wipe_padding(tree: Any) -> None:
 def table(facts: pl.DataFrame) -> pl.DataFrame:
     """The model's facts as the pipeline takes them: numbers with NaN for unknown, categories as words."""
     return facts.select(
-        pl.col(fact.name).cast(pl.String).fill_null(_UNKNOWN)
+        pl.col(fact.name).cast(pl.String).fill_null(UNKNOWN)
         if fact.kind == "category"
         else pl.col(fact.name).cast(pl.Float64).clip(-_LARGEST, _LARGEST).fill_null(float("nan"))
         for fact in MODEL_FACTS

@@ -5,6 +5,7 @@ from typing import Any
 
 import polars as pl
 
+from dealwatch.scoring.forest import UNKNOWN
 from dealwatch.scoring.quality import Quality, quality
 from dealwatch.settings import Settings
 
@@ -16,12 +17,16 @@ _LEFT_OUT = {"reliability", "calibration_error", "rows"}
 def by_slices(judged: pl.DataFrame, *, settings: Settings) -> dict[str, list[dict[str, Any]]]:
     """Quality of the judged rows (see `trial.train`) under `by_stage` and `by_amount`: a row a slice."""
     seed = settings.scoring.seed
-    named = judged.with_columns(stage=pl.col("stage").cast(pl.String).fill_null("(no stage)"))
-    stages = [(name, named.filter(pl.col("stage") == name)) for name in named["stage"].unique().sort()]
     return {
-        "by_stage": [_row(name, rows, seed) for name, rows in stages],
+        "by_stage": [_row(name, rows, seed) for name, rows in parted(judged, "stage")],
         "by_amount": [_row(name, rows, seed) for name, rows in amount_bands(judged)],
     }
+
+
+def parted(rows: pl.DataFrame, column: str) -> list[tuple[str, pl.DataFrame]]:
+    """The rows by what the column says, in the order of its words; an unknown one has a name too."""
+    named = rows.with_columns(pl.col(column).cast(pl.String).fill_null(UNKNOWN))
+    return [(name, named.filter(pl.col(column) == name)) for name in named[column].unique().sort()]
 
 
 def amount_bands(rows: pl.DataFrame) -> list[tuple[str, pl.DataFrame]]:

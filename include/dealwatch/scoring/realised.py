@@ -15,6 +15,7 @@ import numpy as np
 import polars as pl
 
 from dealwatch.history.ledger import Ledger
+from dealwatch.scoring.judgement import parted
 from dealwatch.scoring.panel import known_by, outcomes_at, panel_moments
 from dealwatch.scoring.quality import quality
 from dealwatch.scoring.stability import CHANCE
@@ -77,7 +78,7 @@ def realised(
     nothing is compared. only: this subject alone. Subjects with fewer than LEAST won or lost are left out.
     """
     found: list[Realised] = []
-    for subject, part in _parts(rows):
+    for subject, part in [(OVERALL, rows), *parted(rows, "stage")]:
         ends = part.unique("deal_id")["lost"]
         if only in (None, subject) and min(ends.sum(), len(ends) - ends.sum()) >= LEAST:
             found += _of(subject, part, _promised(trial, subject), settings=settings)
@@ -95,13 +96,6 @@ def _waiting(ledger: Ledger, outcomes: pl.DataFrame, moment: datetime, *, settin
         for m in panel_moments(ledger, moment, settings=settings)
     ]
     return pl.concat(parts) if parts else closed.clear().with_columns(as_of=instant(moment))
-
-
-def _parts(rows: pl.DataFrame) -> Iterator[tuple[str, pl.DataFrame]]:
-    yield OVERALL, rows
-    named = rows.with_columns(pl.col("stage").fill_null("(unknown)"))
-    for name in named["stage"].unique().sort():
-        yield name, named.filter(pl.col("stage") == name)
 
 
 def _promised(trial: Mapping[str, Any] | None, subject: str) -> Mapping[str, Any] | None:

@@ -93,10 +93,12 @@ def standing(connection: Connection, as_of: datetime | None = None) -> list[Any]
     A rollback takes back what was promoted since the version it returns to, so a model that people turned
     away from does not come back when another fails to load.
     """
-    query = select(model_promotions).order_by(model_promotions.c.promoted_as_of, model_promotions.c.number)
-    if as_of is not None:
-        query = query.where(model_promotions.c.promoted_as_of <= as_of)
-    return _standing(connection.execute(query).all())
+    return _standing([e for e in _promotions(connection) if as_of is None or e.promoted_as_of <= as_of])
+
+
+def _promotions(connection: Connection) -> Sequence[Any]:
+    moment, number = model_promotions.c.promoted_as_of, model_promotions.c.number
+    return connection.execute(select(model_promotions).order_by(moment, number)).all()
 
 
 def _standing(entries: Sequence[Any]) -> list[Any]:
@@ -118,8 +120,7 @@ def champions_at(
     connection: Connection, settings: Settings, moments: Sequence[datetime]
 ) -> list[tuple[Model | None, str]]:
     """`champion_at` for each moment; each version is verified and loaded once, each failure logged once."""
-    query = select(model_promotions).order_by(model_promotions.c.promoted_as_of, model_promotions.c.number)
-    entries = connection.execute(query).all()
+    entries = _promotions(connection)
     trained = model_versions.c.trained_as_of
     rows = connection.execute(select(model_versions).order_by(trained.desc(), model_versions.c.version)).all()
     known = {row.version: row for row in rows}

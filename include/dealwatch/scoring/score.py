@@ -14,6 +14,7 @@ import numpy as np
 import polars as pl
 from numpy.typing import NDArray
 
+from dealwatch.scoring.bands import band
 from dealwatch.scoring.explain import explain
 from dealwatch.scoring.facts import GROUPS
 from dealwatch.scoring.horizons import COLUMNS, chances_within
@@ -24,7 +25,6 @@ from dealwatch.warehouse import as_json
 
 Floats = NDArray[np.float64]
 RULE_POINTS, MODEL_POINTS = 40, 60
-BANDS = ("Low", "Medium", "High", "Critical")
 REASONS = 3
 _KEYS = ["as_of", "deal_id"]
 _SCHEMA: dict[str, pl.DataType | type[pl.DataType]] = {
@@ -106,11 +106,6 @@ def whole_points(sizes: list[float]) -> list[int]:
     left = int(np.floor(sum(remainders) + 0.5))
     served = sorted(range(len(sizes)), key=lambda n: -remainders[n])[:left]
     return [floor + (n in served) for n, floor in enumerate(floors)]
-
-
-def band(points: int, tops: tuple[int, int, int]) -> str:
-    """Low, Medium, High or Critical, by the tops of the first three."""
-    return BANDS[sum(points > top for top in tops)]
 
 
 def _model_parts(base: float, contributions: Floats) -> list[Part]:
