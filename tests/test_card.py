@@ -106,8 +106,8 @@ def test_what_was_not_measured_is_left_out(metrics: dict[str, Any]) -> None:
 
 def test_every_other_measure_has_its_place() -> None:
     found = measures(
-        by_stage=[{"name": "Proposal", "n": 90, "deals": 30, "auc": 0.7, "skill": 0.1}],
-        by_amount=[{"name": "to 10,000", "n": 90, "deals": 30, "auc": 0.6, "skill": 0.05, "slope": 1.0}],
+        by_stage=[{"name": "Proposal", "n": 90, "deals": 30, "auc": 0.7, "brier_skill": 0.1}],
+        by_amount=[{"name": "to 10,000", "n": 90, "deals": 30, "auc": 0.6, "brier_skill": 0.05, "slope": 1}],
         horizons=[{"days": 30, "n": 500, "auc": 0.75}],
         rivals=[
             {
@@ -118,16 +118,18 @@ def test_every_other_measure_has_its_place() -> None:
                 "auc_difference_high": 0.04,
             }
         ],
-        ranks_better={"overall": "p_loss", "Proposal": "no difference"},
     )
-    text = card(Dossier("v1", MORNING, "It may serve.", found), settings=SETTINGS)
+    ahead = {"deals": 90, "auc": -0.02, "auc_low": -0.03, "auc_high": -0.01, "better": "p_loss"}
+    unclear = {"name": "Proposal", "deals": 50, "auc": 0.01, "better": "no difference"}
+    dossier = Dossier("v1", MORNING, "It may serve.", found, ranks_better=[{"name": "", **ahead}, unclear])
+    text = card(dossier, settings=SETTINGS)
     for line in (
         "| Proposal | 30 | 0.70 | 0.10 | – |",
         "| to 10,000 | 30 | 0.60 | 0.05 | 1.00 |",
         "| 30 days | 500 | 0.75 | – | – |",
         "| logistic regression | 0.690 | – | +0.020 (+0.000 to +0.040) | – |",
-        "Over all deals the model's `p_loss` alone ranks better.",
-        "- Proposal: neither ranks better beyond doubt.",
+        "| all | 90 | -0.020 (-0.030 to -0.010) | `p_loss` alone |",
+        "| Proposal | 50 | +0.010 | neither, beyond doubt |",
     ):
         assert line in text, line
 

@@ -10,9 +10,10 @@ import pytest
 from sqlalchemy import Engine
 
 from dealwatch.moments import morning_of
-from dealwatch.scoring.evaluate import Report, evaluate, ranks_better
+from dealwatch.scoring.evaluate import Report, evaluate
 from dealwatch.scoring.evaluation_page import write
 from dealwatch.scoring.evaluation_text import band_advice
+from dealwatch.scoring.judgement import ranks_better
 from dealwatch.scoring.plots import gain_curve
 from dealwatch.settings import Settings
 from dealwatch.tables import deal_scores, deal_snapshots, deals, extract_runs
@@ -199,15 +200,13 @@ def test_bands_tell_their_loss_rate_and_whether_to_cut_them_anew(engine: Engine,
 
 def test_the_better_ranking_is_told_overall_and_by_stage(engine: Engine, settings: Settings) -> None:
     put_company(engine, settings)
-    with reading(engine) as connection:
-        assert ranks_better(connection, FIRST, LAST, settings) == {"overall": "p_loss", "Demo": "p_loss"}
-    assert "p_loss alone ranks better: AUC -" in report(engine, settings).text()
-
-
-def test_without_a_models_scores_neither_ranks_better(engine: Engine, settings: Settings) -> None:
-    put_scores(engine, settings, {"a": ("lost", CLOSED)}, {"a": (60, None)})
-    with reading(engine) as connection:
-        assert ranks_better(connection, FIRST, LAST, settings) == {}
+    found = report(engine, settings)
+    assert "p_loss alone ranks better: AUC -" in found.text()
+    told = ranks_better(found.judged, settings=settings)
+    assert [(row["name"], row["better"]) for row in told] == [("", "p_loss"), ("Demo", "p_loss")]
+    assert all(row["auc_low"] < row["auc"] < row["auc_high"] < 0 for row in told)
+    few = found.judged.filter(pl.col("deal_id").is_in(found.judged["deal_id"].unique().sort().head(9)))
+    assert ranks_better(few, settings=settings) == []
 
 
 def test_a_horizon_is_judged_on_mornings_watched_for_as_long_open_deals_included(

@@ -13,13 +13,18 @@ from sqlalchemy import Connection, select
 
 from conftest import new_database
 from dealwatch import jobs
+from dealwatch.alerts.model_card import scored
+from dealwatch.alerts.rules import load_rules
+from dealwatch.history.ledger import read_ledger
 from dealwatch.moments import morning_of
+from dealwatch.scoring.facts import facts_at
 from dealwatch.settings import Scoring, Settings, Source
 from dealwatch.tables import deal_scores, model_promotions, model_versions
 from dealwatch.warehouse import connect, frame, reading
 
 pytestmark = pytest.mark.slow
 
+KEYS = ["as_of", "deal_id"]
 UNTIL = date(2026, 3, 31)
 NOW = datetime(2026, 3, 31, 20, tzinfo=UTC)
 JANUARY, FEBRUARY, MARCH = date(2026, 1, 1), date(2026, 2, 1), date(2026, 3, 1)
@@ -103,6 +108,15 @@ def test_the_same_training_again_changes_nothing(home: Settings) -> None:
     (again,) = [train(home, JANUARY)]
     assert again["decision"] == "promoted" and again["gate"] == "passed"
     assert (log(home), status(home)) == (before, statuses)
+
+
+def test_the_card_compares_p_loss_with_the_very_score_that_mornings_show(home: Settings) -> None:
+    shown = scores(home, FEBRUARY).select("as_of", "deal_id", "p_loss", "score")
+    with read(home) as connection:
+        ledger = read_ledger(connection, until=at(FEBRUARY, home))
+    facts = facts_at(ledger, [at(FEBRUARY, home)], settings=home).join(shown.drop("score"), on=KEYS)
+    told = scored(load_rules(home.alerts.rules), facts).select(*KEYS, pl.col("score").cast(pl.Int64))
+    assert told.sort(KEYS).equals(shown.select(*KEYS, "score"))
 
 
 def test_a_young_champion_stays_unless_the_challenger_is_better(home: Settings) -> None:

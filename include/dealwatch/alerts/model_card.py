@@ -7,16 +7,19 @@ from collections.abc import Sequence
 from dataclasses import asdict
 from datetime import datetime
 
+import numpy as np
 import polars as pl
 
-from dealwatch.alerts.rules import STAYS_OPEN, Rule, load_rules
+from dealwatch.alerts.rules import STAYS_OPEN, Rule, load_rules, points_added
 from dealwatch.alerts.signals import signals
 from dealwatch.scoring import artefacts
 from dealwatch.scoring.card import Dossier, card
 from dealwatch.scoring.card_morning import APPEARS, VANISHES
 from dealwatch.scoring.card_picture import picture
+from dealwatch.scoring.judgement import ranks_better
 from dealwatch.scoring.promotion import Comparison, advice
 from dealwatch.scoring.registry import Model
+from dealwatch.scoring.score import MODEL_POINTS, RULE_POINTS
 from dealwatch.scoring.trial import Trained
 from dealwatch.settings import Settings
 
@@ -41,12 +44,14 @@ def dossier_of(
     comparison: Comparison | None,
     facts: pl.DataFrame,
     changes: pl.DataFrame,
+    judged: pl.DataFrame,
     *,
     settings: Settings,
 ) -> Dossier:
-    """What the card of a challenger tells; facts and changes as in `alert_changes`."""
+    """What the card of a challenger tells; facts and changes as in `alert_changes`, judged as in `scored`."""
     as_of = challenger.trained_as_of
     step, reason = advice(champion, comparison, as_of, settings=settings)
+    rules = load_rules(settings.alerts.rules)
     known = ("deal_id", "name", "amount", "currency")
     ours, theirs = (comparison.ours, comparison.theirs) if comparison else (None, None)
     return Dossier(
@@ -60,8 +65,18 @@ def dossier_of(
         difference=asdict(comparison.difference) if comparison else None,
         since=comparison.since if comparison else None,
         deals=changes.join(facts.select(known), on="deal_id"),
-        alerts=alert_changes(load_rules(settings.alerts.rules), facts, changes),
+        alerts=alert_changes(rules, facts, changes),
+        ranks_better=ranks_better(scored(rules, judged), settings=settings),
     )
+
+
+def scored(rules: Sequence[Rule], judged: pl.DataFrame) -> pl.DataFrame:
+    """The rows with `score`, as the rules would have it with the rows' own p_loss.
+
+    judged: facts of past mornings, with p_loss and what became of the deals.
+    """
+    points = np.minimum(points_added(rules, judged).to_numpy(), RULE_POINTS)
+    return judged.with_columns(score=np.floor(MODEL_POINTS * judged["p_loss"].to_numpy() + points + 0.5))
 
 
 def draw(dossier: Dossier, *, settings: Settings) -> None:

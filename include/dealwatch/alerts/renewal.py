@@ -33,6 +33,7 @@ class Case:
     champion: Model | None
     comparison: Comparison | None
     facts: pl.DataFrame  # of the deals open at the training's moment
+    judged: pl.DataFrame  # facts of the mornings that the challenger was judged on, with p_loss and lost
     changes: pl.DataFrame
 
 
@@ -83,14 +84,22 @@ def _case(
     points = rule_points(load_rules(settings.alerts.rules), facts)
     changes = band_changes(facts, points, champion, challenger, settings=settings)
     compared = compare(panel, champion, as_of, settings=settings) if champion else None
-    return Case(challenger, champion, compared, facts, changes)
+    said = trained.judged.select("as_of", "deal_id", "p_loss")
+    judged = panel.join(said, on=["as_of", "deal_id"], how="inner")
+    return Case(challenger, champion, compared, facts, judged, changes)
 
 
 def _card(case: Case | None, trained: Trained, version: str, as_of: datetime, *, settings: Settings) -> str:
     if case is None:
         return refused_card(trained, version, as_of, settings=settings)
     dossier = dossier_of(
-        case.challenger, case.champion, case.comparison, case.facts, case.changes, settings=settings
+        case.challenger,
+        case.champion,
+        case.comparison,
+        case.facts,
+        case.changes,
+        case.judged,
+        settings=settings,
     )
     draw(dossier, settings=settings)
     return write_card(dossier, settings=settings)

@@ -3,7 +3,7 @@
 A rule's name is its file's name and is its identity; everything else in it may change.
 """
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import cached_property
 from pathlib import Path
@@ -132,18 +132,28 @@ def rule_points(rules: Sequence[Rule], facts: pl.DataFrame) -> pl.DataFrame:
     Columns: as_of, deal_id, rule, about (its fact group), points, sentence, action. Rules about the score
     itself add nothing to it, nor do levels without points.
     """
-    parts = []
-    for rule in rules:
-        worth = [level for level in rule.levels if level.points]
-        if rule.uses_score or not worth:
-            continue
-        held = levels_held([rule], facts).join(
-            pl.DataFrame({"level": [lv.level for lv in worth], "points": [lv.points for lv in worth]}),
-            on="level",
-        )
-        parts.append(_with_sentences(held, rule, facts))
+    parts = [_with_sentences(held, rule, facts) for rule, held in _worth(rules, facts)]
     added = pl.concat(parts).select(list(_POINTS)) if parts else pl.DataFrame(schema=_POINTS)
     return added.sort("as_of", "deal_id", "rule")
+
+
+def points_added(rules: Sequence[Rule], facts: pl.DataFrame) -> pl.Series:
+    """What all rules together add to the score of each row of `facts`, in its order; nothing is capped."""
+    keys = ["as_of", "deal_id"]
+    held = [held.select(*keys, "points") for _, held in _worth(rules, facts)]
+    if not held:
+        return pl.Series("points", [0] * facts.height)
+    sums = pl.concat(held).group_by(keys).agg(pl.col("points").sum())
+    return facts.select(keys).join(sums, on=keys, how="left", maintain_order="left")["points"].fill_null(0)
+
+
+def _worth(rules: Sequence[Rule], facts: pl.DataFrame) -> Iterator[tuple[Rule, pl.DataFrame]]:
+    """The rules that add points, each with the rows of `levels_held` that are worth some."""
+    for rule in rules:
+        worth = {level.level: level.points for level in rule.levels if level.points}
+        if worth and not rule.uses_score:
+            points = pl.col("level").replace_strict(worth, default=None, return_dtype=pl.Int64)
+            yield rule, levels_held([rule], facts).with_columns(points=points).drop_nulls("points")
 
 
 def _with_sentences(held: pl.DataFrame, rule: Rule, facts: pl.DataFrame) -> pl.DataFrame:

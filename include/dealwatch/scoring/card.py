@@ -18,9 +18,9 @@ from dealwatch.settings import Settings
 
 Measures = Mapping[str, Any]  # as Trained.metrics and Quality.as_dict name them
 _RANKS = {
-    "score": "the score ranks better",
-    "p_loss": "the model's `p_loss` alone ranks better",
-    "no difference": "neither ranks better beyond doubt",
+    "score": "the score",
+    "p_loss": "`p_loss` alone",
+    "no difference": "neither, beyond doubt",
 }
 
 
@@ -43,6 +43,7 @@ class Dossier:
     since: datetime | None = None  # where those mornings begin
     deals: pl.DataFrame | None = None
     alerts: pl.DataFrame | None = None
+    ranks_better: Sequence[Measures] = ()  # as of `judgement.ranks_better`
 
 
 def card(dossier: Dossier, *, settings: Settings) -> str:
@@ -58,7 +59,7 @@ def card(dossier: Dossier, *, settings: Settings) -> str:
         _by("By amount", "Amount", dossier.metrics.get("by_amount")),
         _horizons(dossier.metrics.get("horizons")),
         _rivals(dossier.metrics.get("rivals")),
-        _ranks_better(dossier.metrics.get("ranks_better")),
+        _ranks_better(dossier.ranks_better),
     ]
     if dossier.deals is not None and not dossier.deals.is_empty():
         before = "the champion" if dossier.champion else "rules alone"
@@ -163,10 +164,10 @@ def _by(heading: str, title: str, found: Sequence[Measures] | None) -> str:
         return ""
     rows = [
         [
-            escaped(part.get("name") or "unknown"),
-            f"{part.get('deals', part.get('n', 0)):,}",
+            escaped(part["name"]),
+            f"{part['deals']:,}",
             shown(part, "auc", ".2f"),
-            shown(part, "brier_skill" if "brier_skill" in part else "skill", ".2f"),
+            shown(part, "brier_skill", ".2f"),
             shown(part, "slope", ".2f"),
         ]
         for part in found
@@ -180,7 +181,7 @@ def _horizons(found: Sequence[Measures] | None) -> str:
     rows = [
         [
             f"{part.get('days')} days",
-            f"{part.get('n', part.get('rows', 0)):,}",
+            f"{part['n']:,}",
             shown(part, "auc", ".2f"),
             shown(part, "brier_skill", ".2f"),
             shown(part, "slope", ".2f"),
@@ -208,14 +209,18 @@ def _rivals(found: Sequence[Measures] | None) -> str:
     return f"## Rivals\n\n{told}\n\n" + table(titles, rows)
 
 
-def _ranks_better(found: Mapping[str, str] | None) -> str:
+def _ranks_better(found: Sequence[Measures]) -> str:
     if not found:
         return ""
-    overall = found.get("overall")
-    lines = [f"Over all deals {_RANKS.get(overall, overall)}."] if overall else []
-    stages = [
-        f"- {escaped(stage)}: {_RANKS.get(word, escaped(word))}."
-        for stage, word in found.items()
-        if stage != "overall"
+    rows = [
+        [
+            escaped(part["name"] or "all"),
+            f"{part['deals']:,}",
+            shown(part, "auc", "+.3f"),
+            _RANKS[part["better"]],
+        ]
+        for part in found
     ]
-    return "## Score or model alone?\n\n" + "\n".join([*lines, "", *stages]).strip()
+    told = "On the judged mornings, with the rules of today. Ahead is the score's AUC less that of `p_loss`."
+    titles = ["Stage", "Deals", "Ahead by", "Ranks better"]
+    return f"## Score or model alone?\n\n{told}\n\n" + table(titles, rows)

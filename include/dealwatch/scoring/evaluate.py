@@ -6,7 +6,6 @@ not judged, except by the horizons they outlived. Intervals come from drawing wh
 
 from dataclasses import dataclass, field, replace
 from datetime import date, datetime, timedelta
-from typing import Literal
 
 import numpy as np
 import polars as pl
@@ -15,14 +14,12 @@ from sqlalchemy import Connection, and_, func, select
 from dealwatch.moments import morning_of
 from dealwatch.scoring.bands import BANDS, Advice, advice
 from dealwatch.scoring.horizons import HORIZONS
-from dealwatch.scoring.judgement import LEAST, parted
+from dealwatch.scoring.judgement import LEAST, Better, better_of, parted
 from dealwatch.scoring.quality import Difference, Quality, difference, quality
 from dealwatch.scoring.reliability import Bin, bin_of
 from dealwatch.settings import Settings
 from dealwatch.tables import deal_scores, deal_snapshots, deals, extract_runs
 from dealwatch.warehouse import frame, instant
-
-Better = Literal["score", "p_loss", "no difference"]
 
 
 @dataclass(frozen=True)
@@ -41,10 +38,7 @@ class Slice:
     @property
     def better(self) -> Better:
         """Which of the two ranks better, beyond what chance would do."""
-        low, high = self.difference.auc_low, self.difference.auc_high
-        if low is None or high is None or low <= 0 <= high:
-            return "no difference"
-        return "score" if low > 0 else "p_loss"
+        return better_of(self.difference)
 
 
 @dataclass(frozen=True)
@@ -114,20 +108,6 @@ def evaluate(connection: Connection, first: date, last: date, settings: Settings
     every = scored.filter(pl.col("method") == report.main.method)
     cuts = advice(every["score"], settings.scoring.bands)
     return replace(report, bands=_bands(mine), cuts=cuts, weeks=tuple(_weeks(mine, seed)), judged=mine)
-
-
-def ranks_better(connection: Connection, first: date, last: date, settings: Settings) -> dict[str, Better]:
-    """Whether score or p_loss alone ranked better on stored scores: overall, and by stage with enough deals.
-
-    By paired bootstrap over deals; empty without scores of a model whose outcomes have come.
-    """
-    judged = judged_of(_scored(connection, first, last, settings)).filter(pl.col("method") == "hybrid")
-    if judged.is_empty():
-        return {}
-    seed = settings.scoring.seed
-    parts = [("overall", judged), *parted(judged, "stage")]
-    slices = [_slice(rows, "hybrid", name, seed) for name, rows in parts]
-    return {part.stage: part.better for part in slices if min(part.score.won, part.score.lost) >= LEAST}
 
 
 def judged_of(scored: pl.DataFrame) -> pl.DataFrame:

@@ -1,17 +1,20 @@
-"""Where a model is good and where it is not: its quality out of time by stage and by size of the deal."""
+"""Where a model is good and where it is not: by stage, by size of the deal, beside the score."""
 
 from itertools import pairwise
-from typing import Any
+from typing import Any, Literal
 
 import polars as pl
 
 from dealwatch.scoring.forest import UNKNOWN
-from dealwatch.scoring.quality import Quality, quality
+from dealwatch.scoring.quality import Difference, Quality, difference, quality
 from dealwatch.settings import Settings
 
 LEAST = 20  # won and lost deals; below, a slice's numbers say nothing and are left unknown
 _BANDS = 3  # bands of amount that hold alike many rows
 _LEFT_OUT = {"reliability", "calibration_error", "rows"}
+
+
+Better = Literal["score", "p_loss", "no difference"]
 
 
 def by_slices(judged: pl.DataFrame, *, settings: Settings) -> dict[str, list[dict[str, Any]]]:
@@ -21,6 +24,30 @@ def by_slices(judged: pl.DataFrame, *, settings: Settings) -> dict[str, list[dic
         "by_stage": [_row(name, rows, seed) for name, rows in parted(judged, "stage")],
         "by_amount": [_row(name, rows, seed) for name, rows in amount_bands(judged)],
     }
+
+
+def ranks_better(rows: pl.DataFrame, *, settings: Settings) -> list[dict[str, Any]]:
+    """Whether the score or p_loss alone ranks deals better, over all (first, without a name) and by stage.
+
+    rows: deal_id, stage, lost (0/1), score, p_loss. A row each of the result: name, deals, the score's AUC
+    less p_loss's with its interval by paired bootstrap over deals, better. Stages with few deals stay out.
+    """
+    found = []
+    for name, part in [("", rows), *parted(rows, "stage")]:
+        deals = part.group_by("deal_id").agg(pl.col("lost").max())["lost"]
+        if min(deals.sum(), len(deals) - deals.sum()) >= LEAST:
+            lost, deal, score, p = (part[c].to_numpy() for c in ("lost", "deal_id", "score", "p_loss"))
+            ahead = difference(lost, deal, (score, None), (p, None), seed=settings.scoring.seed)
+            told = {"auc": ahead.auc, "auc_low": ahead.auc_low, "auc_high": ahead.auc_high}
+            found.append({"name": name, "deals": len(deals), **told, "better": better_of(ahead)})
+    return found
+
+
+def better_of(ahead: Difference) -> Better:
+    """Which ranks better beyond what chance would do, by how far the score is ahead of p_loss."""
+    if ahead.auc_low is None or ahead.auc_high is None or ahead.auc_low <= 0 <= ahead.auc_high:
+        return "no difference"
+    return "score" if ahead.auc_low > 0 else "p_loss"
 
 
 def parted(rows: pl.DataFrame, column: str) -> list[tuple[str, pl.DataFrame]]:

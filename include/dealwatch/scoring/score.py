@@ -119,8 +119,7 @@ def _model_parts(base: float, contributions: Floats) -> list[Part]:
 
 def _rule_parts(held: list[Mapping[str, Any]], stretch: float) -> list[Part]:
     """The rules that hold; above the cap all shrink alike."""
-    total = sum(rule["points"] for rule in held)
-    scale = stretch * (RULE_POINTS / total if total > RULE_POINTS else 1.0)
+    scale = stretch * RULE_POINTS / max(RULE_POINTS, sum(rule["points"] for rule in held))
     return [
         Part(rule["rule"], "rule", rule["about"], scale * rule["points"], rule["sentence"], rule["action"])
         for rule in held
