@@ -184,11 +184,14 @@ def test_what_is_whole_but_cannot_answer_meets_no_morning(
     first = promoted(engine, settings, good(), JANUARY)
     bundle = other().bundle
     assert bundle is not None
-    columns = bundle.pipeline["columns"]
+    columns, horizons = bundle.pipeline["columns"], bundle.horizons
+    assert horizons is not None
+    few = {"rates": horizons.leaves.rates[:, :1]}  # of one leaf
     for told, harm in (
         ("which is not in", replace(bundle, calibrator=None)),
         ("is not used", replace(bundle, pipeline=columns)),
         ("nan where a probability", replace(bundle, calibrator=replace(bundle.calibrator, slope=np.nan))),
+        ("is not used", replace(bundle, horizons=replace(horizons, leaves=replace(horizons.leaves, **few)))),
         ("is not used", {"a": "dictionary"}),
     ):
         with monkeypatch.context() as patch:

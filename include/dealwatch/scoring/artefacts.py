@@ -27,6 +27,7 @@ from upath import UPath
 from dealwatch.errors import ModelUnusable, SettingsError
 from dealwatch.scoring.calibration import Calibrator
 from dealwatch.scoring.forest import MODEL_FACTS, Bundle
+from dealwatch.scoring.horizons import Horizons, Leaves, chances_within
 from dealwatch.settings import Settings
 
 ARTEFACT, MANIFEST, KEY = "model.joblib", "manifest.json", "model-signing.key"
@@ -104,9 +105,10 @@ def _try_out(bundle: Any) -> None:
     }
     deal = pl.DataFrame(nothing)
     bundle.leaves(deal)
-    p = float(bundle.calibrator(bundle.raw(deal))[0])
-    if not 0 <= p <= 1:
-        raise ValueError(f"it answers {p} where a probability is due")
+    p = bundle.calibrator(bundle.raw(deal))
+    for answer in (p, *chances_within(bundle, deal, p).values()):
+        if not 0 <= answer[0] <= 1:
+            raise ValueError(f"it answers {answer[0]} where a probability is due")
 
 
 def _unusable(version: str, reason: str) -> ModelUnusable:
@@ -120,7 +122,7 @@ def _written_with() -> dict[str, Any]:
         "scikit-learn": sklearn.__version__,
         "numpy": np.__version__,
         "facts": [fact.name for fact in MODEL_FACTS],
-        "parts": [part.name for kind in (Bundle, Calibrator) for part in fields(kind)],
+        "parts": [part.name for kind in (Bundle, Calibrator, Horizons, Leaves) for part in fields(kind)],
     }
 
 
