@@ -9,7 +9,7 @@ from sqlalchemy import Engine, select
 
 from dealwatch.errors import DecisionRefused, ModelUnusable
 from dealwatch.scoring.explain import explain
-from dealwatch.scoring.registry import champions_at
+from dealwatch.scoring.registry import champions_at, retire_waiting
 from dealwatch.scoring.succession import promote, reject, roll_back
 from dealwatch.scoring.trial import Trained
 from dealwatch.settings import Settings
@@ -186,11 +186,15 @@ def test_a_challenger_can_be_rejected_and_the_champion_cannot(engine: Engine, se
     assert serving(engine, settings, MARCH) == first
 
 
-def test_a_challenger_that_waits_gives_way_to_the_next(engine: Engine, settings: Settings) -> None:
+def test_a_challenger_waits_whatever_else_is_trained_until_one_takes_its_place(
+    engine: Engine, settings: Settings
+) -> None:
     first = stored(engine, settings, good(), JANUARY)
     bad = stored(engine, settings, refused(), FEBRUARY)
-    assert statuses(engine) == {first: "challenger", bad: "refused"}
     second = stored(engine, settings, other(), MARCH)
+    assert statuses(engine) == {first: "challenger", bad: "refused", second: "challenger"}
+    with writing(engine, alone="models") as connection:
+        retire_waiting(connection, second, MARCH)
     assert statuses(engine) == {first: "retired", bad: "refused", second: "challenger"}
 
 

@@ -27,10 +27,16 @@ pytestmark = pytest.mark.slow
 KEYS = ["as_of", "deal_id"]
 UNTIL = date(2026, 3, 31)
 NOW = datetime(2026, 3, 31, 20, tzinfo=UTC)
-JANUARY, FEBRUARY, MARCH = date(2026, 1, 1), date(2026, 2, 1), date(2026, 3, 1)
+DECEMBER, FEBRUARY, MARCH = date(2025, 12, 1), date(2026, 2, 1), date(2026, 3, 1)
 # A thousand deals in a year have too little behind them for calm probabilities.
 QUICK = Scoring(
-    trees=15, train_minimum=20, alert_minimum=100, panel_every_days=14, gate_slope_off=5, auto_approve=True
+    trees=15,
+    train_minimum=20,
+    alert_minimum=100,
+    compare_minimum=10,
+    panel_every_days=14,
+    gate_slope_off=5,
+    auto_approve=True,
 )
 
 
@@ -43,12 +49,12 @@ def drop(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 @pytest.fixture(scope="module")
 def extracted(drop: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A home whose ledger holds the company, and whose January model serves."""
+    """A home whose ledger holds the company, and whose December model serves."""
     home = tmp_path_factory.mktemp("extracted") / "home"
     settings = settled(home, drop)
     jobs.upgrade(settings)
     jobs.extract(settings, now=NOW)
-    assert train(settings, JANUARY)["decision"] == "promoted"
+    assert train(settings, DECEMBER)["decision"] == "promoted"
     return home
 
 
@@ -105,7 +111,7 @@ def status(settings: Settings) -> dict[object, object]:
 
 def test_the_same_training_again_changes_nothing(home: Settings) -> None:
     before, statuses = log(home), status(home)
-    (again,) = [train(home, JANUARY)]
+    (again,) = [train(home, DECEMBER)]
     assert again["decision"] == "promoted" and again["gate"] == "passed"
     assert (log(home), status(home)) == (before, statuses)
 
@@ -119,10 +125,26 @@ def test_the_card_compares_p_loss_with_the_very_score_that_mornings_show(home: S
     assert told.sort(KEYS).equals(shown.select(*KEYS, "score"))
 
 
+def test_an_unchanged_recipe_is_its_champion_to_the_byte_and_the_card_says_so(home: Settings) -> None:
+    told = jobs.card(home, version=str(train(home, MARCH)["version"]))
+    assert "The recipe is unchanged, so its twin is the champion itself" in told
+    changed = train(having(home, max_depth=3), MARCH)
+    assert "The recipe is unchanged" not in jobs.card(home, version=str(changed["version"]))
+
+
+def test_a_challenger_that_is_turned_down_leaves_the_waiting_one_to_its_person(home: Settings) -> None:
+    asks = {"champion_days": 10, "auto_approve": False}
+    waiting = str(train(having(home, **asks), FEBRUARY)["version"])
+    assert train(having(home, champion_days=100), MARCH)["decision"] == "keep"
+    assert status(home)[waiting] == "challenger"
+    assert train(having(home, **asks, seed=5), MARCH)["decision"] == "ask"
+    assert status(home)[waiting] == "retired"
+
+
 def test_a_young_champion_stays_unless_the_challenger_is_better(home: Settings) -> None:
     (champion,) = status(home)
     kept = train(home, MARCH)
-    assert kept["decision"] == "keep" and "59 days old" in str(kept["reason"])
+    assert kept["decision"] == "keep" and "90 days old" in str(kept["reason"])
     assert status(home) == {champion: "champion", kept["version"]: "rejected"}
     assert train(home, MARCH)["decision"] == "keep" and len(log(home)) == 1
 
@@ -175,7 +197,7 @@ def test_a_training_for_a_moment_that_a_later_model_already_followed_is_kept_out
     scores(home, date(2026, 2, 27), date(2026, 3, 4))
     jobs.score(home, as_of=at(date(2026, 2, 1), home))
     eager = having(home, champion_days=10, auto_approve_band_changes=1.0)
-    jobs.promote(home, version=str(next(iter(status(home)))), as_of=at(JANUARY, home))  # no change
+    jobs.promote(home, version=str(next(iter(status(home)))), as_of=at(DECEMBER, home))  # no change
     march = train(eager, MARCH)
     scores(home, date(2026, 3, 5))
     february = train(eager, FEBRUARY)
@@ -193,7 +215,7 @@ def test_when_the_champion_cannot_be_loaded_the_gate_is_enough(home: Settings) -
     mended = train(home, MARCH)
     assert mended["decision"] == "promoted" and mended["reason"] == "no model serves, and it passed the gate"
     assert scores(home, date(2026, 3, 2))["model_version"].unique().to_list() == [mended["version"]]
-    assert train(home, JANUARY)["version"] == champion, "training it again brings its files back"
+    assert train(home, DECEMBER)["version"] == champion, "training it again brings its files back"
     assert before["model_version"].unique().to_list() == [champion]
     assert scores(home, date(2026, 2, 27))["model_version"].unique().to_list() == [champion]
 
@@ -210,7 +232,7 @@ def test_model_file_and_scores_are_the_same_on_either_warehouse_and_any_threads(
         else:
             jobs.upgrade(settings)
             jobs.extract(settings, now=NOW)
-        train(settings, JANUARY)
+        train(settings, DECEMBER)
         rows = scores(settings, date(2026, 1, 2))
         with read(settings) as connection:
             stored = frame(connection, select(model_versions.c.version, model_versions.c.sha256))

@@ -16,8 +16,9 @@ from dealwatch.alerts.rules import load_rules, rule_points
 from dealwatch.history.ledger import Ledger
 from dealwatch.scoring.card import card as write_card
 from dealwatch.scoring.facts import facts_at
+from dealwatch.scoring.panel import followed_panel
 from dealwatch.scoring.promotion import Comparison, advice, band_changes, compare, share_moved
-from dealwatch.scoring.registry import Model, champion_at, found, store, version_of
+from dealwatch.scoring.registry import Model, champion_at, found, retire_waiting, store, version_of
 from dealwatch.scoring.succession import promote, reject
 from dealwatch.scoring.trial import Trained
 from dealwatch.settings import Settings
@@ -83,10 +84,19 @@ def _case(
     facts = facts_at(ledger, [as_of], settings=settings)
     points = rule_points(load_rules(settings.alerts.rules), facts)
     changes = band_changes(facts, points, champion, challenger, settings=settings)
-    compared = compare(panel, champion, as_of, settings=settings) if champion else None
+    compared = _compared(ledger, panel, champion, as_of, settings=settings) if champion else None
     said = trained.judged.select("as_of", "deal_id", "p_loss")
     judged = panel.join(said, on=["as_of", "deal_id"], how="inner")
     return Case(challenger, champion, compared, facts, judged, changes)
+
+
+def _compared(
+    ledger: Ledger, panel: pl.DataFrame, champion: Model, as_of: datetime, *, settings: Settings
+) -> Comparison:
+    def earlier() -> pl.DataFrame:
+        return followed_panel(ledger, champion.trained_as_of, settings=settings)
+
+    return compare(panel, champion, as_of, earlier=earlier, settings=settings)
 
 
 def _card(case: Case | None, trained: Trained, version: str, as_of: datetime, *, settings: Settings) -> str:
@@ -115,6 +125,7 @@ def _settle(connection: Connection, case: Case, as_of: datetime, *, settings: Se
     if step == "keep" or moment is None:
         reject(connection, version, reason=f"the champion stays: {reason}.")
         return {"decision": "keep", "reason": reason}
+    retire_waiting(connection, version, as_of)
     if step == "promote" and settings.scoring.auto_approve:
         share, bound = share_moved(case.changes), settings.scoring.auto_approve_band_changes
         if case.champion is None or share <= bound:

@@ -102,9 +102,12 @@ def _quality(m: Measures) -> str:
         ["Calibration slope: 1 is right, less is too sure, more too timid", shown(m, "slope", ".2f")],
         ["Brier score (that of the constant)", f"{shown(m, 'brier')} ({shown(m, 'brier_constant')})"],
     ]
-    told = f"Judged on {m.get('rows', 0):,} rows of {seen}, none of which it had learned from."
+    told = (
+        "What such a model can do: one made the same way of earlier history, judged on "
+        f"{m.get('rows', 0):,} rows of {seen} that it had not learned from. This model has learned from them."
+    )
     return f"## Quality\n\n{told} In brackets: 95% intervals, drawn by deal.\n\n" + table(
-        ["Measure", "This model"], [row for row in rows if not row[1].startswith("–")]
+        ["Measure", "Its like"], [row for row in rows if not row[1].startswith("–")]
     )
 
 
@@ -122,6 +125,8 @@ def _beside_champion(dossier: Dossier, settings: Settings) -> str:
         f"On the same {ours.get('rows', 0):,} rows of {ours.get('deals', 0):,} deals{since}, from which "
         "neither had learned. For this model stands its twin, made the same way of what was known then."
     )
+    if apart.get("brier_low") == apart.get("brier_high") == 0:
+        told += " The recipe is unchanged, so its twin is the champion itself; the new model only knows more."
     rows = [
         [title, shown(ours, name, form), shown(theirs, name, form), shown(apart, name, sign)]
         for title, name, form, sign in (

@@ -4,6 +4,7 @@ Fair means that neither has seen the outcomes it is judged on. The challenger ha
 by its recipe from what was known when the champion was trained. Both are judged on mornings since then.
 """
 
+from collections.abc import Callable
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 from typing import Literal
@@ -50,10 +51,19 @@ class Comparison:
         )
 
 
-def compare(panel: pl.DataFrame, champion: Model, as_of: datetime, *, settings: Settings) -> Comparison:
+def compare(
+    panel: pl.DataFrame,
+    champion: Model,
+    as_of: datetime,
+    *,
+    earlier: Callable[[], pl.DataFrame],
+    settings: Settings,
+) -> Comparison:
     """How the recipe of today would have done against the champion, both from the champion's moment on.
 
-    panel: as of `as_of`, the challenger's own. Intervals resample whole deals, the same for both models.
+    panel: as of `as_of`, the challenger's own. earlier: makes the panel as of the champion's moment, for the
+    recipe to learn from; it looks at other mornings than the later one. Intervals resample whole deals, the
+    same for both models.
     """
     since = champion.trained_as_of
     rows = known_by(panel, as_of).filter(pl.col("as_of") >= instant(since)).sort("as_of", "deal_id")
@@ -62,7 +72,7 @@ def compare(panel: pl.DataFrame, champion: Model, as_of: datetime, *, settings: 
     counts = since, deals.height - lost, lost
     if min(counts[1:]) < settings.scoring.compare_minimum:
         return Comparison(*counts, Difference(), "unknown")
-    twin = bundle_at(panel, since, settings=settings)
+    twin = bundle_at(earlier(), since, settings=settings)
     if twin is None:
         return Comparison(*counts, Difference(), "unknown")
     lost_later, deal, seed = rows["lost"].to_numpy(), rows["deal_id"].to_numpy(), settings.scoring.seed
@@ -87,8 +97,8 @@ def advice(
 ) -> tuple[Advice, str]:
     """What should become of a challenger that passed the gate, and why, in a sentence.
 
-    promote: it should serve. ask: only a person may say so. keep: the champion stays. Without a champion that
-    can be loaded the gate is enough.
+    promote: it should serve. ask: only a person may say so, as when nobody can say which is better. keep: the
+    champion stays. Without a champion that can be loaded the gate is enough.
     """
     if champion is None or comparison is None:
         return "promote", "no model serves, and it passed the gate"
@@ -104,7 +114,7 @@ def advice(
         return "promote", told
     if age <= timedelta(days=settings.scoring.champion_days):
         return "keep", told
-    return ("ask" if comparison.outcome == "not as good" else "promote"), told
+    return ("promote" if comparison.outcome == "as good" else "ask"), told
 
 
 def band_changes(

@@ -50,9 +50,8 @@ def store(
 ) -> str:
     """Keep the outcome of a training at `as_of`: refused by the gate, or a challenger; its version.
 
-    The same outcome again changes no row, and mends its files if they were lost. A challenger that still
-    waits for a decision gives way to a later one. Run it inside `writing(engine, alone="models")`. Files
-    are complete before the row that names them exists.
+    The same outcome again changes no row, and mends its files if they were lost. Run it inside
+    `writing(engine, alone="models")`. Files are complete before the row that names them exists.
     """
     content = packed(trained.bundle)
     version = _named(trained, as_of, content)
@@ -60,12 +59,6 @@ def store(
         keep(settings, version, content, trained_as_of=as_of, metrics=trained.metrics)
     if found(connection, version) is not None:
         return version
-    if trained.may_alert:
-        connection.execute(
-            update(model_versions)
-            .where(model_versions.c.status == "challenger", model_versions.c.trained_as_of <= as_of)
-            .values(status="retired", decision=f"{version} was trained before anybody decided.")
-        )
     connection.execute(
         insert(model_versions).values(
             version=version,
@@ -80,6 +73,14 @@ def store(
         )
     )
     return version
+
+
+def retire_waiting(connection: Connection, version: str, as_of: datetime) -> None:
+    """Challengers trained by `as_of` that still wait for a decision give way to this one."""
+    rows = model_versions.c
+    is_waiting = (rows.status == "challenger") & (rows.version != version) & (rows.trained_as_of <= as_of)
+    decision = f"{version} was trained before anybody decided."
+    connection.execute(update(model_versions).where(is_waiting).values(status="retired", decision=decision))
 
 
 def found(connection: Connection, version: str) -> Any:
