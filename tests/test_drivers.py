@@ -65,8 +65,8 @@ def planted_log_odds(facts: pl.DataFrame, weak: dict[str, str]) -> dict[str, Flo
         "silence": slope(DRIVERS.silence, facts["days_since_touch"].to_numpy(), DRIVERS.silence_slows),
         "stall": slope(DRIVERS.stall, facts["days_in_stage"].to_numpy() / usual, DRIVERS.stall_slows),
         "weak lead source": flat(DRIVERS.weak_source, facts["lead_source"] == weak["weak_lead_source"]),
-        "weak product type": flat(DRIVERS.weak_product, facts["product_type"] == weak["weak_product_type"]),
         "push": slope(DRIVERS.push, facts["times_pushed"].fill_null(0).to_numpy()),
+        "weak product type": flat(DRIVERS.weak_product, facts["product_type"] == weak["weak_product_type"]),
         "planned step": flat(DRIVERS.planned_step, facts["has_next_step"]),
         "weak rep": flat(DRIVERS.weak_rep, facts["owner_id"] == weak["weak_rep"]),
     }
@@ -110,7 +110,9 @@ def test_planted_causes_are_found_in_their_order_and_innocent_facts_come_last(tm
     tiers = [["silence"], ["stall"], ["weak lead source", "weak product type"], ["planned step", "weak rep"]]
     lowest = [min(size[name] for name in tier) for tier in tiers]
     highest = [max(size[name] for name in tier) for tier in tiers]
-    assert all(low > high for low, high in zip(lowest, [*highest[1:], max(innocent.values())], strict=True)), (
+    assert all(
+        low > high for low, high in zip(lowest, [*highest[1:], max(innocent.values())], strict=True)
+    ), (
         size,
         innocent,
     )

@@ -69,11 +69,10 @@ def test_a_month_of_loans_is_scored_well_on_outcomes_that_came_later(land: Land)
     settings, engine, ledger = land("loans", now=datetime(2012, 4, 1, tzinfo=UTC))
     trained = trained_at(ledger, date(2012, 1, 15), settings)
     assert trained.may_alert, trained.reason
-    assert trained.metrics["auc"] > 0.78 and trained.metrics["brier"] < 0.185
+    assert trained.metrics["auc"] > 0.78 and trained.metrics["brier"] < 0.18
     _, prior, *others = trained.metrics["rivals"]
     assert prior["name"] == "segment prior"
     assert prior["auc_difference_low"] > 0.05 and prior["brier_difference_high"] < 0
-    print(trained.metrics["auc"], trained.metrics["brier"], trained.metrics["rivals"])
     assert min(rival["auc_difference"] for rival in others) > -0.005
     first, last = date(2012, 1, 16), date(2012, 2, 15)
     with writing(engine, alone="models") as connection:

@@ -66,10 +66,10 @@ def test_scores_are_made_by_the_model_before_and_then_by_rules(
     harm(settings, settings.home / "models" / first)
     by_rules = scored(settings)
     assert by_rules["method"].unique().to_list() == ["rules"]
-    for rows in (by_the_first, by_rules):
-        assert rows["deal_id"].equals(whole["deal_id"]) and rows["score"].null_count() == 0
-        points = [sum(part["points"] for part in json.loads(text)) for text in rows["points"]]
-        assert points == rows["score"].to_list()
+    for made in (by_the_first, by_rules):
+        assert made["deal_id"].equals(whole["deal_id"]) and made["score"].null_count() == 0
+        points = [sum(part["points"] for part in json.loads(text)) for text in made["points"]]
+        assert points == made["score"].to_list()
 
 
 CHILD = """

@@ -1,4 +1,4 @@
-"""A canary: how each deal ends is written into every column of the CRM record, and no earlier morning hears it."""
+"""A canary: how deals end is written into every column of the CRM record, and no earlier morning hears it."""
 
 from pathlib import Path
 
@@ -9,7 +9,8 @@ from sqlalchemy import Table, select
 from dealwatch import jobs
 from dealwatch.crm.contract import COLUMNS, DATES, NUMBERS, OBJECTS, RESERVED
 from dealwatch.history.ledger import Ledger, read_ledger
-from dealwatch.scoring.panel import followed_panel
+from dealwatch.scoring.facts import facts_at
+from dealwatch.scoring.panel import followed_panel, panel_moments
 from dealwatch.settings import Settings
 from dealwatch.tables import (
     activities,
@@ -20,7 +21,7 @@ from dealwatch.tables import (
     deals,
     owners,
 )
-from dealwatch.warehouse import frame
+from dealwatch.warehouse import frame, instant
 from small_company import HOUR, MORNING, NEXT, SmallCompany, opened, rows, settled
 
 ATTRIBUTE = "forecast_category"  # a column that the contract does not name
@@ -44,8 +45,14 @@ def judged(settings: Settings) -> dict[str, str]:
     jobs.score(settings, as_of=MORNING, until=NEXT)
     tables: tuple[Table, ...] = (deal_features, deal_snapshots, deal_scores, alert_signals)
     with opened(settings) as connection:
-        panel = followed_panel(read_ledger(connection), MORNING, settings=settings)
-    return {table.name: rows(settings, table).write_csv() for table in tables} | {"panel": panel.write_csv()}
+        ledger = read_ledger(connection)
+    past = panel_moments(ledger, MORNING, settings=settings)
+    facts = facts_at(ledger, [*past, NEXT], settings=settings).filter(pl.col("as_of") < instant(NEXT))
+    return {
+        **{table.name: rows(settings, table).write_csv() for table in tables},
+        "facts of past mornings": facts.write_csv(),
+        "panel": followed_panel(ledger, MORNING, settings=settings).write_csv(),
+    }
 
 
 def known(settings: Settings) -> tuple[Ledger, str]:

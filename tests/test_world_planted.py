@@ -1,21 +1,10 @@
 """In a world whose causes are planted, scores foresee outcomes and what interrupts has been proven."""
 
-import json
-from datetime import UTC, date, datetime
+from datetime import date
 
-import numpy as np
-import polars as pl
 import pytest
 
-from dealwatch.history.ledger import read_ledger
-from dealwatch.moments import morning_of, mornings
 from dealwatch.scoring.evaluate import evaluate
-from dealwatch.scoring.explain import explain
-from dealwatch.scoring.facts import GROUPS, facts_at
-from dealwatch.scoring.forest import Bundle
-from dealwatch.scoring.panel import outcomes_at
-from dealwatch.scoring.quality import quality
-from dealwatch.scoring.registry import champion_at
 from dealwatch.settings import Settings
 from dealwatch.tables import deliveries, rule_evidence
 from dealwatch.warehouse import connect, reading

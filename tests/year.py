@@ -47,7 +47,5 @@ def scores_that_do_not_sum(settings: Settings) -> tuple[int, pl.DataFrame]:
     columns = ("as_of", "deal_id", "score", "points")
     scored = rows(settings, *(deal_scores.c[name] for name in columns))
     points = pl.col("points").str.json_decode(pl.List(pl.Struct({"points": pl.Int64})))
-    summed = scored.with_columns(
-        sum=points.list.eval(pl.element().struct.field("points")).list.sum()
-    )
+    summed = scored.with_columns(sum=points.list.eval(pl.element().struct.field("points")).list.sum())
     return scored.height, summed.filter(pl.col("sum").ne_missing(pl.col("score")))
