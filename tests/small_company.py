@@ -1,4 +1,4 @@
-"""The smallest company that has everything: a history that was landed, and two models, one after the other."""
+"""The smallest company that has everything: a history that landed, and two models, one after the other."""
 
 import shutil
 from collections.abc import Iterator
