@@ -5,6 +5,7 @@ import shutil
 import subprocess
 from collections.abc import Iterator
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import pytest
 from sqlalchemy import Engine, text
@@ -13,6 +14,9 @@ from dealwatch import migrations
 from dealwatch.launch.airflow_home import free_port
 from dealwatch.settings import Settings
 from dealwatch.warehouse import connect
+
+if TYPE_CHECKING:
+    from small_company import SmallCompany
 
 ROOT = Path(__file__).resolve().parents[1]
 # Processes that a test starts run this tree's package, whatever is installed.
@@ -82,6 +86,14 @@ def new_database(server: str, name: str) -> str:
         connection.execute(text(f'CREATE DATABASE "{name}"'))
     admin.dispose()
     return f"{server}/{name}"
+
+
+@pytest.fixture(scope="session")
+def small_company(tmp_path_factory: pytest.TempPathFactory) -> "SmallCompany":
+    """A company with a history and two models, founded once a process; tests work on copies of it."""
+    from small_company import founded  # not above: most tests need no model
+
+    return founded(tmp_path_factory.mktemp("small"))
 
 
 @pytest.fixture

@@ -202,42 +202,6 @@ def test_what_is_whole_but_cannot_answer_meets_no_morning(
         assert f"model {broken} is not used: loading it failed" in reason
 
 
-@pytest.mark.slow
-def test_a_model_too_large_for_the_memory_gives_way_to_the_one_before(
-    engine: Engine, settings: Settings, tmp_path: Path
-) -> None:
-    first = promoted(engine, settings, good(), JANUARY)
-    bundle = other().bundle
-    assert bundle is not None
-    large = replace(bundle, calibrator=replace(bundle.calibrator, knots=np.zeros(10_000_000)))  # 80 MB
-    second = stored(engine, settings, replace(other(), bundle=large), FEBRUARY)
-    with writing(engine) as connection:
-        connection.exec_driver_sql(
-            "INSERT INTO model_promotions SELECT trained_as_of, 0, version, 'promoted', '', '', recorded_at"
-            f" FROM model_versions WHERE version = '{second}'"
-        )
-    code = (
-        "import resource, sys, pathlib\n"
-        "from dealwatch.settings import Settings\n"
-        "from dealwatch.warehouse import connect\n"
-        "from model_samples import MARCH, champion\n"
-        f"settings = Settings(home=pathlib.Path({str(settings.home)!r}))\n"
-        "engine = connect(settings)\n"
-        "used = int(pathlib.Path('/proc/self/statm').read_text().split()[0]) * resource.getpagesize()\n"
-        "resource.setrlimit(resource.RLIMIT_AS, (used + 50_000_000,) * 2)\n"
-        "model, reason = champion(engine, settings, MARCH)\n"
-        "print(model.version, reason)\n"
-    )
-    run = subprocess.run(
-        [sys.executable, "-c", code],
-        env={**OURS, "OMP_NUM_THREADS": "1", "POLARS_MAX_THREADS": "1"},
-        capture_output=True,
-        text=True,
-    )
-    assert run.returncode == 0, run.stderr
-    assert run.stdout.startswith(f"{first} model {second} is not used: loading it failed (MemoryError")
-
-
 def test_the_key_is_made_once_by_many_at_once_and_is_ours_to_read_alone(settings: Settings) -> None:
     with ThreadPoolExecutor(16) as pool:
         keys = set(pool.map(lambda _: artefacts._key(settings), range(64)))

@@ -1,5 +1,6 @@
 """On histories nobody here wrote: the loans are predicted, the others honestly are not."""
 
+import re
 from collections.abc import Callable, Iterator
 from datetime import UTC, date, datetime
 from pathlib import Path
@@ -54,6 +55,11 @@ def land(real_data: Path, tmp_path: Path) -> Iterator[Land]:
         engine.dispose()
 
 
+def with_fewer_trees(settings: Settings) -> Settings:
+    """Enough to be refused by: what a forest finds where there is nothing does not grow with its size."""
+    return settings.model_copy(update={"scoring": settings.scoring.model_copy(update={"trees": 60})})
+
+
 def trained_at(ledger: Ledger, day: date, settings: Settings) -> Trained:
     as_of = morning_of(day, settings)
     return train(training_panel(ledger, as_of, settings=settings), as_of, settings=settings)
@@ -63,6 +69,11 @@ def test_a_month_of_loans_is_scored_well_on_outcomes_that_came_later(land: Land)
     settings, engine, ledger = land("loans", now=datetime(2012, 4, 1, tzinfo=UTC))
     trained = trained_at(ledger, date(2012, 1, 15), settings)
     assert trained.may_alert, trained.reason
+    assert trained.metrics["auc"] > 0.78 and trained.metrics["brier"] < 0.18
+    _, prior, *others = trained.metrics["rivals"]
+    assert prior["name"] == "segment prior"
+    assert prior["auc_difference_low"] > 0.05 and prior["brier_difference_high"] < 0
+    assert min(rival["auc_difference"] for rival in others) > -0.005
     first, last = date(2012, 1, 16), date(2012, 2, 15)
     with writing(engine, alone="models") as connection:
         version = store(connection, settings, trained, morning_of(date(2012, 1, 15), settings))
@@ -78,18 +89,18 @@ def test_a_month_of_loans_is_scored_well_on_outcomes_that_came_later(land: Land)
         report = evaluate(connection, first, last, settings)
     (part,) = report.pooled
     assert part.p_loss is not None and part.p_loss.rows > 25_000
-    assert part.p_loss.auc is not None and part.p_loss.auc > 0.76
-    assert part.p_loss.brier is not None and part.p_loss.brier < 0.185
-    assert part.p_loss.brier_skill_low is not None and part.p_loss.brier_skill_low > 0.1
+    assert part.p_loss.auc is not None and part.p_loss.auc > 0.765
+    assert part.p_loss.brier is not None and part.p_loss.brier < 0.1825
+    assert part.p_loss.brier_skill_low is not None and part.p_loss.brier_skill_low > 0.15
     assert give_aways(ledger) == []
 
 
 def test_the_challenge_is_refused_at_every_moment_because_nothing_in_it_tells(land: Land) -> None:
     settings, _, ledger = land("challenge", now=datetime(2024, 8, 2, tzinfo=UTC))
     for day in (date(2023, 10, 1), date(2024, 1, 1), date(2024, 4, 1), date(2024, 8, 1)):
-        trained = trained_at(ledger, day, settings)
+        trained = trained_at(ledger, day, with_fewer_trees(settings))
         assert trained.usable and not trained.may_alert
-        assert trained.reason.startswith("no evidence: AUC 0.")
+        assert re.fullmatch(r"no evidence: AUC ([^.]|\.\d)*\.", trained.reason), "not one sentence"
         assert trained.metrics["auc"] < 0.53, f"{day}: a leak, for its columns are independent of the outcome"
 
 
@@ -97,7 +108,7 @@ def test_the_reseller_is_refused_and_its_open_deals_are_scored_by_rules_alone(la
     settings, engine, ledger = land("reseller", now=datetime(2018, 1, 5, tzinfo=UTC))
     assert give_aways(ledger) == []
     day = date(2018, 1, 2)
-    trained = trained_at(ledger, day, settings)
+    trained = trained_at(ledger, day, with_fewer_trees(settings))
     assert not trained.may_alert and trained.reason.startswith("no evidence: AUC 0.")
     with writing(engine, alone="models") as connection:
         store(connection, settings, trained, morning_of(day, settings))

@@ -1,6 +1,10 @@
 """A model comes to serve, is kept from it, or waits for a person; nothing of that changes the past."""
 
+import hashlib
+import os
 import shutil
+import subprocess
+import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
 from datetime import UTC, date, datetime, timedelta
@@ -220,24 +224,52 @@ def test_when_the_champion_cannot_be_loaded_the_gate_is_enough(home: Settings) -
     assert scores(home, date(2026, 2, 27))["model_version"].unique().to_list() == [champion]
 
 
+CHILD = """
+import os, pathlib
+os.sched_setaffinity(0, sorted(os.sched_getaffinity(0))[:1])
+from test_renewal import outcome, settled
+print(outcome(settled(pathlib.Path({home!r}), pathlib.Path({drop!r}), threads=1)))
+"""
+ONE_CORE = {"POLARS_MAX_THREADS": "1", "OMP_NUM_THREADS": "1", "NUMBA_NUM_THREADS": "1"}
+
+
+def outcome(settings: Settings) -> str:
+    """The names and hashes of the model files that a training makes, and the scores of the next morning."""
+    train(settings, DECEMBER)
+    rows = scores(settings, date(2026, 1, 2))
+    with read(settings) as connection:
+        stored = frame(connection, select(model_versions.c.version, model_versions.c.sha256))
+    assert rows["method"].unique().to_list() == ["hybrid"]
+    files = [path.read_bytes() for path in (settings.home / "models").glob("*/model.joblib")]
+    told = [stored.rows(), [hashlib.sha256(content).hexdigest() for content in files], rows.write_csv()]
+    return hashlib.sha256(repr(told).encode()).hexdigest()
+
+
 def test_model_file_and_scores_are_the_same_on_either_warehouse_and_any_threads(
     extracted: Path, drop: Path, tmp_path: Path, postgres_server: str
 ) -> None:
-    def outcome(name: str, **changes: object) -> tuple[list[object], str]:
-        settings = settled(tmp_path / name, drop, threads=2 if name == "there" else 1)
-        settings = settings.model_copy(update=changes)
-        if name == "here":
-            shutil.copytree(extracted, tmp_path / name)
-            shutil.rmtree(tmp_path / name / "models")
-        else:
-            jobs.upgrade(settings)
-            jobs.extract(settings, now=NOW)
-        train(settings, DECEMBER)
-        rows = scores(settings, date(2026, 1, 2))
-        with read(settings) as connection:
-            stored = frame(connection, select(model_versions.c.version, model_versions.c.sha256))
-        return stored.rows(), rows.write_csv()
+    def untrained(name: str, **knobs: object) -> Settings:
+        shutil.copytree(extracted, tmp_path / name)
+        shutil.rmtree(tmp_path / name / "models")
+        return settled(tmp_path / name, drop, **knobs)
 
-    here = outcome("here")
-    there = outcome("there", warehouse_url=SecretStr(new_database(postgres_server, "renewal")))
-    assert here == there and "hybrid" in here[1]
+    elsewhere = settled(tmp_path / "elsewhere", drop, threads=2).model_copy(
+        update={"warehouse_url": SecretStr(new_database(postgres_server, "renewal"))}
+    )
+    jobs.upgrade(elsewhere)
+    jobs.extract(elsewhere, now=NOW)
+    child = CHILD.format(home=str(untrained("one core").home), drop=str(drop))
+    run = subprocess.run(
+        [sys.executable, "-c", child],
+        check=True,
+        capture_output=True,
+        text=True,
+        env=os.environ | ONE_CORE | {"PYTHONPATH": os.pathsep.join(path for path in sys.path if path)},
+    )
+    told = {
+        "two threads": outcome(untrained("two", threads=2)),
+        "PostgreSQL, two threads": outcome(elsewhere),
+        "PostgreSQL, one thread": outcome(having(elsewhere, threads=1)),
+        "one core": run.stdout.strip(),
+    }
+    assert len(set(told.values())) == 1 and all(told.values()), told

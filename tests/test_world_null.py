@@ -1,17 +1,27 @@
 """In a world whose outcomes depend on nothing, dealwatch claims no evidence and interrupts nobody."""
 
+from datetime import date
+from pathlib import Path
+
 import pytest
 
-from dealwatch.settings import Settings
+from dealwatch import jobs
+from dealwatch.history.ledger import read_ledger
+from dealwatch.moments import morning_of
+from dealwatch.scoring.panel import followed_panel
+from dealwatch.scoring.trial import train
+from dealwatch.settings import Scoring, Settings, Source
 from dealwatch.tables import deal_scores, deliveries, model_versions, rule_evidence
-from year import MONTHS, lived_through, rows
+from dealwatch.warehouse import connect, reading
+from year import MONTHS, lived_through, rows, scores_that_do_not_sum
 
 pytestmark = pytest.mark.slow
 
 
 @pytest.fixture(scope="module")
 def world(tmp_path_factory: pytest.TempPathFactory) -> Settings:
-    return lived_through("null", tmp_path_factory.mktemp("null"), seed=7)
+    # A model that is refused each time need not be a good one.
+    return lived_through("null", tmp_path_factory.mktemp("null"), seed=7, trees=30)
 
 
 def test_no_model_passes_the_gate(world: Settings) -> None:
@@ -32,3 +42,33 @@ def test_nothing_interrupts(world: Settings) -> None:
     assert messages.height > 1000, "no would-be message at all, so nothing is shown"
     assert set(messages["kind"]) == {"digest"}
     assert set(messages["state"]) == {"not_sent"}
+
+
+def test_points_sum_to_the_score_for_every_deal_of_the_year(world: Settings) -> None:
+    judged, wrong = scores_that_do_not_sum(world)
+    assert judged > 200_000 and wrong.is_empty()
+
+
+def verdict(folder: Path, seed: int) -> tuple[bool, str]:
+    """Whether a null company of 800 deals in a year passes the gate, and what the gate says."""
+    until = date(2026, 6, 30)
+    knobs = Scoring(trees=20, panel_every_days=14)
+    settings = Settings(home=folder, sources={"crm": Source(path=folder / "drop")}, scoring=knobs)
+    as_of = morning_of(until, settings)
+    jobs.simulate("null", folder / "drop", deals=800, days=365, seed=seed, until=until)
+    jobs.upgrade(settings)
+    jobs.extract(settings, now=as_of)
+    engine = connect(settings)
+    with reading(engine) as connection:
+        ledger = read_ledger(connection)
+    engine.dispose()
+    trained = train(followed_panel(ledger, as_of, settings=settings), as_of, settings=settings)
+    return trained.may_alert, trained.reason
+
+
+def test_in_ten_worlds_the_gate_refuses_at_least_nine_for_want_of_evidence(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("dealwatch.scoring.trial.rivals", lambda *_, **__: [])  # half the time, no say here
+    told = [verdict(tmp_path / str(seed), seed) for seed in range(1, 11)]
+    assert sum(not passed and reason.startswith("no evidence: ") for passed, reason in told) >= 9, told

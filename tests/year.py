@@ -12,17 +12,18 @@ from sqlalchemy import select
 from dealwatch import jobs
 from dealwatch.moments import morning_of
 from dealwatch.settings import Scoring, Settings, Source
+from dealwatch.tables import deal_scores
 from dealwatch.warehouse import connect, frame, reading
 
 UNTIL = date(2026, 11, 1)
 MONTHS = [date(2025 + n // 12, n % 12 + 1, 1) for n in range(10, 22)]  # November 2025 to October 2026
 
 
-def lived_through(world: Literal["planted", "null"], home: Path, *, seed: int) -> Settings:
+def lived_through(world: Literal["planted", "null"], home: Path, *, seed: int, trees: int) -> Settings:
     """The settings of a warehouse that holds the last 12 of 18 months, each by the model of its own time."""
     jobs.simulate(world, home / "drop", deals=6000, days=548, seed=seed, until=UNTIL)
     # A hundred trees rank nearly as well as three hundred and are trained twelve times here.
-    scoring = Scoring(trees=100, auto_approve=True)
+    scoring = Scoring(trees=trees, auto_approve=True)
     settings = Settings(home=home, sources={"crm": Source(path=home / "drop")}, scoring=scoring)
     jobs.upgrade(settings)
     jobs.extract(settings, now=datetime(2026, 11, 1, 4, tzinfo=UTC))
@@ -39,3 +40,12 @@ def rows(settings: Settings, *columns: object) -> pl.DataFrame:
     """The columns of a table in the world's warehouse."""
     with reading(connect(settings)) as connection:
         return frame(connection, select(*columns))  # type: ignore[call-overload]
+
+
+def scores_that_do_not_sum(settings: Settings) -> tuple[int, pl.DataFrame]:
+    """How many scores the year has, and those whose points do not sum to the score shown."""
+    columns = ("as_of", "deal_id", "score", "points")
+    scored = rows(settings, *(deal_scores.c[name] for name in columns))
+    points = pl.col("points").str.json_decode(pl.List(pl.Struct({"points": pl.Int64})))
+    summed = scored.with_columns(sum=points.list.eval(pl.element().struct.field("points")).list.sum())
+    return scored.height, summed.filter(pl.col("sum").ne_missing(pl.col("score")))
