@@ -104,7 +104,7 @@ def _try_out(bundle: Any) -> None:
     }
     deal = pl.DataFrame(nothing)
     bundle.leaves(deal)
-    p = float(bundle.calibrator(bundle.raw(deal))[0])
+    p = float(bundle.p_loss(deal)[0])
     if not 0 <= p <= 1:
         raise ValueError(f"it answers {p} where a probability is due")
 
