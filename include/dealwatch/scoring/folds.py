@@ -1,7 +1,8 @@
 """Forests for the curves: grown on two thirds of the deals, each speaks of the third that it did not see.
 
-A curve must fit the forest that it is put on. One of an earlier moment would not do: the more history a forest
-has seen, the surer it is. What a forest says of its own deals would not do either: it knows how they ended.
+A curve must fit the forest that it is put on. One of an earlier moment would not do: the more history a
+forest has seen, the surer it is. What a forest says of its own deals would not do either: it knows how they
+ended.
 """
 
 from collections.abc import Iterator

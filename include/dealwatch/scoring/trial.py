@@ -9,12 +9,14 @@ later than anything it saw: that is what the forest of now may be expected to do
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from datetime import datetime
+from functools import cached_property
 from typing import Any
 
 import numpy as np
 import polars as pl
 from numpy.typing import NDArray
 
+from dealwatch.scoring.artefacts import packed
 from dealwatch.scoring.calibration import Calibrator, fit_calibrator
 from dealwatch.scoring.folds import Folds, grow_folds
 from dealwatch.scoring.forest import Bundle, fit, votes
@@ -40,6 +42,11 @@ class Trained:
     may_alert: bool
     reason: str
     judged: pl.DataFrame = field(default_factory=pl.DataFrame, repr=False)  # rows it was judged on
+
+    @cached_property
+    def content(self) -> bytes:
+        """The bundle as it is stored, packed once: it takes as long as a few trees. Empty without one."""
+        return packed(self.bundle)
 
 
 def train(panel: pl.DataFrame, as_of: datetime, *, settings: Settings) -> Trained:
@@ -99,7 +106,7 @@ def _made(
 
 
 def curve_of(learned: pl.DataFrame, folds: Folds) -> Calibrator:
-    """The curve for a forest of these rows: what its like says of deals it did not see, and how they ended."""
+    """The curve for a forest of these rows, from what its like says of deals that it did not see."""
     raw = np.empty(learned.height)
     for forest, unseen in folds.parts(learned):
         raw[unseen] = votes(forest, learned.filter(unseen))
