@@ -30,7 +30,7 @@ NOW = datetime(2026, 3, 31, 20, tzinfo=UTC)
 JANUARY, FEBRUARY, MARCH = date(2026, 1, 1), date(2026, 2, 1), date(2026, 3, 1)
 # A thousand deals in a year have too little behind them for calm probabilities.
 QUICK = Scoring(
-    trees=15, train_minimum=20, alert_minimum=100, panel_every_days=14, gate_slope_off=5, auto_approve=True
+    trees=15, train_minimum=20, alert_minimum=100, panel_every_days=14, gate_slope_off=1, auto_approve=True
 )
 
 
