@@ -1,9 +1,10 @@
 """How likely a deal is lost within 30, 60 or 90 days: what became of deals like it, told by the one forest.
 
 Two deals are alike in a tree when they end in the same leaf. A leaf's share of past rows that were lost
-within the horizon is its chance; the trees' chances are averaged and mended by a curve (`calibration`), as
-p_loss is. Deals still open count: a deal that is open 30 days after a morning was not lost within 30 days.
-Only rows followed for the whole horizon count, or those lost quickly would be known first.
+within the horizon is its chance; the trees' chances are averaged and mended by a curve (`calibration`) from
+deals that the forest's like did not see (`folds`), as p_loss is. Deals still open count: a deal that is open
+30 days after a morning was not lost within 30 days. Only rows followed for the whole horizon count, or those
+lost quickly would be known first.
 """
 
 from collections.abc import Sequence
@@ -47,7 +48,7 @@ class Leaves:
 
 @dataclass(frozen=True)
 class Horizons:
-    """Stored with the forest; a horizon that the history is too short for has no curve."""
+    """Stored with the forest; a horizon that the history is too short for, or to judge, has no curve."""
 
     leaves: Leaves
     curves: tuple[Calibrator | None, ...]
@@ -100,7 +101,7 @@ def learn_horizons(
     """The horizons for a forest of `moment`: its leaves' chances, and curves from deals its like did not see.
 
     panel: of `followed_panel`, in order of time. A forest of the folds takes its leaves' chances from the
-    deals that it was grown on, and speaks of the others.
+    deals that it was grown on and speaks of the others, those still open included.
     """
     by_days = [followed(panel, days, until=moment) for days in HORIZONS]
     watched = by_days[0]  # for the shortest horizon; the longer ones' rows are the first of these
