@@ -49,9 +49,7 @@ def small_company(home: Path, *, deals: int = 1000) -> Any:
     ours = f'{plain}\nexpires_after_hours = 1000000\noperations_slack = "C0OPERATIONS"'
     text = example.read_text().replace(plain, ours)
     assert ours in text
-    (home / "dealwatch.toml").write_text(
-        text.replace("[scoring]", "[scoring]\ntrees = 50\ngate_slope_off = 2")
-    )
+    (home / "dealwatch.toml").write_text(text.replace("[scoring]", "[scoring]\ntrees = 50"))
     jobs.simulate("planted", home / "demo", deals=deals, days=365, seed=7, until=UNTIL)
     settings = load(home / "dealwatch.toml").model_copy(update={"home": home})
     jobs.upgrade(settings)

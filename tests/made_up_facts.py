@@ -58,8 +58,7 @@ def made_up_panel(deals: int, *, signal: float, weeks: int = 40, seed: int = 1) 
     )
 
 
-# Twenty trees on 600 deals are timid; their slope is not what these tests are about.
-SMALL = Scoring(trees=20, train_minimum=20, alert_minimum=100, gate_slope_off=2)
+SMALL = Scoring(trees=20, train_minimum=20, alert_minimum=100)
 PANEL_UNTIL = START + timedelta(weeks=50)
 
 

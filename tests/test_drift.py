@@ -44,7 +44,7 @@ class Company:
 def company(tmp_path_factory: pytest.TempPathFactory) -> Company:
     """A company of 700 days whose model was trained once and scored a morning a week from then on."""
     home = tmp_path_factory.mktemp("company")
-    knobs = Scoring(trees=30, train_minimum=20, alert_minimum=50, auto_approve=True, gate_slope_off=9.0)
+    knobs = Scoring(trees=30, train_minimum=20, alert_minimum=50, auto_approve=True)
     settings = Settings(home=home, sources={"crm": Source(path=home / "drop")}, scoring=knobs)
     jobs.simulate("planted", home / "drop", deals=2400, days=700, seed=3, until=UNTIL)
     jobs.upgrade(settings)

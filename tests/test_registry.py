@@ -8,8 +8,9 @@ import pytest
 from sqlalchemy import Engine, select
 
 from dealwatch.errors import DecisionRefused, ModelUnusable
+from dealwatch.scoring import trial
 from dealwatch.scoring.explain import explain
-from dealwatch.scoring.registry import champions_at, retire_waiting
+from dealwatch.scoring.registry import champions_at, retire_waiting, version_of
 from dealwatch.scoring.succession import promote, reject, roll_back
 from dealwatch.scoring.trial import Trained
 from dealwatch.settings import Settings
@@ -50,6 +51,14 @@ def test_what_is_stored_comes_back_with_the_same_scores(
     assert bundle is not None
     facts = made_up_facts(50)
     assert explain(model.bundle, facts).p_loss.tolist() == explain(bundle, facts).p_loss.tolist()
+
+
+def test_a_bundle_is_packed_once_however_often_its_version_is_asked(monkeypatch: pytest.MonkeyPatch) -> None:
+    times: list[object] = []
+    monkeypatch.setattr(trial, "packed", lambda bundle: times.append(bundle) or b"packed")
+    fresh = replace(good())
+    assert version_of(fresh, JANUARY) == version_of(fresh, JANUARY) != version_of(good(), JANUARY)
+    assert fresh.content == b"packed" and len(times) == 1
 
 
 def test_the_same_training_and_decision_again_change_no_row_and_no_file(

@@ -39,7 +39,7 @@ QUICK = Scoring(
     alert_minimum=100,
     compare_minimum=10,
     panel_every_days=14,
-    gate_slope_off=5,
+    gate_slope_off=1,
     auto_approve=True,
 )
 

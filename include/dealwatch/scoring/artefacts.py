@@ -105,7 +105,7 @@ def _try_out(bundle: Any) -> None:
     }
     deal = pl.DataFrame(nothing)
     bundle.leaves(deal)
-    p = bundle.calibrator(bundle.raw(deal))
+    p = bundle.p_loss(deal)
     for answer in (p, *chances_within(bundle, deal, p).values()):
         if not 0 <= answer[0] <= 1:
             raise ValueError(f"it answers {answer[0]} where a probability is due")

@@ -135,7 +135,7 @@ def _moved(
     before = recent_morning(reference, weeks[1], settings=settings)
     mornings = [now] if before is None else [now, before]
     facts = facts_at(ledger, [*reference, *mornings], settings=settings)
-    predicted = model.bundle.calibrator(model.bundle.raw(facts))
+    predicted = model.bundle.p_loss(facts)
     facts = facts.with_columns(pl.Series(P_LOSS, predicted))
     past = facts.filter(pl.col("as_of") <= instant(reference[-1]))
     found = [_compared(past, facts.filter(pl.col("as_of") == instant(morning))) for morning in mornings]

@@ -47,15 +47,19 @@ class Bundle:
 
     def inputs(self, facts: pl.DataFrame) -> NDArray[np.float32]:
         """Rows x columns as the trees compare them: single precision, NaN for unknown."""
-        return np.asarray(self.pipeline["columns"].transform(table(facts)), dtype=np.float32)
+        return inputs(self.pipeline, facts)
 
     def leaves(self, facts: pl.DataFrame) -> NDArray[np.int64]:
         """The leaf that each row reaches in each tree."""
-        return np.asarray(self.forest.apply(self.inputs(facts)))
+        return leaves(self.pipeline, facts)
 
     def raw(self, facts: pl.DataFrame) -> Floats:
         """The forest's share of losing votes, before the curve."""
-        return np.asarray(self.pipeline.predict_proba(table(facts))[:, 1])
+        return votes(self.pipeline, facts)
+
+    def p_loss(self, facts: pl.DataFrame) -> Floats:
+        """The probability of a loss in the end."""
+        return self.calibrator(self.raw(facts))
 
     def columns_of_fact(self) -> dict[str, NDArray[np.int64]]:
         """Which columns of the forest's input each fact became."""
@@ -86,6 +90,24 @@ def fit(panel: pl.DataFrame, *, settings: Settings) -> Pipeline:
     for tree in forest.estimators_:
         wipe_padding(tree.tree_)
     return pipeline
+
+
+def inputs(pipeline: Pipeline, facts: pl.DataFrame) -> NDArray[np.float32]:
+    """Rows x columns as the trees compare them: single precision, NaN for unknown."""
+    if facts.is_empty():
+        return np.empty((0, pipeline["forest"].n_features_in_), dtype=np.float32)
+    return np.asarray(pipeline["columns"].transform(table(facts)), dtype=np.float32)
+
+
+def votes(pipeline: Pipeline, facts: pl.DataFrame) -> Floats:
+    """The share of losing votes for each row; at least one row."""
+    return np.asarray(pipeline.predict_proba(table(facts))[:, 1])
+
+
+def leaves(pipeline: Pipeline, facts: pl.DataFrame) -> NDArray[np.int64]:
+    """Rows x trees: the leaf that each row reaches in each tree; of no rows, none."""
+    asked = inputs(pipeline, facts)
+    return np.column_stack([tree.tree_.apply(asked) for tree in pipeline["forest"].estimators_])
 
 
 def columns() -> ColumnTransformer:

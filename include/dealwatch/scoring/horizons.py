@@ -1,13 +1,14 @@
 """How likely a deal is lost within 30, 60 or 90 days: what became of deals like it, told by the one forest.
 
 Two deals are alike in a tree when they end in the same leaf. A leaf's share of past rows that were lost
-within the horizon is its chance; the trees' chances are averaged and mended by a curve (`calibration`), as
-p_loss is. Deals still open count: a deal that is open 30 days after a morning was not lost within 30 days.
-Only rows followed for the whole horizon count, or those lost quickly would be known first.
+within the horizon is its chance; the trees' chances are averaged and mended by a curve (`calibration`) from
+deals that the forest's like did not see (`folds`), as p_loss is. Deals still open count: a deal that is open
+30 days after a morning was not lost within 30 days. Only rows followed for the whole horizon count, or those
+lost quickly would be known first.
 """
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
 from typing import Any
 
@@ -17,7 +18,8 @@ from numpy.typing import NDArray
 from sklearn.pipeline import Pipeline
 
 from dealwatch.scoring.calibration import Calibrator, fit_calibrator
-from dealwatch.scoring.forest import Bundle, table
+from dealwatch.scoring.folds import Folds
+from dealwatch.scoring.forest import Bundle, inputs, leaves
 from dealwatch.scoring.quality import quality
 from dealwatch.settings import Settings
 from dealwatch.warehouse import instant
@@ -46,19 +48,10 @@ class Leaves:
 
 @dataclass(frozen=True)
 class Horizons:
-    """Stored with the forest; a horizon that the history is too short for has no curve."""
+    """Stored with the forest; a horizon that the history is too short for, or to judge, has no curve."""
 
     leaves: Leaves
     curves: tuple[Calibrator | None, ...]
-
-
-@dataclass(frozen=True)
-class Step:
-    """A forest of the walk forward: trained at `moment`, looking at mornings from there to `until`."""
-
-    pipeline: Pipeline
-    moment: datetime
-    until: datetime
 
 
 def chances_within(bundle: Bundle, facts: pl.DataFrame, p_loss: Floats) -> dict[str, Floats]:
@@ -102,14 +95,66 @@ def followed(panel: pl.DataFrame, days: int, *, until: datetime) -> pl.DataFrame
     )
 
 
-def leaf_rates(pipeline: Pipeline, panel: pl.DataFrame, *, until: datetime) -> Leaves:
-    """The chance of each leaf as known at `until`; where few deals ended there, drawn to the overall rate."""
-    by_days = [followed(panel, days, until=until) for days in HORIZONS]
-    columns = pipeline["columns"].transform(table(by_days[0])).astype(np.float32)  # the longest watched come
-    trees = [tree.tree_ for tree in pipeline["forest"].estimators_]  # first, for rows stand in order of time
+def learn_horizons(
+    panel: pl.DataFrame, moment: datetime, forest: Pipeline, folds: Folds, *, settings: Settings
+) -> Horizons:
+    """The horizons for a forest of `moment`: its leaves' chances, and curves from deals its like did not see.
+
+    panel: of `followed_panel`, in order of time. A forest of the folds takes its leaves' chances from the
+    deals that it was grown on and speaks of the others, those still open included.
+    """
+    by_days = [followed(panel, days, until=moment) for days in HORIZONS]
+    watched = by_days[0]  # for the shortest horizon; the longer ones' rows are the first of these
+    raw = np.empty((watched.height, len(HORIZONS)))
+    for like, unseen in folds.parts(watched):
+        seen = [rows.filter(~unseen[: rows.height]) for rows in by_days]
+        raw[unseen] = leaf_rates(like, seen).mean(leaves(like, watched.filter(unseen)))
+    curves = [_curve(rows, raw[: rows.height, n], settings) for n, rows in enumerate(by_days)]
+    return Horizons(leaf_rates(forest, by_days), tuple(curves))
+
+
+def judge_horizons(
+    before: Bundle, panel: pl.DataFrame, since: datetime, until: datetime, *, settings: Settings
+) -> list[dict[str, Any]]:
+    """For each horizon, how good the bundle of `since` was on the mornings from then on.
+
+    Judged by what was known at `until`, on rows that were watched for the whole horizon: what it would have
+    told, cap included. A `reason` instead where there was too little to learn from or to judge on.
+    """
+    told = []
+    for days, column in zip(HORIZONS, COLUMNS, strict=True):
+        rows = followed(panel, days, until=until).filter(pl.col("as_of") >= instant(since))
+        found: dict[str, Any] = {"days": days, "n": rows.height}
+        said = chances_within(before, rows, before.p_loss(rows)) if _is_enough(rows, settings) else {}
+        if column in said:
+            p, lost = said[column], rows["lost_within"].to_numpy()
+            judged = quality(lost, rows["deal_id"].to_numpy(), p, p=p, seed=settings.scoring.seed)
+            told.append(found | judged.as_dict())
+        else:
+            least = settings.scoring.train_minimum
+            reason = f"too short a history: fewer than {least} deals lost, or not, within {days} days of it."
+            told.append(found | {"reason": reason})
+    return told
+
+
+def offered(horizons: Horizons, told: Sequence[dict[str, Any]]) -> Horizons:
+    """Only those that could be judged: nobody knows what the others are worth."""
+    curves = (
+        curve if "reason" not in judged else None for curve, judged in zip(horizons.curves, told, strict=True)
+    )
+    return replace(horizons, curves=tuple(curves))
+
+
+def leaf_rates(pipeline: Pipeline, by_days: Sequence[pl.DataFrame]) -> Leaves:
+    """The chance of each leaf in rows `followed` for each horizon; of few deals, drawn to the overall rate.
+
+    The rows of a horizon are the first of those of the next shorter one: they stand in order of time.
+    """
+    asked = inputs(pipeline, by_days[0])
+    trees = [tree.tree_ for tree in pipeline["forest"].estimators_]
     rates = []
     for tree in trees:
-        leaf = tree.apply(columns)
+        leaf = tree.apply(asked)
         rates.append([_shares(leaf[: rows.height], rows, tree.node_count) for rows in by_days])
     offsets = np.cumsum([0, *[tree.node_count for tree in trees]])[:-1]
     return Leaves(offsets, np.concatenate(rates, axis=1))
@@ -122,57 +167,12 @@ def _shares(leaf: NDArray[np.int64], rows: pl.DataFrame, nodes: int) -> Floats:
     return np.asarray((gone + _PRIOR_DEALS * overall) / (deals + _PRIOR_DEALS))
 
 
-def learn_horizons(
-    panel: pl.DataFrame, forest: Pipeline, steps: tuple[Step, Step], *, settings: Settings
-) -> tuple[Horizons, list[dict[str, Any]]]:
-    """The horizons for a forest trained at the end of the walk, and for each how good its predecessor was.
-
-    panel: of `followed_panel`, in order of time. As with p_loss, the curve that the first step's later rows
-    give is judged on the second's, and the second's give the curve that is kept. A horizon longer than a
-    step is mended by nothing (the first) or not offered at all (the second).
-    """
-    first, second = (_later(panel, step) for step in steps)
-    curves: list[Calibrator | None] = []
-    told = []
-    for n, days in enumerate(HORIZONS):
-        curve, later = _curve(first[n], settings), second[n]
-        curves.append(_curve(later, settings))
-        if curves[-1] is None:
-            least = settings.scoring.train_minimum
-            reason = f"too short a history: fewer than {least} deals lost, or not, within {days} days of it."
-            told.append({"days": days, "n": later.height, "reason": reason})
-            continue
-        raw = later["raw"].to_numpy()
-        p = raw if curve is None else curve(raw)
-        found = quality(
-            later["lost_within"].to_numpy(), later["deal_id"].to_numpy(), raw, p=p, seed=settings.scoring.seed
-        )
-        told.append({"days": days, "n": later.height, "is_mended": curve is not None, **found.as_dict()})
-    return Horizons(leaf_rates(forest, panel, until=steps[1].until), tuple(curves)), told
-
-
-def _later(panel: pl.DataFrame, step: Step) -> list[pl.DataFrame]:
-    """For each horizon, the mornings from the step's moment on that were watched long enough by its end."""
-    leaves = leaf_rates(step.pipeline, panel, until=step.moment)
-    found = []
-    for n, days in enumerate(HORIZONS):
-        rows = followed(panel, days, until=step.until).filter(pl.col("as_of") >= instant(step.moment))
-        raw = leaves.mean(reached(step.pipeline, rows))[:, n]
-        found.append(rows.select("as_of", "deal_id", "stage", "amount", "lost_within", raw=pl.Series(raw)))
-    return found
-
-
-def reached(pipeline: Pipeline, facts: pl.DataFrame) -> NDArray[np.int64]:
-    """The leaf that each row reaches in each tree."""
-    trees = pipeline["forest"].estimators_
-    if facts.is_empty():
-        return np.empty((0, len(trees)), dtype=np.int64)
-    return np.asarray(pipeline["forest"].apply(pipeline["columns"].transform(table(facts))))
-
-
-def _curve(rows: pl.DataFrame, settings: Settings) -> Calibrator | None:
-    lost = rows["lost_within"].to_numpy()
-    deals, gone = rows["deal_id"].n_unique(), rows.filter(pl.col("lost_within") == 1)["deal_id"].n_unique()
-    if min(gone, deals - gone) < settings.scoring.train_minimum:
+def _curve(rows: pl.DataFrame, raw: Floats, settings: Settings) -> Calibrator | None:
+    if not _is_enough(rows, settings):
         return None
-    return fit_calibrator(rows["raw"].to_numpy(), lost, deals=deals)
+    return fit_calibrator(raw, rows["lost_within"].to_numpy(), deals=rows["deal_id"].n_unique())
+
+
+def _is_enough(rows: pl.DataFrame, settings: Settings) -> bool:
+    deals, gone = rows["deal_id"].n_unique(), rows.filter(pl.col("lost_within") == 1)["deal_id"].n_unique()
+    return min(gone, deals - gone) >= settings.scoring.train_minimum

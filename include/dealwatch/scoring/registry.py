@@ -15,7 +15,7 @@ from typing import Any
 from sqlalchemy import Connection, func, insert, select, update
 
 from dealwatch.errors import ModelUnusable
-from dealwatch.scoring.artefacts import keep, opened, packed
+from dealwatch.scoring.artefacts import keep, opened
 from dealwatch.scoring.forest import Bundle
 from dealwatch.scoring.trial import Trained
 from dealwatch.settings import Settings
@@ -36,13 +36,12 @@ class Model:
 
 def version_of(trained: Trained, as_of: datetime) -> str:
     """The name of a training's outcome: its moment and a digest of artefact and verdict."""
-    return _named(trained, as_of, packed(trained.bundle))
-
-
-def _named(trained: Trained, as_of: datetime, content: bytes) -> str:
-    sha256 = hashlib.sha256(content).hexdigest() if content else ""
-    digest = hashlib.sha256(sha256.encode() + trained.reason.encode()).hexdigest()[:12]
+    digest = hashlib.sha256(_sha256(trained).encode() + trained.reason.encode()).hexdigest()[:12]
     return f"{as_of.astimezone(UTC):%Y%m%dT%H%MZ}-{digest}"
+
+
+def _sha256(trained: Trained) -> str:
+    return hashlib.sha256(trained.content).hexdigest() if trained.content else ""
 
 
 def store(
@@ -53,10 +52,9 @@ def store(
     The same outcome again changes no row, and mends its files if they were lost. Run it inside
     `writing(engine, alone="models")`. Files are complete before the row that names them exists.
     """
-    content = packed(trained.bundle)
-    version = _named(trained, as_of, content)
-    if content:
-        keep(settings, version, content, trained_as_of=as_of, metrics=trained.metrics)
+    version = version_of(trained, as_of)
+    if trained.content:
+        keep(settings, version, trained.content, trained_as_of=as_of, metrics=trained.metrics)
     if found(connection, version) is not None:
         return version
     connection.execute(
@@ -65,7 +63,7 @@ def store(
             trained_as_of=as_of,
             status="challenger" if trained.may_alert else "refused",
             metrics=trained.metrics,
-            sha256=hashlib.sha256(content).hexdigest() if content else "",
+            sha256=_sha256(trained),
             reason=trained.reason,
             decision="" if trained.may_alert else "refused by the gate.",
             card=card,

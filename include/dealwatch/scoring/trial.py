@@ -6,17 +6,21 @@ the last third. A predecessor, made the same way at an earlier moment, curve inc
 later than anything it saw: that is what the forest of now may be expected to do.
 """
 
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 from datetime import datetime
+from functools import cached_property
 from typing import Any
 
 import numpy as np
 import polars as pl
 from numpy.typing import NDArray
 
+from dealwatch.scoring.artefacts import packed
 from dealwatch.scoring.calibration import Calibrator, fit_calibrator
-from dealwatch.scoring.forest import Bundle, fit, table
-from dealwatch.scoring.horizons import Step, learn_horizons
+from dealwatch.scoring.folds import Folds, grow_folds
+from dealwatch.scoring.forest import Bundle, fit, votes
+from dealwatch.scoring.horizons import judge_horizons, learn_horizons, offered
 from dealwatch.scoring.judgement import by_slices
 from dealwatch.scoring.panel import known_by
 from dealwatch.scoring.quality import Quality, quality
@@ -26,7 +30,6 @@ from dealwatch.warehouse import instant
 
 Floats = NDArray[np.float64]
 LATER = 0.3  # share of what is known that a forest is kept from, to judge it by
-FOLDS = 3  # parts of the deals; each is spoken of by a forest grown on the others
 
 
 @dataclass(frozen=True)
@@ -39,6 +42,11 @@ class Trained:
     may_alert: bool
     reason: str
     judged: pl.DataFrame = field(default_factory=pl.DataFrame, repr=False)  # rows it was judged on
+
+    @cached_property
+    def content(self) -> bytes:
+        """The bundle as it is stored, packed once: it takes as long as a few trees. Empty without one."""
+        return packed(self.bundle)
 
 
 def train(panel: pl.DataFrame, as_of: datetime, *, settings: Settings) -> Trained:
@@ -54,72 +62,69 @@ def train(panel: pl.DataFrame, as_of: datetime, *, settings: Settings) -> Traine
     if min(counts["n_won"], counts["n_lost"]) < knobs.train_minimum:
         reason = f"too little history: {_closed(counts)}, and training takes {knobs.train_minimum} of each."
         return Trained(None, counts, False, False, reason)
-    walked = _walk(panel, as_of, settings=settings)
-    if walked is None:
+    since = _split(learned)
+    before = bundle_at(panel, since, settings=settings)
+    later = learned.filter(pl.col("as_of") >= instant(since))
+    if before is None or _fewest(later) == 0:
         reason = f"too little history: {_closed(counts)}, too few of them early enough to judge a model on."
         return Trained(None, counts, False, False, reason)
-    judged, steps = walked
+    judged = _judged(before, later)
     found = quality_of(judged, settings=settings)
-    counts["rivals"] = rivals(panel, judged, _split(panel, as_of), settings=settings)
-    refusal = _refusal(counts, found, knobs)
-    forest = fit(learned, settings=settings)
-    horizons, told = learn_horizons(panel, forest, steps, settings=settings)
+    told = judge_horizons(before, panel, since, as_of, settings=settings)
     counts |= {**by_slices(judged, settings=settings), "horizons": told}
-    bundle = Bundle(forest, curve_of(learned, settings=settings), horizons)
+    counts["rivals"] = rivals(panel, judged, since, settings=settings)
+    refusal = _refusal(counts, found, knobs)
     reason = refusal or f"{_auc(found)} on {found.deals:,} later deals."
+    bundle = _made(panel, learned, as_of, settings=settings, told=told)
     return Trained(bundle, counts | found.as_dict(), True, not refusal, reason, judged)
 
 
 def bundle_at(panel: pl.DataFrame, moment: datetime, *, settings: Settings) -> Bundle | None:
-    """What `train` would have made at an earlier moment, unjudged; None when there was too little."""
+    """What `train` would have made at an earlier moment, unjudged; None when there was too little.
+
+    panel: in order of time. Nothing that became known after the moment enters.
+    """
     learned = known_by(panel, moment)
     if _fewest(learned) < settings.scoring.train_minimum:
         return None
-    return Bundle(fit(learned, settings=settings), curve_of(learned, settings=settings))
+    return _made(panel, learned, moment, settings=settings)
 
 
-def curve_of(learned: pl.DataFrame, *, settings: Settings) -> Calibrator:
-    """The curve for a forest of these rows: what its like says of deals it did not see, and how they ended.
+def _made(
+    panel: pl.DataFrame,
+    learned: pl.DataFrame,
+    moment: datetime,
+    *,
+    settings: Settings,
+    told: Sequence[dict[str, Any]] | None = None,
+) -> Bundle:
+    """Forest, curve and horizons; with `told`, only the horizons that were judged."""
+    forest = fit(learned, settings=settings)
+    folds = grow_folds(panel.filter(pl.col("as_of") < instant(moment)), learned, settings=settings)
+    horizons = learn_horizons(panel, moment, forest, folds, settings=settings)
+    return Bundle(forest, curve_of(learned, folds), offered(horizons, told) if told else horizons)
 
-    A curve of an earlier forest would not do: the more history a forest has seen, the surer it is. Deals go
-    to folds by chance, all rows of a deal together.
-    """
-    deals = learned["deal_id"].unique().sort()
-    folds = np.random.default_rng(settings.scoring.seed).permutation(len(deals)) % FOLDS
-    fold = learned.select("deal_id").join(
-        pl.DataFrame({"deal_id": deals, "fold": folds}), on="deal_id", how="left", maintain_order="left"
-    )["fold"]
+
+def curve_of(learned: pl.DataFrame, folds: Folds) -> Calibrator:
+    """The curve for a forest of these rows, from what its like says of deals that it did not see."""
     raw = np.empty(learned.height)
-    fewer = settings.model_copy(update={"scoring": _fewer_trees(settings.scoring)})
-    for n in range(FOLDS):
-        own, others = learned.filter(fold == n), learned.filter(fold != n)
-        raw[(fold == n).to_numpy()] = fit(others, settings=fewer).predict_proba(table(own))[:, 1]
-    return fit_calibrator(raw, learned["lost"].to_numpy(), deals=len(deals))
+    for forest, unseen in folds.parts(learned):
+        raw[unseen] = votes(forest, learned.filter(unseen))
+    return fit_calibrator(raw, learned["lost"].to_numpy(), deals=learned["deal_id"].n_unique())
 
 
-def _fewer_trees(knobs: Scoring) -> Scoring:
-    """A hundred trees at most: a curve wants the trend of the votes, not each digit, and in less time."""
-    return knobs.model_copy(update={"trees": min(knobs.trees, 100)})
-
-
-def _walk(
-    panel: pl.DataFrame, as_of: datetime, *, settings: Settings
-) -> tuple[pl.DataFrame, tuple[Step, Step]] | None:
-    """What the predecessor of the forest of `as_of` said of later mornings, and two steps for the horizons.
-
-    The rows are as_of, deal_id, stage, amount, lost, raw, p_loss. None when a step has too little to learn
-    from.
-    """
-    test_from = _split(panel, as_of)
-    early = _step(panel, _split(panel, test_from), test_from, settings=settings)
-    late = _step(panel, test_from, as_of, settings=settings)
-    if early is None or late is None:
-        return None
-    later = known_by(panel, as_of).filter(pl.col("as_of") >= instant(test_from))
-    raw = np.asarray(late.pipeline.predict_proba(table(later))[:, 1])
-    curve = curve_of(known_by(panel, test_from), settings=settings)
-    judged = later.select("as_of", "deal_id", "stage", "amount", "lost")
-    return judged.with_columns(raw=pl.Series(raw), p_loss=pl.Series(curve(raw))), (early, late)
+def _judged(before: Bundle, later: pl.DataFrame) -> pl.DataFrame:
+    """What the predecessor says of later mornings: as_of, deal_id, stage, amount, lost, raw, p_loss."""
+    raw = before.raw(later)
+    return later.select(
+        "as_of",
+        "deal_id",
+        "stage",
+        "amount",
+        "lost",
+        raw=pl.Series(raw),
+        p_loss=pl.Series(before.calibrator(raw)),
+    )
 
 
 def quality_of(judged: pl.DataFrame, *, settings: Settings) -> Quality:
@@ -134,19 +139,10 @@ def quality_of(judged: pl.DataFrame, *, settings: Settings) -> Quality:
     )
 
 
-def _split(panel: pl.DataFrame, until: datetime) -> datetime:
-    """The morning that begins the later part of what is known by `until`; `until` itself when nothing is."""
-    moments = known_by(panel, until)["as_of"].to_list()
-    return moments[int((1 - LATER) * (len(moments) - 1))] if moments else until
-
-
-def _step(panel: pl.DataFrame, moment: datetime, until: datetime, *, settings: Settings) -> Step | None:
-    """Learn at `moment`, for mornings from there on whose outcomes were known by `until`."""
-    learned = known_by(panel, moment)
-    later = known_by(panel, until).filter(pl.col("as_of") >= instant(moment))
-    if _fewest(learned) < settings.scoring.train_minimum or _fewest(later) == 0:
-        return None
-    return Step(fit(learned, settings=settings), moment, until)
+def _split(learned: pl.DataFrame) -> datetime:
+    """The morning that begins the later part of what is known; at least one row, in order of time."""
+    moments = learned["as_of"].to_list()
+    return moments[int((1 - LATER) * (len(moments) - 1))]  # type: ignore[no-any-return]
 
 
 def _counts(panel: pl.DataFrame) -> dict[str, Any]:
