@@ -2,7 +2,8 @@
 
 Seconds are CPU (user and system) and depend on the machine; ratios and growth are what to compare. Each side
 of each step is a process of its own, so memory is its own peak, Python and its libraries included. A growth
-of 1.0 means ten times the deals cost ten times the seconds.
+of 1.0 means ten times the deals cost ten times the seconds. Training also tells its AUC on mornings
+later than those it learned from.
 """
 
 import argparse
@@ -16,6 +17,7 @@ import tempfile
 from collections.abc import Callable
 from dataclasses import asdict, dataclass
 from pathlib import Path
+from typing import Any
 
 from rich.console import Console
 from rich.table import Table
@@ -23,12 +25,22 @@ from rich.table import Table
 import bench_company
 
 OUT = Path(__file__).resolve().parents[1] / "build" / "bench"
-TREES = 10  # both sides of training grow so few; seconds go with their number
+TREES = 100  # both sides of training grow so many; seconds go with their number
+CAP = 100_000  # deals; pandas holds the ledger as objects, some 10 GB of them at ten times as many
 MORNINGS = 4  # of the panel's 27 the baseline works out so many; its seconds are scaled up
 EXPLAINED = 50  # rows that the baseline explains; both sides are told per 1,000 rows
 
-Work = Callable[[], object]
-Side = Callable[[Path], tuple[Work, float]]  # prepares; what to measure, and what to multiply its seconds by
+
+@dataclass(frozen=True)
+class Side:
+    """What to measure, what to multiply its seconds by, and how good its result is."""
+
+    work: Callable[[], Any]
+    times: float = 1
+    judge: Callable[[Any], float] | None = None
+
+
+Prepare = Callable[[Path], Side]
 
 
 def _ledger(folder: Path):  # noqa: ANN202
@@ -39,7 +51,7 @@ def _ledger(folder: Path):  # noqa: ANN202
         return read_ledger(connection)
 
 
-def facts(folder: Path) -> tuple[Work, float]:
+def facts(folder: Path) -> Side:
     from dealwatch.history.stored import StoredLedger
     from dealwatch.scoring.facts import facts_of
     from dealwatch.scoring.known import history_of, microseconds_of
@@ -53,30 +65,30 @@ def facts(folder: Path) -> tuple[Work, float]:
             history = history_of(ledger, microseconds_of(moments), pipeline=settings.pipeline)
         return facts_of(history, moments, settings=settings)
 
-    return work, 1
+    return Side(work)
 
 
-def facts_in_pandas(folder: Path) -> tuple[Work, float]:
+def facts_in_pandas(folder: Path) -> Side:
     """Ten of the facts (no norms, no win rates) by group-bys over a ledger read by pandas."""
     from bench_pandas import some_facts
 
-    return lambda: some_facts(_path(folder), [bench_company.MORNING]), 1
+    return Side(lambda: some_facts(_path(folder), [bench_company.MORNING]))
 
 
-def panel(folder: Path) -> tuple[Work, float]:
+def panel(folder: Path) -> Side:
     from dealwatch.scoring.panel import training_panel
 
     settings = bench_company.settings_of(folder)
-    return lambda: training_panel(_ledger(folder), bench_company.MORNING, settings=settings), 1
+    return Side(lambda: training_panel(_ledger(folder), bench_company.MORNING, settings=settings))
 
 
-def panel_in_pandas(folder: Path) -> tuple[Work, float]:
+def panel_in_pandas(folder: Path) -> Side:
     from datetime import timedelta
 
     from bench_pandas import some_facts
 
     moments = [bench_company.MORNING - timedelta(days=1 + 7 * n) for n in range(27)]
-    return lambda: some_facts(_path(folder), moments[::7]), len(moments) / len(moments[::7])
+    return Side(lambda: some_facts(_path(folder), moments[::7]), times=len(moments) / len(moments[::7]))
 
 
 def _path(folder: Path) -> Path:
@@ -84,35 +96,60 @@ def _path(folder: Path) -> Path:
 
 
 def _panel(folder: Path):  # noqa: ANN202
-    work, _ = panel(folder)
-    rows = work()
+    """What was known of the panel six weeks before its end, the mornings since then, and the settings."""
+    from datetime import timedelta
+
+    import polars as pl
+
+    from dealwatch.scoring.panel import known_by
+
+    rows = pl.read_parquet(_kept(folder, "panel of half a year"))
+    until = bench_company.MORNING - timedelta(days=42)
     scoring = bench_company.settings_of(folder).scoring.model_copy(update={"trees": TREES})
-    return rows, bench_company.settings_of(folder).model_copy(update={"scoring": scoring})
+    settings = bench_company.settings_of(folder).model_copy(update={"scoring": scoring})
+    return known_by(rows, until), rows.filter(pl.col("as_of") >= until), settings
 
 
-def training(folder: Path) -> tuple[Work, float]:
+def _told_by(fitted: Any, later: Any) -> float:
+    """The AUC of the forest on later mornings."""
+    from sklearn.metrics import roc_auc_score
+
+    from dealwatch.scoring.forest import table
+
+    return float(roc_auc_score(later["lost"].to_numpy(), fitted.predict_proba(table(later))[:, 1]))
+
+
+def _kept(folder: Path, step: str) -> Path:
+    """Where the rows that a step made are kept for those that need them; outside of their memory."""
+    return folder / f"{step}.parquet"
+
+
+def training(folder: Path) -> Side:
     from dealwatch.scoring.forest import fit
 
-    rows, settings = _panel(folder)
-    return lambda: fit(rows, settings=settings), 1
+    rows, later, settings = _panel(folder)
+    return Side(lambda: fit(rows, settings=settings), judge=lambda fitted: _told_by(fitted, later))
 
 
-def full_training(folder: Path) -> tuple[Work, float]:
-    """A forest as it comes: every tree draws as many snapshots as there are and grows as deep as it can."""
+def full_training(folder: Path) -> Side:
+    """Our forest but for one thing: every tree draws as many snapshots as there are."""
     from sklearn.base import clone
 
     from dealwatch.scoring.forest import fit, table
 
-    rows, settings = _panel(folder)
-    few = fit(rows.sample(2_000, seed=1), settings=settings)
-    plain = clone(few).set_params(
-        forest__max_samples=None, forest__max_depth=None, forest__min_weight_fraction_leaf=0.0
+    rows, later, settings = _panel(folder)
+    full = clone(fit(rows.sample(2_000, seed=1), settings=settings)).set_params(forest__max_samples=None)
+    full.set_params(forest__n_jobs=settings.scoring.threads)
+    weight = rows["weight"].to_numpy()
+    return Side(
+        lambda: full.fit(table(rows), rows["lost"].to_numpy(), forest__sample_weight=weight),
+        judge=lambda fitted: _told_by(fitted, later),
     )
-    plain.set_params(forest__n_jobs=2)
-    return lambda: plain.fit(table(rows), rows["lost"].to_numpy()), 1
 
 
 def _model(folder: Path):  # noqa: ANN202
+    import polars as pl
+
     from dealwatch.scoring.registry import champion_at
     from dealwatch.warehouse import connect, reading
 
@@ -121,98 +158,106 @@ def _model(folder: Path):  # noqa: ANN202
         model, reason = champion_at(connection, settings, bench_company.MORNING)
     if model is None:
         raise SystemExit(f"no model to measure: {reason}")
-    work, _ = facts(folder)
-    return model.bundle, work()
+    return model.bundle, pl.read_parquet(_kept(folder, "facts of a morning"))
 
 
-def predicting(folder: Path) -> tuple[Work, float]:
+def predicting(folder: Path) -> Side:
     bundle, rows = _model(folder)
-    return lambda: bundle.raw(rows), 1000 / rows.height
+    return Side(lambda: bundle.raw(rows), times=1000 / rows.height)
 
 
-def predicting_one_by_one(folder: Path) -> tuple[Work, float]:
+def predicting_one_by_one(folder: Path) -> Side:
     """The same forest asked for one deal at a time."""
     bundle, rows = _model(folder)
-    return lambda: [bundle.raw(rows[n]) for n in range(EXPLAINED)], 1000 / EXPLAINED
+    return Side(lambda: [bundle.raw(rows[n]) for n in range(EXPLAINED)], times=1000 / EXPLAINED)
 
 
-def explaining(folder: Path) -> tuple[Work, float]:
+def explaining(folder: Path) -> Side:
     import dealwatch.scoring.coalitions  # noqa: F401  (compiles; once in a process, so no part of the work)
     from dealwatch.scoring.explain import explain
 
     bundle, rows = _model(folder)
-    return lambda: explain(bundle, rows), 1000 / rows.height
+    return Side(lambda: explain(bundle, rows), times=1000 / rows.height)
 
 
-def explaining_with_shap(folder: Path) -> tuple[Work, float]:
+def explaining_with_shap(folder: Path) -> Side:
     import shap
 
     from dealwatch.scoring.forest import table
 
     bundle, rows = _model(folder)
     few = bundle.pipeline["columns"].transform(table(rows[:EXPLAINED]))
-    return lambda: shap.TreeExplainer(bundle.forest).shap_values(few), 1000 / len(few)
+    return Side(lambda: shap.TreeExplainer(bundle.forest).shap_values(few), times=1000 / len(few))
 
 
-def morning(folder: Path) -> tuple[Work, float]:
+def morning(folder: Path) -> Side:
     from dealwatch import jobs
 
-    return lambda: jobs.score(bench_company.settings_of(folder), as_of=bench_company.MORNING), 1
+    return Side(lambda: jobs.score(bench_company.settings_of(folder), as_of=bench_company.MORNING))
 
 
 @dataclass(frozen=True)
 class Step:
-    """One thing to measure: ours, the baseline, and the largest company at which that makes sense."""
+    """One thing to measure: ours and the baseline."""
 
     name: str
-    ours: Side
-    baseline: Side
+    ours: Prepare
+    baseline: Prepare
     beside: str
-    up_to: int = 10_000_000
+    needs: str = ""  # the step whose rows it works on
 
 
+_FACTS, _PANEL = "facts of a morning", "panel of half a year"
 STEPS = (
-    Step("facts of a morning", facts, facts_in_pandas, "pandas, 10 facts", 100_000),
-    Step("panel of half a year", panel, panel_in_pandas, "pandas, 10 facts a morning", 100_000),
-    Step(f"training, {TREES} trees", training, full_training, "full bootstrap, any depth", 100_000),
-    Step("predicting 1,000 deals", predicting, predicting_one_by_one, "one deal at a time", 100_000),
-    Step("explaining 1,000 deals", explaining, explaining_with_shap, "shap.TreeExplainer", 100_000),
+    Step("facts of a morning", facts, facts_in_pandas, "pandas, 10 facts"),
+    Step("panel of half a year", panel, panel_in_pandas, "pandas, 10 facts a morning"),
+    Step(f"training, {TREES} trees", training, full_training, "full bootstrap", _PANEL),
+    Step("predicting 1,000 deals", predicting, predicting_one_by_one, "one deal at a time", _FACTS),
+    Step("explaining 1,000 deals", explaining, explaining_with_shap, "shap.TreeExplainer", _FACTS),
     Step("a whole morning", morning, facts_in_pandas, "pandas, 10 facts"),
 )
 
 
 @dataclass(frozen=True)
 class Cost:
-    """One step at one size: CPU seconds and peak megabytes of both sides, and our growth since the last."""
+    """One step at one size: CPU seconds, peak megabytes and AUC of both sides; our growth since the last."""
 
     step: str
     deals: int
+    baseline: str
     seconds: float
     megabytes: float
-    baseline: str
+    auc: float | None
     baseline_seconds: float | None
     baseline_megabytes: float | None
+    baseline_auc: float | None
     growth: float | None
 
 
-def measured(step: Step, side: str, folder: Path) -> tuple[float, float]:
-    """CPU seconds and peak megabytes of one side of a step, in a process of its own."""
+def measured(step: Step, side: str, folder: Path) -> tuple[float, float, float | None]:
+    """CPU seconds, peak megabytes and AUC of one side of a step, in a process of its own."""
+    if step.needs and not _kept(folder, step.needs).exists():
+        measured(next(one for one in STEPS if one.name == step.needs), "ours", folder)
     command = [sys.executable, __file__, "--step", step.name, "--side", side, "--folder", str(folder)]
     run = subprocess.run(command, capture_output=True, text=True)
     if run.returncode:
         raise SystemExit(f"{step.name}, {side}:\n{run.stderr}")
     answer = json.loads(run.stdout.splitlines()[-1])
-    return answer["cpu"], answer["megabytes"]
+    return answer["cpu"], answer["megabytes"], answer["auc"]
 
 
 def run_side(name: str, side: str, folder: Path) -> None:
     """Run one side and print what it cost; what it prepares costs memory but no seconds."""
     step = next(one for one in STEPS if one.name == name)
-    work, times = (step.ours if side == "ours" else step.baseline)(folder)
+    prepared = (step.ours if side == "ours" else step.baseline)(folder)
     before = _cpu()
-    work()
-    cost = {"cpu": times * (_cpu() - before)}
-    print(json.dumps(cost | {"megabytes": resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024}))
+    made = prepared.work()
+    cpu = prepared.times * (_cpu() - before)
+    megabytes = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024
+    if side == "ours" and step.name in (_FACTS, _PANEL):
+        made.write_parquet(_kept(folder, step.name))
+    auc = prepared.judge(made) if prepared.judge else None
+    print(json.dumps({"cpu": cpu, "megabytes": megabytes, "auc": auc}))
 
 
 def _cpu() -> float:
@@ -236,11 +281,10 @@ def costs(sizes: list[int], wanted: str, console: Console) -> list[Cost]:
                     continue
                 console.print(f"  {step.name}")
                 ours = measured(step, "ours", folder)
-                is_compared = deals <= step.up_to and deals <= 100_000
-                theirs = measured(step, "baseline", folder) if is_compared else (None, None)
+                theirs = measured(step, "baseline", folder) if deals <= CAP else (None, None, None)
                 before = next((c for c in reversed(told) if c.step == step.name), None)
                 growth = before and math.log(ours[0] / before.seconds) / math.log(deals / before.deals)
-                told.append(Cost(step.name, deals, *ours, step.beside, *theirs, growth))
+                told.append(Cost(step.name, deals, step.beside, *ours, *theirs, growth))
             subprocess.run(["rm", "-rf", str(folder)], check=True)
     return told
 
@@ -251,18 +295,20 @@ def _made(arguments: list[str], console: Console, deals: int) -> None:
     subprocess.run([sys.executable, __file__, str(deals), *arguments], check=True, capture_output=True)
 
 
-HEADS = ("step", "deals", "CPU s", "peak MB", "growth", "baseline", "CPU s", "peak MB", "ratio")
+_COSTS = ("CPU s", "peak MB", "AUC")
+HEADS = ("step", "deals", *_COSTS, "growth", "baseline", *_COSTS, "ratio")
+NOTE = f"Above {CAP:,} deals no baseline runs: they would need more memory or hours than most machines have."
 
 
 def cells(cost: Cost) -> list[str]:
     """A cost as the table shows it."""
     ratio = cost.baseline_seconds and cost.baseline_seconds / cost.seconds
-    numbers = (cost.growth, cost.baseline_seconds, cost.baseline_megabytes, ratio)
-    growth, seconds, megabytes, times = (
-        "" if n is None else f"{n:,.{d}f}" for n, d in zip(numbers, (2, 2, 0, 1), strict=True)
+    numbers: tuple[tuple[float | None, int], ...] = (
+        *((cost.seconds, 2), (cost.megabytes, 0), (cost.auc, 4), (cost.growth, 2)),
+        *((cost.baseline_seconds, 2), (cost.baseline_megabytes, 0), (cost.baseline_auc, 4), (ratio, 1)),
     )
-    own = [cost.step, f"{cost.deals:,}", f"{cost.seconds:,.2f}", f"{cost.megabytes:,.0f}", growth]
-    return [*own, cost.baseline, seconds, megabytes, times]
+    told = ["" if number is None else f"{number:,.{digits}f}" for number, digits in numbers]
+    return [cost.step, f"{cost.deals:,}", *told[:4], cost.baseline, *told[4:]]
 
 
 def main() -> None:
@@ -278,12 +324,14 @@ def main() -> None:
         return bench_company.found(Path(options.found))
     if options.multiply:
         return bench_company.multiply(Path(options.multiply), Path(options.folder), options.deals[0])
-    console = Console(width=130)
+    console = Console(width=150)
     told = costs(options.deals, options.only, console)
     table = Table(*HEADS)
     for cost in told:
         table.add_row(*cells(cost))
     console.print(table)
+    if max(options.deals) > CAP:
+        console.print(NOTE)
     OUT.mkdir(parents=True, exist_ok=True)
     machine = f"{platform.machine()}, Python {platform.python_version()}"
     (OUT / "bench.json").write_text(

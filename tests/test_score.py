@@ -69,6 +69,17 @@ def test_points_always_sum_to_a_score_between_0_and_100(model: Model, points: li
             assert sum(part["points"] for part in parts if part["kind"] == "rule") <= (42 if chosen else 100)
 
 
+def test_deals_put_in_words_few_at_a_time_get_the_same_scores(
+    model: Model, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    facts = made_up_facts(7)
+    rules = held(*((f"d0000{n}", "stage_stall", 10 + n) for n in range(7)))
+    whole = score(facts, model, rules, settings=SETTINGS)
+    monkeypatch.setattr("dealwatch.scoring.score._AT_ONCE", 2)
+    assert score(facts, model, rules, settings=SETTINGS).equals(whole)
+    assert whole.filter(pl.col("points").str.contains("stage_stall")).height == 7
+
+
 def test_a_score_names_its_base_every_group_and_each_rule_that_holds(model: Model) -> None:
     scored = score(made_up_facts(3), model, held(("d00001", "stage_stall", 15)), settings=SETTINGS)
     parts = json.loads(scored["points"][1])

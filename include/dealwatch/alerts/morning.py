@@ -43,6 +43,8 @@ def score_mornings(
     for start in range(0, len(moments), _AT_ONCE):
         part = moments[start : start + _AT_ONCE]
         facts = facts_of(history, part, settings=settings)
+        if part[-1] == moments[-1]:
+            del history  # hundreds of megabytes, and no longer asked
         points = rule_points(rules, facts)
         for number, moment in enumerate(part, start):
             model, reason = champions[number]

@@ -42,14 +42,15 @@ class Ledger:
         wanted = self.changes.filter(pl.col("field").is_in(fields))
         yield from whole_deals(wanted.iter_slices(ROWS_A_SLICE) if wanted.height else [wanted])
 
-    def changes_of(self, deal_ids: pl.Series) -> pl.DataFrame:
-        """Every change of these deals in CHANGE_ORDER, and the first one of each field in FIRST_KNOWN."""
+    def changes_of(self, deal_ids: pl.Series) -> Iterator[pl.DataFrame]:
+        """Every change of these deals, slice by slice, and the first one of each field in FIRST_KNOWN."""
         of_them = pl.col("deal_id").is_in(deal_ids.implode())
-        return self.changes.filter(of_them | pl.col("field").is_in(FIRST_KNOWN))
+        wanted = self.changes.filter(of_them | pl.col("field").is_in(FIRST_KNOWN))
+        yield wanted.drop("old_value")
 
-    def touches_of(self, deal_ids: pl.Series) -> pl.DataFrame:
-        """Every touch of these deals in TOUCH_ORDER, and of other deals what was told first of each kind."""
-        return self.activities
+    def touches_of(self, deal_ids: pl.Series) -> Iterator[pl.DataFrame]:
+        """Every touch of these deals, slice by slice, and of others what was told first of each kind."""
+        yield self.activities
 
 
 def whole_deals(parts: Iterable[pl.DataFrame], rows: int = ROWS_A_SLICE) -> Iterator[pl.DataFrame]:

@@ -33,20 +33,20 @@ class StoredLedger:
         for part in whole_deals(frames(self.connection, ordered), self.rows_a_slice):
             yield part.sort(CHANGE_ORDER)
 
-    def changes_of(self, deal_ids: pl.Series) -> pl.DataFrame:
+    def changes_of(self, deal_ids: pl.Series) -> Iterator[pl.DataFrame]:
         """As `Ledger.changes_of`; of other deals the first change of each field in FIRST_KNOWN."""
         own = self._changes().where(among(deal_changes.c.deal_id, deal_ids, self.connection))
+        yield from frames(self.connection, own)
         firsts = [frame(self.connection, query) for query in self._first_changes()]
-        strange = pl.concat(firsts).filter(~pl.col("deal_id").is_in(deal_ids.implode()))
-        return pl.concat([frame(self.connection, own), strange]).sort(CHANGE_ORDER)
+        yield pl.concat(firsts).filter(~pl.col("deal_id").is_in(deal_ids.implode()))
 
-    def touches_of(self, deal_ids: pl.Series) -> pl.DataFrame:
+    def touches_of(self, deal_ids: pl.Series) -> Iterator[pl.DataFrame]:
         """As `Ledger.touches_of`; of other deals the first touch of all and the first to tell each thing."""
         own = self._touches().where(among(activities.c.deal_id, deal_ids, self.connection))
+        yield from frames(self.connection, own)
         others = [frame(self.connection, query) for query in self._first_touches()]
         # The same touch may be there twice as a first one, but several of one instant are several touches.
-        strange = pl.concat(others).filter(~pl.col("deal_id").is_in(deal_ids.implode())).unique()
-        return pl.concat([frame(self.connection, own), strange]).sort(TOUCH_ORDER)
+        yield pl.concat(others).filter(~pl.col("deal_id").is_in(deal_ids.implode())).unique()
 
     def _first_changes(self) -> Iterator[Select[Any]]:
         for field in FIRST_KNOWN:

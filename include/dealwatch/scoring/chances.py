@@ -22,6 +22,7 @@ _EDGES = np.array(
 _PRIOR = 20.0  # stays; as much weight as the whole stage's record has against the end of its table
 _ROUNDS = 40  # of solving; a deal seldom moves more often
 _CLOSINGS = ("won", "lost", "deleted")
+_AT_ONCE = 500_000  # stays counted at a time
 
 Floats = NDArray[np.float64]
 Counts = NDArray[np.int64]
@@ -37,7 +38,7 @@ def loss_chances(lives: Lives, grid: Grid, order: StageOrder) -> pl.DataFrame:
     here = (grid.moment * (stages + 1) + stage) * bins + start
     running = np.bincount(here, minlength=moments * (stages + 1) * bins).reshape(moments, stages + 1, bins)
     chance = np.full((moments, stages + 1, bins + 1), np.nan)
-    chance[:, :stages] = _solved(_left(lives.runs, grid.moments, order), running[:, :stages])
+    chance[:, :stages] = _solved(_left(lives.stays, grid.moments, order), running[:, :stages])
     passed = (np.maximum(days, 0) - _EDGES[start]) / np.append(np.diff(_EDGES), np.inf)[start]
     first, last = chance[grid.moment, stage, start], chance[grid.moment, stage, start + 1]
     told = {
@@ -52,25 +53,27 @@ def _bin(days: Floats) -> Counts:
     return found
 
 
-def _left(runs: pl.DataFrame, moments: Counts, order: StageOrder) -> Counts:
+def _left(stays: pl.DataFrame, moments: Counts, order: StageOrder) -> Counts:
     """Stays known to have ended by each moment: moments x stages x bins x where they led."""
-    needed = runs.select("stage", "begun_at", "ended_at", "known_to", "next_status", "next_stage")
-    ended = needed.filter(pl.col("stage").is_not_null() & pl.col("ended_at").is_not_null())
     places = len(order.stages) + 1 + len(_CLOSINGS)
-    closing = ended["next_status"].replace_strict(
-        {name: len(order.stages) + 1 + n for n, name in enumerate(_CLOSINGS)},
-        default=None,
-        return_dtype=pl.Int64,
-    )
-    target = closing.fill_null(pl.Series(order.codes(ended["next_stage"]))).to_numpy()
-    days = (microseconds(ended["ended_at"]) - microseconds(ended["begun_at"])) / _DAY
-    cell = (order.codes(ended["stage"]) * len(_EDGES) + _bin(days)) * places + target
-    size = len(order.stages) * len(_EDGES) * places
-    at = np.searchsorted(moments, microseconds(ended["known_to"]), side="left")
-    known = at < len(moments)
-    counts = np.bincount(at[known] * size + cell[known], minlength=len(moments) * size)
     shape = (len(moments), len(order.stages), len(_EDGES), places)
-    return np.cumsum(counts.reshape(shape), axis=0)
+    counts = np.zeros(shape, dtype=np.int64)
+    for part in stays.iter_slices(_AT_ONCE):
+        ended = part.filter(pl.col("took_us").is_not_null())
+        closing = ended["next_status"].replace_strict(
+            {name: len(order.stages) + 1 + n for n, name in enumerate(_CLOSINGS)},
+            default=None,
+            return_dtype=pl.Int64,
+        )
+        target = closing.fill_null(pl.Series(order.codes(ended["next_stage"]))).to_numpy()
+        days = ended["took_us"].to_numpy() / _DAY
+        cell = (order.codes(ended["stage"]) * len(_EDGES) + _bin(days)) * places + target
+        size = counts[0].size if len(moments) else 0
+        at = np.searchsorted(moments, microseconds(ended["known_to"]), side="left")
+        known = at < len(moments)
+        found = np.bincount(at[known] * size + cell[known], minlength=len(moments) * size)
+        counts += found.reshape(shape)
+    return np.cumsum(counts, axis=0)
 
 
 def _solved(left: Counts, running: Counts) -> Floats:

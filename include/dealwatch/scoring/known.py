@@ -1,18 +1,19 @@
 """Everything known of every open deal at each moment, side by side: what facts are computed from."""
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from datetime import UTC, date, datetime, timedelta
 
 import numpy as np
 import polars as pl
+import polars.selectors as cs
 from numpy.typing import NDArray
 
-from dealwatch.history.ledger import Ledger
+from dealwatch.history.ledger import CHANGE_ORDER, TOUCH_ORDER, Ledger
 from dealwatch.history.stored import StoredLedger
 from dealwatch.moments import local_day
 from dealwatch.scoring.chances import loss_chances
-from dealwatch.scoring.spells import Grid, Lives, ever_open, life_fields, lives, open_deals, told_by
+from dealwatch.scoring.spells import Grid, Lives, ever_open, joined, life_fields, lives, open_deals
 from dealwatch.scoring.stage_order import moves_back, stage_order, stage_reached
 from dealwatch.scoring.touches import touches
 from dealwatch.scoring.values import own_values
@@ -25,38 +26,55 @@ from dealwatch.settings import Pipeline, Settings
 class History:
     """A ledger made ready for questions: deals numbered in the order of their ids, and their lives.
 
-    changes: all of deals open at a moment that may be asked for; of the others their amounts alone.
+    changes, activities: of deals open at a moment that may be asked for; others share the number -1.
+    amounts: of all deals; deal, known_at, amount.
     """
 
     deal_ids: pl.Series
     changes: pl.DataFrame
     activities: pl.DataFrame
+    amounts: pl.DataFrame
     lives: Lives
 
 
 def history_of(ledger: Ledger | StoredLedger, moments: NDArray[np.int64], *, pipeline: Pipeline) -> History:
     """What facts at these moments (microseconds, ascending) are computed from, deals by the slice."""
-    parts, deal_ids, amounts, deals, runs = [], [], [], 0, 0
+    parts, deal_ids, amounts, deals = [], [], [], 0
     for part in ledger.slices([*life_fields(pipeline), "amount"]):
         changes = part.with_columns((pl.col("deal_id").rle_id().cast(pl.Int64) + deals).alias("deal"))
         deal_ids.append(changes.filter(pl.col("deal") != pl.col("deal").shift(1, fill_value=-1))["deal_id"])
-        amounts.append(changes.filter(pl.col("field") == "amount"))
-        life = lives(changes, pipeline=pipeline)
-        parts.append(told_by(life, moments, first_run=runs))
-        deals, runs = deals + len(deal_ids[-1]), runs + life.runs.height
-    lived = Lives(*(pl.concat(rows) for rows in zip(*((p.timeline, p.runs) for p in parts), strict=True)))
+        amount = pl.col("new_value").cast(pl.Float64).alias("amount")
+        amounts.append(changes.filter(pl.col("field") == "amount").select("deal", "known_at", amount))
+        parts.append(lives(changes, moments, pipeline=pipeline))
+        deals += len(deal_ids[-1])
+    lived = joined(parts)
     numbers = pl.concat(deal_ids).to_frame().with_row_index("deal").cast({"deal": pl.Int64})
     asked = numbers.join(ever_open(lived.timeline, moments), on="deal", how="semi", maintain_order="left")
-    own = ledger.changes_of(asked["deal_id"]).join(numbers, on="deal_id", maintain_order="left")
-    others = pl.concat(amounts).join(asked, on="deal", how="anti", maintain_order="left")
-    touched = ledger.touches_of(asked["deal_id"]).join(numbers, on="deal_id", maintain_order="left")
-    kept = ["deal", "field", "new_value", "happened_at", "known_at"]
     return History(
         deal_ids=numbers["deal_id"],
-        changes=pl.concat([own.select(kept), others.select(kept)]).sort("deal", maintain_order=True),
-        activities=touched,
+        changes=_numbered(ledger.changes_of(asked["deal_id"]), asked, CHANGE_ORDER).drop("seq"),
+        activities=_numbered(ledger.touches_of(asked["deal_id"]), asked, TOUCH_ORDER),
+        amounts=pl.concat(amounts),
         lives=lived,
     )
+
+
+_WORDS = ("field", "kind", "direction", "by")
+
+
+def _numbered(parts: Iterable[pl.DataFrame], asked: pl.DataFrame, order: list[str]) -> pl.DataFrame:
+    """Rows in order, few words as categories, and the deal's number in place of its id.
+
+    Deals that are not asked share the number -1: of their rows no more counts than that they are there.
+    """
+    numbered = pl.col("deal").fill_null(-1)
+    words = cs.by_name(_WORDS, require_all=False).cast(pl.Categorical)
+    told = [
+        part.join(asked, on="deal_id", how="left").drop("deal_id").with_columns(numbered, words)
+        for part in parts
+    ]
+    keys = [pl.col(name).cast(pl.String) if name in _WORDS else pl.col(name) for name in order[1:]]
+    return pl.concat(told).sort("deal", *keys)
 
 
 def known_at(history: History, moments: NDArray[np.int64], *, settings: Settings) -> pl.DataFrame:
@@ -65,7 +83,7 @@ def known_at(history: History, moments: NDArray[np.int64], *, settings: Settings
     grid = open_deals(history.lives.timeline, moments)
     current = (
         history.lives.timeline[grid.row]
-        .drop("deal", "known_from", "known_to", "run", "status")
+        .drop("deal", "known_from", "known_to", "run", "status", "begun_at")
         .with_columns(pl.col(pl.Categorical).cast(pl.String))
     )
     columns = pl.concat(
@@ -74,7 +92,7 @@ def known_at(history: History, moments: NDArray[np.int64], *, settings: Settings
             pl.DataFrame({"deal_id": history.deal_ids.gather(grid.deal)}),
             current,
             _stages(history.lives, grid, pipeline),
-            own_values(history.changes, grid, large_quantile=pipeline.large_deal_quantile),
+            own_values(history.changes, history.amounts, grid, large_quantile=pipeline.large_deal_quantile),
             touches(history.activities, history.lives, grid),
             grid.latest(_news(history.changes)),
             win_rates(history.lives, grid),
@@ -115,7 +133,7 @@ def quarter_end(day: date, fiscal_year_starts: int) -> date:
 
 def _stages(lives: Lives, grid: Grid, pipeline: Pipeline) -> pl.DataFrame:
     """How each deal stands in its stage, how it came there, and the stage's norms; null without a stage."""
-    order = stage_order(lives.runs, grid.moments, pipeline=pipeline)
+    order = stage_order(lives.stays, grid.moments, pipeline=pipeline)
     run = lives.runs[lives.timeline["run"].gather(grid.row)]
     named = pl.col("stage").is_not_null()
     told = run.select(

@@ -15,6 +15,7 @@ no norm.
 
 from collections.abc import Iterable
 from dataclasses import dataclass
+from functools import cache
 
 import numpy as np
 from numpy.typing import NDArray
@@ -131,7 +132,7 @@ def norms_at(
     `asked` gives each row's group per level and `moment_of` its moment, which ascends; `meanings` says at
     each moment what the endings mean. NaN where no level has enough.
     """
-    levels = [waits.level(number) for number in range(len(waits.groups))]
+    level_of = cache(waits.level)  # a wide level is seldom asked
     sizes = [
         int(max(theirs.max(initial=-1), ours.max(initial=-1))) + 1
         for theirs, ours in zip(waits.groups, asked, strict=True)
@@ -141,10 +142,10 @@ def norms_at(
     for number, meaning in enumerate(meanings):
         rows = slice(bounds[number], bounds[number + 1])
         open_rows = np.arange(rows.start, rows.stop)
-        for level, size, groups in zip(levels, sizes, asked, strict=True):
+        for width, (size, groups) in enumerate(zip(sizes, asked, strict=True)):
             if not len(open_rows):
                 break
-            morning = level.at(int(moments[number]), meaning)
+            morning = level_of(width).at(int(moments[number]), meaning)
             enough = morning.events(size) >= minimum
             group = groups[open_rows]
             served = enough[group]

@@ -15,7 +15,7 @@ import polars as pl
 from numpy.typing import NDArray
 
 from dealwatch.scoring.bands import band
-from dealwatch.scoring.explain import explain
+from dealwatch.scoring.explain import Explanation, explain
 from dealwatch.scoring.facts import GROUPS
 from dealwatch.scoring.horizons import COLUMNS, chances_within
 from dealwatch.scoring.reasons import GROUP_WORDS, USUAL, sentence
@@ -27,6 +27,7 @@ Floats = NDArray[np.float64]
 RULE_POINTS, MODEL_POINTS = 40, 60
 REASONS = 3
 _KEYS = ["as_of", "deal_id"]
+_AT_ONCE = 5_000  # deals put in words at a time: an object for each fact of each would take hundreds of MB
 _SCHEMA: dict[str, pl.DataType | type[pl.DataType]] = {
     "as_of": pl.Datetime("us", "UTC"),
     "deal_id": pl.String,
@@ -64,9 +65,26 @@ def score(
     ordered = facts.sort(_KEYS)
     explained = explain(model.bundle, ordered) if model else None
     within = chances_within(model.bundle, ordered, explained.p_loss) if model and explained else {}
-    rules = _rules_of(rule_points)
+    told = _with_usual(ordered)
+    parts = [
+        _scored(told[start : start + _AT_ONCE], start, explained, model, rule_points, settings)
+        for start in range(0, max(told.height, 1), _AT_ONCE)
+    ]
+    return pl.concat(parts).with_columns(pl.Series(k, v) for k, v in within.items())
+
+
+def _scored(
+    facts: pl.DataFrame,
+    first: int,
+    explained: Explanation | None,
+    model: Model | None,
+    rule_points: pl.DataFrame,
+    settings: Settings,
+) -> pl.DataFrame:
+    """The rows of some deals, the first of which is the `first` in the explanation."""
+    rules = _rules_of(rule_points.join(facts.select(_KEYS), on=_KEYS, how="semi"))
     rows = []
-    for n, row in enumerate(_with_usual(ordered).iter_rows(named=True)):
+    for n, row in enumerate(_named_rows(facts), first):
         held = rules.get((row["as_of"], row["deal_id"]), [])
         parts = _rule_parts(held, 1.0 if explained else 100 / RULE_POINTS)
         if explained:
@@ -93,7 +111,7 @@ def score(
                 "action": reasons[0]["action"] if reasons else None,
             }
         )
-    return pl.DataFrame(rows, schema=_SCHEMA).with_columns(pl.Series(k, v) for k, v in within.items())
+    return pl.DataFrame(rows, schema=_SCHEMA)
 
 
 def whole_points(sizes: list[float]) -> list[int]:

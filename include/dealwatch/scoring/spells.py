@@ -5,6 +5,7 @@ valid from `known_from` up to `known_to` (null: to this day), which is how one p
 moments.
 """
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -20,18 +21,23 @@ _ORDER = ["deal", "known_at", "happened_at", "seq", "field"]
 
 @dataclass(frozen=True)
 class Lives:
-    """What a ledger says of its deals' lives.
+    """What moments can ask of deals' lives; of deals never open at one of them only what they teach.
 
     timeline: one row per deal and instant at which its state, owner or segment changed: deal, known_from,
-        known_to, run, status (open, won, lost, deleted), stage, created_at and the grouping columns.
-    runs: one row per stretch in one state, numbered in order: deal, run, status, stage, begun_at, known_from,
-        known_to (when its end became known), created_at, earlier_us (microseconds of earlier visits to the
-        stage), previous_stage, is_move, moves (changes of stage so far), next_status, next_stage, ended_at,
-        and the grouping columns as at its start.
+        known_to, run (its row in `runs`, null for deals not in there), status (open, won, lost, deleted),
+        stage, created_at, begun_at (of its stretch) and the grouping columns.
+    runs: of deals open at a moment, one row per stretch in one state, in order: deal, status, stage,
+        begun_at, known_from, known_to (when its end became known), created_at, earlier_us (microseconds of
+        earlier visits to the stage), visits, previous_stage, is_move, moves (changes of stage so far).
+    stays: of all deals, one row per stretch in a stage, in order: deal, stage, is_first (visit to the stage),
+        known_from, known_to, and once it has ended took_us, next_status, next_stage and the segment then.
+    closings: of all deals, each stretch won or lost: status, known_from, known_to, the grouping columns.
     """
 
     timeline: pl.DataFrame
     runs: pl.DataFrame
+    stays: pl.DataFrame
+    closings: pl.DataFrame
 
 
 def life_fields(pipeline: Pipeline) -> list[str]:
@@ -39,12 +45,21 @@ def life_fields(pipeline: Pipeline) -> list[str]:
     return list(dict.fromkeys([*_STATE, *GROUPING, *pipeline.segment_by]))
 
 
-def lives(changes: pl.DataFrame, *, pipeline: Pipeline) -> Lives:
+def lives(changes: pl.DataFrame, moments: NDArray[np.int64], *, pipeline: Pipeline) -> Lives:
     """The deals' lives from their changes, which carry `deal`, a number in the order of deal_id."""
     columns = life_fields(pipeline)
     timeline = _with_runs(_with_status(_known_states(changes, columns), pipeline))
-    runs = _runs(timeline, columns)
-    return Lives(timeline=timeline, runs=runs)
+    return _told_by(timeline, _runs(timeline, columns), moments, pipeline)
+
+
+def joined(parts: Sequence[Lives]) -> Lives:
+    """The lives of several slices of deals as one."""
+    first, timelines = 0, []
+    for part in parts:
+        timelines.append(part.timeline.with_columns(pl.col("run") + first))
+        first += part.runs.height
+    rest = (pl.concat(getattr(part, name) for part in parts) for name in ("runs", "stays", "closings"))
+    return Lives(pl.concat(timelines), *rest)
 
 
 def _known_states(changes: pl.DataFrame, columns: list[str]) -> pl.DataFrame:
@@ -210,18 +225,40 @@ def open_deals(timeline: pl.DataFrame, moments: NDArray[np.int64]) -> Grid:
     return Grid(moments=moments, moment=moment[order], deal=deal[order], row=row[order])
 
 
-def told_by(life: Lives, moments: NDArray[np.int64], *, first_run: int) -> Lives:
-    """What these moments can ask of some deals' lives, in little space; runs numbered from `first_run`.
-
-    Of the timeline that is what was valid at one of them, and how each wait in a stage ended.
-    """
-    first, end = valid(life.timeline, moments)
-    is_last = (pl.col("run") != pl.col("run").shift(-1)) & pl.col("stage").is_not_null()
-    kept = life.timeline.drop("since").filter(pl.Series(first < end) | is_last.fill_null(False))
-    timeline = kept.with_columns((pl.col("run") + first_run).cast(pl.UInt32))
-    runs = life.runs.with_columns((pl.col("run") + first_run).cast(pl.UInt32))
+def _told_by(
+    timeline: pl.DataFrame, runs: pl.DataFrame, moments: NDArray[np.int64], pipeline: Pipeline
+) -> Lives:
+    """What these moments can ask, in little space: words as numbers, and most of it of open deals alone."""
+    grouping = list(dict.fromkeys([*GROUPING, *pipeline.segment_by]))
     text = pl.col(pl.String).cast(pl.Categorical)
-    return Lives(timeline=timeline.with_columns(text), runs=runs.with_columns(text))
+    timeline, runs = timeline.with_columns(text), runs.with_columns(text)
+    is_last = pl.col("run") != pl.col("run").shift(-1)
+    last = timeline.filter(is_last.fill_null(True)).select(*pipeline.segment_by)
+    stays = runs.with_columns(last.get_columns()).filter(pl.col("stage").is_not_null())
+    first, end = valid(timeline, moments)
+    valid_rows = timeline.filter(pl.Series(first < end))
+    asked = runs["deal"].is_in(ever_open(timeline, moments)["deal"].implode())
+    number = (asked.cum_sum() - 1).set(~asked, None)
+    return Lives(
+        timeline=valid_rows.drop("since").with_columns(
+            run=number.gather(valid_rows["run"]), begun_at=runs["begun_at"].gather(valid_rows["run"])
+        ),
+        runs=runs.filter(asked).drop("run", "next_status", "next_stage", "ended_at", *grouping),
+        stays=stays.select(
+            pl.col("deal").cast(pl.UInt32),
+            "stage",
+            "known_from",
+            "known_to",
+            "next_status",
+            "next_stage",
+            *pipeline.segment_by,
+            is_first=pl.col("visits") == 1,
+            took_us=(pl.col("ended_at") - pl.col("begun_at")).dt.total_microseconds(),
+        ),
+        closings=runs.filter(pl.col("status").is_in(["won", "lost"])).select(
+            "status", "known_from", "known_to", *GROUPING
+        ),
+    )
 
 
 def ever_open(timeline: pl.DataFrame, moments: NDArray[np.int64]) -> pl.DataFrame:

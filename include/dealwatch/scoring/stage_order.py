@@ -41,31 +41,33 @@ def _codes(stage: pl.Series, stages: tuple[str, ...]) -> NDArray[np.int64]:
     return codes.to_numpy().astype(np.int64)
 
 
-def stage_order(runs: pl.DataFrame, moments: NDArray[np.int64], *, pipeline: Pipeline) -> StageOrder:
+def stage_order(stays: pl.DataFrame, moments: NDArray[np.int64], *, pipeline: Pipeline) -> StageOrder:
     """The order of stages known at each moment."""
-    stages = tuple(runs["stage"].drop_nulls().unique().sort().to_list())
+    stages = tuple(stays["stage"].drop_nulls().unique().sort().to_list())
     if pipeline.stages:
         given = {name: rank for rank, name in enumerate(pipeline.stages)}
         rank = np.array([*(given.get(name, NO_RANK) for name in stages), NO_RANK], dtype=np.int64)
         ranks = np.tile(rank, (len(moments), 1))
         return StageOrder(stages=stages, rank=ranks, last=np.full(len(moments), len(given) - 1))
-    ranks = _learned(runs, stages, moments)
+    ranks = _learned(stays, stages, moments)
     return StageOrder(stages=stages, rank=ranks, last=ranks.max(axis=1))
 
 
-def _learned(runs: pl.DataFrame, stages: tuple[str, ...], moments: NDArray[np.int64]) -> NDArray[np.int64]:
+def _learned(stays: pl.DataFrame, stages: tuple[str, ...], moments: NDArray[np.int64]) -> NDArray[np.int64]:
     count = len(stages)
-    entries = _first_entries(runs, stages)
-    pairs = entries.join(entries, on="deal", suffix="_after").filter(pl.col("run") < pl.col("run_after"))
-    at = np.searchsorted(moments, microseconds(pairs["known_at_after"]), side="left")
-    pair = (pairs["code"] * count + pairs["code_after"]).to_numpy()
-    known = at < len(moments)
-    cells = np.bincount(at[known] * count**2 + pair[known], minlength=len(moments) * count**2)
+    entries = stays.filter("is_first")
+    cells = np.zeros(len(moments) * count**2, dtype=np.int64)
+    deal, code = entries["deal"].to_numpy(), _codes(entries["stage"], stages)
+    first_known = np.searchsorted(moments, microseconds(entries["known_from"]), side="left")
+    for later in range(1, count):  # a deal's entries stand together, so its pairs are rows so far apart
+        both = np.flatnonzero((deal[later:] == deal[:-later]) & (first_known[later:] < len(moments)))
+        pair = code[both] * count + code[both + later]
+        cells += np.bincount(first_known[both + later] * count**2 + pair, minlength=len(cells))
     before = np.cumsum(cells.reshape(len(moments), count, count), axis=0)
     lead = np.sign(before - before.transpose(0, 2, 1)).sum(axis=2)
-    first_seen = np.full(count, np.iinfo(np.int64).max)
-    np.minimum.at(first_seen, entries["code"].to_numpy(), microseconds(entries["known_at"]))
-    unseen = first_seen[None, :] > moments[:, None]
+    first_seen = np.full(count, len(moments))
+    np.minimum.at(first_seen, code, first_known)
+    unseen = first_seen[None, :] > np.arange(len(moments))[:, None]
     # Unseen stages sort last and keep no rank; a stable sort leaves ties in the order of names.
     places = np.argsort(np.where(unseen, count**2, -lead), axis=1, kind="stable")
     rank = np.full((len(moments), count + 1), NO_RANK, dtype=np.int64)
@@ -74,22 +76,13 @@ def _learned(runs: pl.DataFrame, stages: tuple[str, ...], moments: NDArray[np.in
     return rank
 
 
-def _first_entries(runs: pl.DataFrame, stages: tuple[str, ...]) -> pl.DataFrame:
-    """When each deal first entered each of its stages: deal, code, run, known_at; in the order of runs."""
-    return (
-        runs.select("deal", "run", "known_from", code=pl.Series(_codes(runs["stage"], stages)))
-        .filter(pl.col("code") < len(stages))
-        .unique(["deal", "code"], keep="first", maintain_order=True)
-        .rename({"known_from": "known_at"})
-    )
-
-
 def stage_reached(runs: pl.DataFrame, grid: Grid, order: StageOrder) -> pl.Series:
     """The rank of the furthest stage each deal had reached by then, 0 for the first to 1 for the last."""
-    entries = _first_entries(runs, order.stages)
+    first = runs.filter(pl.col("stage").is_not_null() & (pl.col("visits") == 1))
+    entries = first.select("deal", known_at="known_from", code=pl.Series(order.codes(first["stage"])))
     furthest = np.full(len(grid.row), NO_RANK, dtype=np.int64)
     for code in range(len(order.stages)):
-        entered = grid.latest(entries.filter(pl.col("code") == code).select("deal", "known_at", "code"))
+        entered = grid.latest(entries.filter(pl.col("code") == code))
         rank = np.where(entered["code"].is_not_null().to_numpy(), order.rank[grid.moment, code], NO_RANK)
         furthest = np.maximum(furthest, rank)
     share = furthest / np.maximum(order.last[grid.moment], 1)

@@ -24,7 +24,7 @@ def touches(activities: pl.DataFrame, lives: Lives, grid: Grid) -> pl.DataFrame:
     counted = activities.with_columns(known_at=pl.max_horizontal("known_at", "happened_at")).sort(
         *_ORDER, maintain_order=True
     )
-    told = grid.latest(_counted(counted))
+    told = grid.latest(_counted(counted)).with_columns(pl.col("last_touch_kind").cast(pl.String))
     windows = [_left_the_window(counted, grid, days) for days in TOUCH_WINDOWS]
     known = {
         "has_touches": counted,

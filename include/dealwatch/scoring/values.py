@@ -12,18 +12,22 @@ from dealwatch.scoring.spells import Grid, microseconds
 NAMES = ("name", "account", "currency")
 
 
-def own_values(changes: pl.DataFrame, grid: Grid, *, large_quantile: float) -> pl.DataFrame:
-    """Names, amounts, dates and hand-overs of each pair of the grid; `changes` carry `deal`, a number."""
+def own_values(
+    changes: pl.DataFrame, amounts: pl.DataFrame, grid: Grid, *, large_quantile: float
+) -> pl.DataFrame:
+    """Names, amounts, dates and hand-overs of each pair of the grid; `changes` carry `deal`, a number.
+
+    amounts: those of all deals; deal, known_at, amount.
+    """
     kept = ("deal", "known_at", "new_value")
     rows = {
         field: changes.filter(pl.col("field") == field).select(kept)
-        for field in (*NAMES, "amount", "close_date", "next_step_on", "owner_id")
+        for field in (*NAMES, "close_date", "next_step_on", "owner_id")
     }
-    amounts = _amounts(rows["amount"])
     return pl.concat(
         [
             *(grid.latest(rows[name].rename({"new_value": name})) for name in NAMES),
-            grid.latest(amounts),
+            grid.latest(_with_first(amounts)),
             _large_amounts(amounts, grid, large_quantile),
             grid.latest(_close_dates(rows["close_date"])),
             grid.latest(
@@ -36,11 +40,8 @@ def own_values(changes: pl.DataFrame, grid: Grid, *, large_quantile: float) -> p
     )
 
 
-def _amounts(rows: pl.DataFrame) -> pl.DataFrame:
-    value = pl.col("new_value").cast(pl.Float64)
-    return rows.with_columns(amount=value).select(
-        "deal", "known_at", "amount", first_amount=pl.col("amount").drop_nulls().first().over("deal")
-    )
+def _with_first(amounts: pl.DataFrame) -> pl.DataFrame:
+    return amounts.with_columns(first_amount=pl.col("amount").drop_nulls().first().over("deal"))
 
 
 def _large_amounts(amounts: pl.DataFrame, grid: Grid, quantile: float) -> pl.DataFrame:

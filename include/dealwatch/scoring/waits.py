@@ -4,6 +4,8 @@ A wait in a stage ends forwards (a later stage, or won) or otherwise (an earlier
 a win ends won or lost. A deleted deal's waits end censored: how they would have ended is unknown.
 """
 
+from collections.abc import Iterator
+
 import numpy as np
 import polars as pl
 
@@ -18,7 +20,7 @@ _NEVER = np.iinfo(np.int64).max
 
 def win_norms(lives: Lives, grid: Grid, *, pipeline: Pipeline) -> pl.DataFrame:
     """Quantiles of the time to win in the segment of each pair of the grid."""
-    rows = _still_known(_with_begun(lives, pipeline), grid)
+    rows = _still_known(lives.timeline, grid)
     opened, closed = rows.filter(pl.col("status") == "open"), rows.filter(pl.col("status") != "open")
     both = pl.concat([closed, opened])
     created = microseconds(both["created_at"])
@@ -47,41 +49,44 @@ _CODES = {name: code for code, name in enumerate(_CLOSINGS)}
 
 
 def stage_norms(lives: Lives, grid: Grid, order: StageOrder, *, pipeline: Pipeline) -> pl.DataFrame:
-    """Quantiles of the time to leave its stage forwards for each pair of the grid."""
-    rows = _with_begun(lives, pipeline).filter(pl.col("stage").is_not_null())
-    is_last = pl.col("ended_at").is_not_null() & (pl.col("run") != pl.col("run").shift(-1)).fill_null(True)
-    ended = rows.filter(is_last)
-    rows = _still_known(rows, grid)
-    both = pl.concat([ended, rows])
+    """Quantiles of the time to leave its stage forwards for each pair of the grid; stage by stage."""
+    norms = np.full((len(grid.row), len(QUANTILES)), np.nan)
     current = lives.timeline[grid.row]
-    theirs, ours = _segments(both, current, pipeline)
-    start = microseconds(both["begun_at"])
-    waits = Waits(
-        start=start,
-        length=_lengths(microseconds(ended["ended_at"]) - start[: len(ended)], len(rows)),
-        ending=_padded(_endings(ended, order), len(rows)),
-        known_from=np.concatenate([microseconds(ended["known_to"]), microseconds(rows["known_from"])]),
-        known_to=np.concatenate([np.full(len(ended), _NEVER), microseconds(rows["known_to"])]),
-        groups=_per_stage(theirs, order.codes(both["stage"]), order),
-    )
-    stage = order.codes(current["stage"])
-    norms = norms_at(
-        waits,
-        _per_stage(ours, stage, order),
-        grid.moment,
-        moments=grid.moments,
-        meanings=(_meaning(rank) for rank in order.rank),
-        minimum=pipeline.norm_minimum,
-    )
+    rows = _still_known(lives.timeline, grid)
+    for code, stage in enumerate(order.stages):
+        here = np.flatnonzero((current["stage"] == stage).fill_null(False).to_numpy())
+        if not len(here):
+            continue
+        of_stage = pl.col("stage") == stage
+        ended = lives.stays.filter(of_stage & pl.col("took_us").is_not_null())
+        waits, ours = _stage_waits(ended, rows.filter(of_stage), current[here], order, pipeline)
+        norms[here] = norms_at(
+            waits,
+            ours,
+            grid.moment[here],
+            moments=grid.moments,
+            meanings=_meanings(order, code),
+            minimum=pipeline.norm_minimum,
+        )
     return _named(norms, "stage")
 
 
-def _with_begun(lives: Lives, pipeline: Pipeline) -> pl.DataFrame:
-    """The timeline's rows with what their run knows; runs are numbered by their row."""
-    own = ["run", "status", "stage", "created_at", "known_from", "known_to"]
-    kept = lives.runs.select("begun_at", "ended_at", "next_status", "next_stage")
-    asked = list(dict.fromkeys([*own, *pipeline.segment_by]))
-    return lives.timeline.select(asked).hstack(kept[lives.timeline["run"]])
+def _stage_waits(
+    ended: pl.DataFrame, running: pl.DataFrame, current: pl.DataFrame, order: StageOrder, pipeline: Pipeline
+) -> tuple[Waits, tuple[Times, ...]]:
+    """The waits in one stage, and the groups of the deals that are in it."""
+    kept = ["stage", *pipeline.segment_by]
+    theirs, ours = _segments(pl.concat([ended.select(kept), running.select(kept)]), current, pipeline)
+    none = np.zeros(len(ended), dtype=np.int64)
+    waits = Waits(
+        start=np.concatenate([none, microseconds(running["begun_at"])]),
+        length=_lengths(ended["took_us"].to_numpy(), len(running)),
+        ending=_padded(_endings(ended, order), len(running)),
+        known_from=np.concatenate([microseconds(ended["known_to"]), microseconds(running["known_from"])]),
+        known_to=np.concatenate([np.full(len(ended), _NEVER), microseconds(running["known_to"])]),
+        groups=theirs,
+    )
+    return waits, ours
 
 
 def _still_known(rows: pl.DataFrame, grid: Grid) -> pl.DataFrame:
@@ -99,24 +104,23 @@ def _padded(codes: Times | pl.Series, running: int) -> Times:
 
 
 def _endings(ended: pl.DataFrame, order: StageOrder) -> Times:
-    """From which stage to which, or to which closing, as one code; closings come after the stages."""
+    """To which stage or closing waits led, as one code; closings come after the stages."""
     places = len(order.stages) + 1
     closing = ended["next_status"].replace_strict(
         {name: places + code for name, code in _CODES.items()}, default=None, return_dtype=pl.Int64
     )
     target = closing.fill_null(pl.Series(order.codes(ended["next_stage"])))
-    codes: Times = target.to_numpy().astype(np.int64)
-    return order.codes(ended["stage"]) * (places + len(_CLOSINGS)) + codes
+    return target.to_numpy().astype(np.int64)
 
 
-def _meaning(rank: Times) -> Times:
-    """What each ending of `_endings` means in the order of stages of one moment."""
-    here, there = rank[:, None], rank[None, :]
-    forward = (here != NO_RANK) & (there > here)
-    meaning = np.where(forward, EVENT, COMPETING)
-    meaning[:, -1] = CENSORED  # on to a stage nobody named
-    closings = np.tile([EVENT, COMPETING, CENSORED], (len(rank), 1))
-    return np.concatenate([meaning, closings], axis=1).ravel().astype(np.int64)
+def _meanings(order: StageOrder, stage: int) -> Iterator[Times]:
+    """What each ending of `_endings` means for a wait in the stage, at each moment."""
+    closings = np.array([EVENT, COMPETING, CENSORED])
+    for rank in order.rank:
+        forward = (rank[stage] != NO_RANK) & (rank > rank[stage])
+        meaning = np.where(forward, EVENT, COMPETING)
+        meaning[-1] = CENSORED  # on to a stage nobody named
+        yield np.concatenate([meaning, closings])
 
 
 def _segments(
@@ -132,10 +136,6 @@ def _segments(
         levels.append(code)
     levels.reverse()
     return tuple(c[: len(theirs)] for c in levels), tuple(c[len(theirs) :] for c in levels)
-
-
-def _per_stage(segments: tuple[Times, ...], stage: Times, order: StageOrder) -> tuple[Times, ...]:
-    return tuple(segment * (len(order.stages) + 1) + stage for segment in segments)
 
 
 def _named(norms: "np.ndarray[tuple[int, int], np.dtype[np.float64]]", prefix: str) -> pl.DataFrame:

@@ -17,8 +17,7 @@ PRIOR_DEALS = 20
 
 def win_rates(lives: Lives, grid: Grid) -> pl.DataFrame:
     """The win rates of each pair's owner, industry, region, product type and lead source, where known."""
-    closings = lives.runs.filter(pl.col("status").is_in(["won", "lost"]))
-    current = lives.timeline[grid.row]
+    closings, current = lives.closings, lives.timeline[grid.row]
     return pl.DataFrame(
         [
             _win_rate(closings, current, grid, by=column).alias(f"{column.removesuffix('_id')}_win_rate")
