@@ -16,6 +16,7 @@ from typing import Any
 import joblib
 import numpy as np
 import pytest
+from fsspec.implementations.memory import MemoryFileSystem
 from pydantic import SecretStr, ValidationError
 from sqlalchemy import Engine, update
 from upath import UPath
@@ -167,6 +168,21 @@ def test_another_key_refuses_what_ours_signed(engine: Engine, settings: Settings
     assert not (settings.home / KEY).exists()
 
 
+@pytest.mark.parametrize("signature", ["é", "\ud800", "", None, 7, ["a"], {}])
+def test_a_damaged_signature_fails_no_morning(engine: Engine, settings: Settings, signature: object) -> None:
+    version = promoted(engine, settings, good(), JANUARY)
+    path = settings.home / "models" / version / MANIFEST
+    path.write_text(json.dumps({**json.loads(path.read_text()), "signature": signature}))
+    assert "not signed with our key" in champion(engine, settings, JANUARY)[1]
+
+
+def test_a_key_that_cannot_be_read_fails_no_morning(engine: Engine, settings: Settings) -> None:
+    promoted(engine, settings, good(), JANUARY)
+    (settings.home / KEY).unlink()
+    (settings.home / KEY).mkdir()  # as Docker makes of a file that is not there
+    assert "our key cannot be read (IsADirectoryError" in champion(engine, settings, JANUARY)[1]
+
+
 @pytest.mark.parametrize("change", [{"sha256": "0" * 64}, {"trained_as_of": FEBRUARY}])
 def test_a_changed_row_in_the_warehouse_is_noticed(
     engine: Engine, settings: Settings, change: dict[str, Any]
@@ -296,9 +312,18 @@ def test_a_store_that_cannot_be_reached_leaves_rules_alone(
     def fail(*_: Any, **__: Any) -> Any:
         raise Unreachable("no route to host")
 
-    monkeypatch.setattr("fsspec.implementations.memory.MemoryFileSystem._open", fail)
+    pauses: list[float] = []
+    monkeypatch.setattr("dealwatch.scoring.artefacts.time.sleep", pauses.append)
+    opens = MemoryFileSystem._open
+    monkeypatch.setattr(MemoryFileSystem, "_open", fail)
     model, reason = champion(engine, there, JANUARY)
-    assert model is None and "Unreachable: no route to host" in reason
+    assert model is None and "Unreachable: no route to host" in reason and len(pauses) == 3
+
+    def mend(_: float) -> None:
+        monkeypatch.setattr(MemoryFileSystem, "_open", opens)
+
+    monkeypatch.setattr("dealwatch.scoring.artefacts.time.sleep", mend)
+    assert champion(engine, there, JANUARY)[0] is not None, "one lost packet swapped the model"
 
 
 def test_a_store_without_its_driver_says_what_to_install(engine: Engine, settings: Settings) -> None:

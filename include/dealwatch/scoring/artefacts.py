@@ -10,9 +10,11 @@ import hashlib
 import hmac
 import io
 import json
+import logging
 import os
 import platform
 import secrets
+import time
 from dataclasses import fields
 from datetime import UTC, datetime
 from pathlib import Path
@@ -30,6 +32,8 @@ from dealwatch.scoring.forest import MODEL_FACTS, Bundle
 from dealwatch.scoring.horizons import Horizons, Leaves, chances_within
 from dealwatch.settings import Settings
 
+log = logging.getLogger(__name__)
+_PAUSES = (1.0, 5.0, 15.0)  # seconds before each further try to read from a store
 ARTEFACT, MANIFEST, KEY = "model.joblib", "manifest.json", "model-signing.key"
 
 
@@ -77,15 +81,19 @@ def opened(settings: Settings, version: str, sha256: str, *, trained_as_of: date
     except Exception as error:  # an object store's client raises what it likes; the answer is the same
         raise _unusable(version, f"its files cannot be read ({type(error).__name__}: {error})") from error
     signed = {name: value for name, value in manifest.items() if name != "signature"}
-    if not hmac.compare_digest(_signature(settings, signed), str(manifest.get("signature", ""))):
+    try:
+        ours = _signature(settings, signed).encode()
+    except OSError as error:
+        raise _unusable(version, f"our key cannot be read ({type(error).__name__}: {error})") from error
+    if not hmac.compare_digest(ours, str(manifest.get("signature", "")).encode("utf-8", "replace")):
         raise _unusable(version, "its manifest is not signed with our key")
     found = hashlib.sha256(content).hexdigest()
     told = (signed.get("version"), signed.get("sha256"), sha256, signed.get("trained_as_of"))
     if told != (version, found, found, trained_as_of.astimezone(UTC).isoformat()):
         raise _unusable(version, "the file is not the one that was stored")
-    for name, ours in _written_with().items():
-        if signed.get(name) != ours:
-            raise _unusable(version, f"it was trained with {name} {signed.get(name)}, and this is {ours}")
+    for name, here in _written_with().items():
+        if signed.get(name) != here:
+            raise _unusable(version, f"it was trained with {name} {signed.get(name)}, and this is {here}")
     try:
         bundle = joblib.load(io.BytesIO(content))
         _try_out(bundle)
@@ -166,7 +174,21 @@ def _folder(settings: Settings, version: str) -> Path | UPath:
 
 
 def _read(settings: Settings, version: str) -> tuple[bytes, dict[str, Any]]:
+    """Artefact and manifest. A store across a network may fail once and answer the next time."""
     folder = _folder(settings, version)
+    pauses = _PAUSES if isinstance(folder, UPath) else ()
+    for pause in pauses:
+        try:
+            return _read_once(folder)
+        except FileNotFoundError:
+            raise
+        except Exception as error:  # as in `opened`
+            log.warning("model %s cannot be read, trying again in %.0f s: %s", version, pause, error)
+            time.sleep(pause)
+    return _read_once(folder)
+
+
+def _read_once(folder: Path | UPath) -> tuple[bytes, dict[str, Any]]:
     return (folder / ARTEFACT).read_bytes(), dict(json.loads((folder / MANIFEST).read_bytes()))
 
 
