@@ -9,7 +9,7 @@ from numpy.typing import NDArray
 from sklearn.linear_model import LogisticRegression
 from sklearn.metrics import average_precision_score, roc_auc_score
 
-from dealwatch.scoring.quality import Quality, difference, quality
+from dealwatch.scoring.quality import Calibration, Quality, calibration, difference, quality
 from dealwatch.scoring.reliability import bins_of, log_odds, recalibration, wilson
 
 Array = NDArray[np.float64]
@@ -164,3 +164,63 @@ def test_a_difference_is_surer_than_two_intervals_side_by_side() -> None:
     assert found.brier_high is not None and found.brier_high < 0
     same = difference(lost, deal, (p, p), (p, None), seed=1)
     assert (same.auc, same.auc_low, same.auc_high, same.brier) == (0.0, 0.0, 0.0, None)
+
+
+def test_the_bias_is_what_was_lost_beyond_what_was_said_with_an_interval_by_deals() -> None:
+    lost, deal, p = world()
+    plain, low = judged(p, lost, deal), judged(p - 0.1, lost, deal)
+    assert plain.bias == pytest.approx(lost.mean() - p.mean())
+    assert plain.bias is not None and low.bias == pytest.approx(plain.bias + 0.1)
+    assert plain.bias_low is not None and plain.bias_high is not None and plain.bias_low < 0 < plain.bias_high
+    error = np.bincount(deal, lost - p - plain.bias).std() / 5 / np.sqrt(800)
+    assert (plain.bias_high - plain.bias_low) / 3.92 == pytest.approx(error, rel=0.15)
+
+
+def test_probabilities_mean_what_they_say_only_when_slope_and_bias_both_do() -> None:
+    lost, deal, p = world()
+    assert calibration(judged(p, lost, deal)) == Calibration("right", "right")
+    lowered = judged(1 / (1 + np.exp(1.5 - log_odds(p))), lost, deal)
+    assert lowered.slope_low is not None and lowered.slope_high is not None
+    assert lowered.slope_low < 1 < lowered.slope_high, "the slope alone would pass it"
+    assert calibration(lowered) == Calibration("right", "high") and calibration(lowered).is_off
+    assert calibration(judged(sharpened(p, 2.0), lost, deal)).slope == "low"
+    assert calibration(judged(sharpened(p, 0.5), lost, deal)).slope == "high"
+    assert calibration(judged(np.minimum(p + 0.2, 0.999), lost, deal)).bias == "low"
+
+
+def test_many_deals_make_no_fault_of_what_nobody_would_act_on() -> None:
+    found = Quality(
+        *(20_000, 20_000, 9_000, 11_000),
+        **{"slope": 0.88, "slope_low": 0.85, "slope_high": 0.91},
+        **{"bias": 0.02, "bias_low": 0.01, "bias_high": 0.03},
+    )
+    assert calibration(found) == Calibration("near", "near") and not calibration(found).is_off
+    assert calibration(found, near_slope=0.05).is_off and calibration(found, near_bias=0.01).is_off
+
+
+def test_two_dozen_deals_are_too_few_to_say() -> None:
+    lost, deal, p = world(24, 3)
+    found = calibration(judged(p, lost, deal))
+    assert found == Calibration("unsure", "unsure") and not found.is_sure and not found.is_off
+    nothing = calibration(Quality(0, 0, 0, 0))
+    assert nothing == Calibration("unknown", "unknown") and nothing.is_off
+
+
+def test_a_calibration_error_stands_beside_what_chance_alone_makes() -> None:
+    beyond = 0
+    for seed in range(10):
+        lost, deal, p = world(100, seed=seed)
+        found = judged(p, lost, deal)
+        assert found.calibration_error and found.calibration_error_chance
+        beyond += found.calibration_error > found.calibration_error_chance
+    assert beyond <= 1, "these are true chances: all of the error is chance's"
+    off = judged(p - 0.2, lost, deal)
+    assert off.calibration_error and off.calibration_error_chance
+    assert off.calibration_error > 1.2 * off.calibration_error_chance
+
+
+def test_brier_scores_and_loss_rate_come_with_intervals() -> None:
+    lost, deal, p = world()
+    found = judged(p, lost, deal).as_dict()
+    for name in ("loss_rate", "brier", "brier_constant"):
+        assert found[f"{name}_low"] < found[name] < found[f"{name}_high"]

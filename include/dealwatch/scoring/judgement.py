@@ -11,7 +11,7 @@ from dealwatch.settings import Settings
 
 LEAST = 20  # won and lost deals; below, a slice's numbers say nothing and are left unknown
 _BANDS = 3  # bands of amount that hold alike many rows
-_LEFT_OUT = {"reliability", "calibration_error", "rows"}
+_LEFT_OUT = {"reliability", "calibration_error", "calibration_error_chance", "rows"}
 
 
 Better = Literal["score", "p_loss", "no difference"]

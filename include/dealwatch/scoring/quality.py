@@ -6,17 +6,20 @@ from drawing whole deals anew, not rows.
 
 from collections.abc import Iterator
 from dataclasses import asdict, dataclass, replace
-from typing import Any
+from typing import Any, Literal
 
 import numpy as np
 from numpy.typing import NDArray
 
-from dealwatch.scoring.reliability import Bin, bins_of, calibration_error, recalibration
+from dealwatch.scoring.reliability import Bin, bins_of, calibration_error, chance_error, recalibration
 
 Floats = NDArray[np.float64]
 RESAMPLES = 400
 INTERVAL = (2.5, 97.5)  # percentiles of the resamples: a 95% interval
 TOP = 0.1  # share of rows, riskiest first, whose loss rate is the lift's
+NEAR_SLOPE = 0.5  # nobody acts otherwise for a slope between 1/1.5 and 1.5 ...
+NEAR_BIAS = 0.05  # ... nor for 5 more or fewer lost in 100 than was said
+WIDE_SLOPE, WIDE_BIAS = 1.0, 0.2  # an interval this wide, end to end, covers the right value and much else
 
 
 @dataclass(frozen=True)
@@ -25,7 +28,9 @@ class Quality:
 
     brier_skill compares with the best constant there is, the loss rate of these very rows. lift is the loss
     rate of the riskiest tenth of rows over that of all. morning_auc is the mean of AUCs within one morning.
-    slope and intercept are those of `reliability.recalibration`. won counts the deals never lost in any row.
+    slope and intercept are those of `reliability.recalibration`. bias is the loss rate less the mean p: above
+    0, more were lost than was said. calibration_error_chance is how large that error gets by chance alone (in
+    39 of 40 draws) with probabilities that mean what they say. won counts the deals never lost in any row.
     """
 
     rows: int
@@ -33,6 +38,8 @@ class Quality:
     won: int
     lost: int
     loss_rate: float | None = None
+    loss_rate_low: float | None = None
+    loss_rate_high: float | None = None
     auc: float | None = None
     auc_low: float | None = None
     auc_high: float | None = None
@@ -46,7 +53,11 @@ class Quality:
     morning_auc_low: float | None = None
     morning_auc_high: float | None = None
     brier: float | None = None
+    brier_low: float | None = None
+    brier_high: float | None = None
     brier_constant: float | None = None
+    brier_constant_low: float | None = None
+    brier_constant_high: float | None = None
     brier_skill: float | None = None
     brier_skill_low: float | None = None
     brier_skill_high: float | None = None
@@ -56,12 +67,67 @@ class Quality:
     intercept: float | None = None
     intercept_low: float | None = None
     intercept_high: float | None = None
+    bias: float | None = None
+    bias_low: float | None = None
+    bias_high: float | None = None
     calibration_error: float | None = None
+    calibration_error_chance: float | None = None
     reliability: tuple[Bin, ...] = ()
 
     def as_dict(self) -> dict[str, Any]:
         """Plain values for JSON."""
         return asdict(self) | {"reliability": [asdict(part) for part in self.reliability]}
+
+
+Fit = Literal["right", "near", "low", "high", "unsure", "unknown"]
+
+
+@dataclass(frozen=True)
+class Calibration:
+    """Do probabilities mean what they say: how the slope lies to 1, and the bias to 0.
+
+    right: the interval covers it; near: it does not, but so little is off that nobody acts otherwise; low and
+    high: off for certain; unsure: too wide an interval to say; unknown: no such number.
+    """
+
+    slope: Fit
+    bias: Fit
+
+    @property
+    def is_off(self) -> bool:
+        """Something is wrong for certain, or cannot be known: a model like this may not be used."""
+        return bool({self.slope, self.bias} & {"low", "high", "unknown"})
+
+    @property
+    def is_sure(self) -> bool:
+        """There is enough to say so either way."""
+        return self.is_off or "unsure" not in (self.slope, self.bias)
+
+
+def calibration(
+    found: Quality, *, near_slope: float = NEAR_SLOPE, near_bias: float = NEAR_BIAS
+) -> Calibration:
+    """Judge slope and bias; a slope alone would pass probabilities that are all too low or all too high."""
+    least, most = 1 / (1 + near_slope), 1 + near_slope
+    slope = _fit((found.slope, found.slope_low, found.slope_high), 1.0, (least, most), WIDE_SLOPE)
+    bias = _fit((found.bias, found.bias_low, found.bias_high), 0.0, (-near_bias, near_bias), WIDE_BIAS)
+    return Calibration(slope, bias)
+
+
+def _fit(
+    told: tuple[float | None, float | None, float | None],
+    right: float,
+    near: tuple[float, float],
+    wide: float,
+) -> Fit:
+    value, low, high = told
+    if value is None or low is None or high is None:
+        return "unknown"
+    if low <= right <= high:
+        return "unsure" if high - low > wide else "right"
+    if near[0] <= value <= near[1]:
+        return "near"
+    return "low" if value < right else "high"
 
 
 @dataclass(frozen=True)
@@ -99,7 +165,8 @@ def quality(
     unknown = Quality(len(outcome), len(names), len(names) - lost_deals, lost_deals)
     if len(outcome) == 0 or outcome.min() == outcome.max():
         return unknown
-    found: dict[str, Any] = {"loss_rate": float(outcome.mean())}
+    found: dict[str, Any] = {}
+    found |= _with_interval(("loss_rate",), _Means(deal, outcome, deals=len(names)), len(names), seed)
     ranks = _Ranks(outcome, deal, np.asarray(ranking, dtype=np.float64))
     found |= _with_interval(("auc", "average_precision", "lift"), ranks, len(names), seed)
     if mornings is not None:
@@ -111,10 +178,12 @@ def quality(
         found |= _with_interval(("brier", "brier_constant", "brier_skill"), errors, len(names), seed)
         if line := recalibration(chances, outcome, deal, deals=len(names)):
             found |= _with_interval(("intercept", "slope"), line.redrawn, len(names), seed)
+        missed = _Means(deal, outcome - chances, deals=len(names))
+        found |= _with_interval(("bias",), missed, len(names), seed)
         bins = bins_of(chances, outcome, deal)
         found |= {"reliability": bins, "calibration_error": calibration_error(bins)}
-    known = Quality.__dataclass_fields__
-    return replace(unknown, **{name: value for name, value in found.items() if name in known})
+        found["calibration_error_chance"] = chance_error(chances, deal, bins, draws=RESAMPLES, seed=seed)
+    return replace(unknown, **found)
 
 
 def difference(
@@ -189,6 +258,17 @@ class _Mornings:
         pairs = np.add.reduceat(lost, self.starts) * np.add.reduceat(won, self.starts)
         both = pairs > 0
         return (float((right[both] / pairs[both]).mean()) if both.any() else np.nan,)
+
+
+class _Means:
+    """The mean over rows of a value."""
+
+    def __init__(self, deal: NDArray[np.intp], value: Floats, *, deals: int) -> None:
+        self.sums = np.column_stack([np.bincount(deal, value, deals), np.bincount(deal, minlength=deals)])
+
+    def __call__(self, times: Floats) -> tuple[float]:
+        total, rows = times @ self.sums
+        return (float(total / rows),)
 
 
 class _Errors:

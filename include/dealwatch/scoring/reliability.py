@@ -93,6 +93,20 @@ def calibration_error(bins: tuple[Bin, ...]) -> float:
     return float(np.average([abs(b.p - b.rate) for b in bins], weights=[b.n for b in bins]))
 
 
+def chance_error(p: Floats, deal: NDArray[np.intp], bins: tuple[Bin, ...], *, draws: int, seed: int) -> float:
+    """How large that distance gets by chance (97.5th percentile) when each p is the truth about its deal.
+
+    All rows of a deal end alike, so outcomes are drawn by deal, from its mean p.
+    """
+    place = np.searchsorted([b.high for b in bins[:-1]], p, side="left")
+    rows = np.zeros((int(deal.max()) + 1, len(bins)))
+    np.add.at(rows, (deal, place), 1.0)
+    mean = np.bincount(deal, p) / rows.sum(axis=1)
+    random = np.random.default_rng(seed)
+    drawn = [np.abs(((random.random(len(mean)) < mean) - mean) @ rows).sum() for _ in range(draws)]
+    return float(np.percentile(drawn, 97.5)) / len(p)
+
+
 def bin_of(p: Floats, outcome: Floats, deal: NDArray[Any]) -> Bin:
     """One bin of all these rows."""
     n, rate = len(p), float(outcome.mean())
