@@ -1,6 +1,8 @@
 """Past scores are judged on outcomes that came later, and on nothing else."""
 
 import json
+import re
+from dataclasses import replace
 from datetime import UTC, date, datetime, timedelta
 from pathlib import Path
 
@@ -12,15 +14,18 @@ from sqlalchemy import Engine
 from dealwatch.moments import morning_of
 from dealwatch.scoring.evaluate import Report, evaluate
 from dealwatch.scoring.evaluation_page import write
-from dealwatch.scoring.evaluation_text import band_advice
+from dealwatch.scoring.evaluation_text import counts_of, measure_rows
+from dealwatch.scoring.evaluation_verdict import band_advice, verdict
 from dealwatch.scoring.judgement import ranks_better
 from dealwatch.scoring.plots import gain_curve
+from dealwatch.scoring.quality import Quality
 from dealwatch.settings import Settings
-from dealwatch.tables import deal_scores, deal_snapshots, deals, extract_runs
+from dealwatch.tables import deal_changes, deal_scores, deal_snapshots, deals, extract_runs
 from dealwatch.warehouse import add_missing, reading, writing
 
 FIRST, LAST = date(2026, 1, 5), date(2026, 1, 9)
 INSTANT = pl.Datetime("us", "UTC")
+KNOWN = datetime(2026, 4, 15, tzinfo=UTC)  # what the extract speaks for: long after the range
 BAND_OF_SCORE = pl.when(pl.col("score") > 25).then(pl.lit("Medium")).otherwise(pl.lit("Low"))
 
 
@@ -32,9 +37,11 @@ def put_scores(
     *,
     deleted: tuple[str, ...] = (),
     stage: str = "Demo",
+    known: datetime | None = KNOWN,
+    later: tuple[date, ...] = (),
 ) -> None:
-    """The same scores on every morning of the range, for deals with these outcomes."""
-    day = [FIRST + timedelta(days=n) for n in range((LAST - FIRST).days + 1)]
+    """The same scores on every morning of the range and `later`, for deals with these outcomes."""
+    day = [*(FIRST + timedelta(days=n) for n in range((LAST - FIRST).days + 1)), *later]
     rows = [(morning_of(d, settings), deal, score, p) for d in day for deal, (score, p) in scores.items()]
     made = pl.DataFrame(
         rows,
@@ -42,6 +49,9 @@ def put_scores(
         orient="row",
     )
     created = datetime(2025, 12, 1, tzinfo=UTC)
+    put_ledger(engine, outcomes, created)
+    if known is not None:
+        put_extract(engine, known)
     with writing(engine) as connection:
         add_missing(
             connection,
@@ -83,6 +93,51 @@ def put_scores(
         )
 
 
+def put_ledger(
+    engine: Engine, outcomes: dict[str, tuple[str | None, datetime | None]], created: datetime
+) -> None:
+    """When each deal came to be known and how it ended."""
+    told = [(deal, "created_at", created.isoformat(), created) for deal in outcomes]
+    told += [
+        (d, "outcome", outcome, closed) for d, (outcome, closed) in outcomes.items() if outcome and closed
+    ]
+    made = pl.DataFrame(
+        told,
+        schema={"deal_id": pl.String, "field": pl.String, "new_value": pl.String, "happened_at": INSTANT},
+        orient="row",
+    )
+    with writing(engine) as connection:
+        add_missing(
+            connection,
+            deal_changes,
+            made.with_columns(
+                change_id=pl.col("deal_id") + pl.col("field"),
+                known_at="happened_at",
+                recorded_at="happened_at",
+                seq=pl.lit(0, dtype=pl.Int64),
+                source=pl.lit("crm"),
+            ),
+        )
+
+
+def put_extract(engine: Engine, at: datetime) -> None:
+    run = {
+        "extract_id": [at.isoformat()],
+        "source": ["crm"],
+        "drop_name": ["drop"],
+        "extracted_at": [at],
+        "recorded_at": [at],
+        "state": ["remembered"],
+        **{name: [0] for name in ("records", "quarantined", "changes")},
+    }
+    with writing(engine) as connection:
+        add_missing(
+            connection,
+            extract_runs,
+            pl.DataFrame(run, schema_overrides={"extracted_at": INSTANT, "recorded_at": INSTANT}),
+        )
+
+
 def report(engine: Engine, settings: Settings) -> Report:
     with reading(engine) as connection:
         return evaluate(connection, FIRST, LAST, settings)
@@ -106,7 +161,7 @@ def test_a_perfect_ranking_scores_one_on_both_dialects(
     assert (part.score.rows, part.score.deals, part.score.auc) == (10, 2, 1.0)
     assert part.p_loss.brier == pytest.approx(0.04)
     assert part.p_loss.brier_skill == pytest.approx(1 - 0.04 / 0.25)
-    assert found.unresolved == 5
+    assert (found.followed.unresolved, found.followed.rows, found.followed.recent_mornings) == (5, 15, 0)
 
 
 def test_an_outcome_that_was_there_already_is_no_later_outcome(engine: Engine, settings: Settings) -> None:
@@ -169,24 +224,6 @@ def put_company(engine: Engine, settings: Settings, *, stage: str = "Demo") -> N
     put_scores(engine, settings, outcomes, scores, stage=stage)
 
 
-def put_extract(engine: Engine, at: datetime) -> None:
-    run = {
-        "extract_id": ["x"],
-        "source": ["crm"],
-        "drop_name": ["drop"],
-        "extracted_at": [at],
-        "recorded_at": [at],
-        "state": ["remembered"],
-        **{name: [0] for name in ("records", "quarantined", "changes")},
-    }
-    with writing(engine) as connection:
-        add_missing(
-            connection,
-            extract_runs,
-            pl.DataFrame(run, schema_overrides={"extracted_at": INSTANT, "recorded_at": INSTANT}),
-        )
-
-
 def test_bands_tell_their_loss_rate_and_whether_to_cut_them_anew(engine: Engine, settings: Settings) -> None:
     put_company(engine, settings)
     found = report(engine, settings)
@@ -217,6 +254,7 @@ def test_a_horizon_is_judged_on_mornings_watched_for_as_long_open_deals_included
         settings,
         {"a": ("lost", CLOSED), "b": (None, None), "c": ("lost", datetime(2026, 2, 20, tzinfo=UTC))},
         {"a": (60, 0.8), "b": (20, 0.2), "c": (30, 0.4)},
+        known=None,
     )
     assert report(engine, settings).horizons == ()
     put_extract(engine, morning_of(FIRST + timedelta(days=31), settings))
@@ -229,7 +267,7 @@ def test_nothing_stored_says_what_to_run_and_nothing_resolved_says_so(
 ) -> None:
     told = report(engine, settings).text()
     assert "python -m dealwatch score --as-of 2026-01-05 --until 2026-01-09 --notify dry" in told
-    put_scores(engine, settings, {"a": (None, None)}, {"a": (60, 0.8)})
+    put_scores(engine, settings, {"a": (None, None), "b": ("won", CLOSED)}, {"a": (60, 0.8)})
     assert "none of those deals has an outcome yet" in report(engine, settings).text()
 
 
@@ -266,6 +304,113 @@ def test_an_empty_report_is_a_page_too_and_clears_older_plots(
     (tmp_path / "gains.png").write_bytes(b"old")
     page = write(report(engine, settings), tmp_path, settings=settings).read_text()
     assert "Nothing to judge" in page and not (tmp_path / "gains.png").exists()
+
+
+def put_easy_and_hard(engine: Engine, settings: Settings, *, known: datetime, never: int = 0) -> None:
+    """Easy deals end in January as foretold, hard ones in February as a coin falls; some never end."""
+    ends = {"easy": datetime(2026, 1, 12, tzinfo=UTC), "hard": datetime(2026, 2, 20, tzinfo=UTC)}
+    outcomes: dict[str, tuple[str | None, datetime | None]] = {}
+    scores: dict[str, tuple[int, float | None]] = {}
+    for n in range(120):
+        for name, closed in ends.items():
+            is_risky = n % 2 == 0
+            is_lost = is_risky if name == "easy" else n % 4 < 2
+            deal = f"{name}{n}"
+            outcomes[deal] = ("lost" if is_lost else "won", closed) if closed <= known else (None, None)
+            scores[deal] = (60, 0.7) if is_risky else (20, 0.3)
+    for n in range(never):
+        outcomes[f"never{n}"], scores[f"never{n}"] = (None, None), (40, 0.5)
+    put_scores(engine, settings, outcomes, scores, known=known, later=(date(2026, 1, 11),))
+
+
+def test_mornings_too_recent_to_be_judged_are_left_out_for_only_the_easy_deals_have_ended(
+    engine: Engine, settings: Settings
+) -> None:
+    put_easy_and_hard(engine, settings, known=datetime(2026, 1, 20, tzinfo=UTC))
+    found = report(engine, settings)
+    assert (found.scored, found.pooled, found.judged.height) == (1200, (), 0), "an AUC of 1 would be a lie"
+    assert "1,200 deal-mornings were scored, all of them too recent" in found.text()
+    assert "Outcomes are known until 2026-01-20" in found.text()
+
+
+def test_what_was_judged_and_what_was_left_out_is_said(engine: Engine, settings: Settings) -> None:
+    put_easy_and_hard(engine, settings, known=KNOWN, never=10)
+    with reading(engine) as connection:
+        whole = evaluate(connection, FIRST, date(2026, 1, 11), settings)
+    (part,) = whole.pooled
+    assert part.p_loss is not None and part.p_loss.auc == 0.75
+    assert "6 mornings with 1,500 deal-mornings; 60 of these (4.0%) are left out" in whole.text()
+    assert "too recent" not in whole.text()
+
+
+def test_the_latest_mornings_of_a_range_are_left_out_of_every_number(
+    engine: Engine, settings: Settings
+) -> None:
+    known = datetime(2026, 2, 9, 12, tzinfo=UTC)
+    put_easy_and_hard(engine, settings, known=known)
+    with reading(engine) as connection:
+        found = evaluate(connection, FIRST, date(2026, 1, 11), settings)
+    assert (found.followed.known_until, found.followed.until) == (known.date(), date(2026, 1, 6))
+    assert (found.followed.mornings, found.followed.recent_mornings) == (2, 4)
+    assert found.judged["as_of"].max() == morning_of(date(2026, 1, 6), settings)
+    assert "4 mornings after 2026-01-06, with 960 deal-mornings, are left out as too recent" in found.text()
+
+
+def test_there_is_no_verdict_while_too_many_deals_are_open_or_too_few_have_ended(
+    engine: Engine, settings: Settings, tmp_path: Path
+) -> None:
+    put_easy_and_hard(engine, settings, known=KNOWN, never=120)
+    found = report(engine, settings)
+    (sentence,) = verdict(found)
+    assert sentence.startswith("No verdict: 33% of the deal-mornings have no outcome yet")
+    page = write(found, tmp_path, settings=settings).read_text()
+    assert sentence in page and "(33.3%) are left out" in page
+    few = replace(found, pooled=(replace(found.pooled[0], score=Quality(50, 24, 5, 19)),))
+    assert verdict(few) == ["No verdict: 5 won deals and 19 lost deals, and it takes 20 of each."]
+
+
+def put_chances(
+    engine: Engine, settings: Settings, *, deals: int, shift: float = 0.0, by: float = 1.0
+) -> None:
+    """Deals lost by their chance; what is said of them has its log-odds stretched and shifted."""
+    random = np.random.default_rng(5)
+    odds = random.normal(0, 1.5, deals)
+    lost = random.random(deals) < 1 / (1 + np.exp(-odds))
+    p = 1 / (1 + np.exp(-(by * odds + shift)))
+    outcomes = {f"d{n}": ("lost" if lost[n] else "won", CLOSED) for n in range(deals)}
+    put_scores(engine, settings, outcomes, {f"d{n}": (round(100 * p[n]), float(p[n])) for n in range(deals)})
+
+
+@pytest.mark.parametrize(
+    ("deals", "shift", "by", "said"),
+    [
+        (600, 0.0, 1.0, "They mean what they say: slope"),
+        (600, -1.5, 1.0, "They are too low: slope"),
+        (600, 1.5, 1.0, "They are too high: slope"),
+        (600, 0.0, 2.5, "They are too sure of themselves: slope"),
+        (600, -1.5, 2.5, "They are too sure of themselves and too low: slope"),
+        (70, 0.0, 1.0, "Too few deals to say whether they mean what they say: slope"),
+    ],
+)
+def test_probabilities_mean_what_they_say_when_slope_and_bias_both_say_so(
+    engine: Engine, settings: Settings, deals: int, shift: float, by: float, said: str
+) -> None:
+    put_chances(engine, settings, deals=deals, shift=shift, by=by)
+    (found,) = [sentence for sentence in verdict(report(engine, settings)) if "slope" in sentence]
+    assert found.startswith(said)
+    assert re.search(
+        r"on average [0-9.]+% was said and [0-9.]+% came true \([+-][0-9.]+ points, .+ to .+\)", found
+    )
+
+
+def test_every_number_of_a_judgement_comes_with_its_interval_or_what_chance_makes(
+    engine: Engine, settings: Settings
+) -> None:
+    put_chances(engine, settings, deals=200)
+    (part,) = report(engine, settings).pooled
+    for name, value in measure_rows(part):
+        assert re.search(r"\(.+ to .+\)|by chance alone up to", value), f"{name}: {value}"
+    assert re.search(r"[0-9.]+ \([0-9.]+ to [0-9.]+\) of the deal-mornings ended lost", counts_of(part))
 
 
 def test_a_gain_curve_takes_equal_ranks_together() -> None:

@@ -1,7 +1,9 @@
 """How good past scores were, judged on outcomes that came later: what a newcomer reads before trusting us.
 
-Reads the stored scores of a range of mornings and what became of those deals. Deals still open are counted,
-not judged, except by the horizons they outlived. Intervals come from drawing whole deals anew (`quality`).
+Reads the stored scores of a range of mornings and what became of those deals. Only mornings are judged that
+were followed long enough for most outcomes to have come: of later ones only the deals that ended fast have an
+outcome, and these are the easy ones. Deals still open are counted, not judged, except by the horizons they
+outlived. Intervals come from drawing whole deals anew (`quality`).
 """
 
 from dataclasses import dataclass, field, replace
@@ -11,15 +13,20 @@ import numpy as np
 import polars as pl
 from sqlalchemy import Connection, and_, func, select
 
-from dealwatch.moments import morning_of
+from dealwatch.history.ledger import CHANGE_ORDER, TOUCH_ORDER, Ledger
+from dealwatch.moments import local_day, morning_of
 from dealwatch.scoring.bands import BANDS, Advice, advice
 from dealwatch.scoring.horizons import HORIZONS
 from dealwatch.scoring.judgement import LEAST, Better, better_of, parted
 from dealwatch.scoring.quality import Difference, Quality, difference, quality
+from dealwatch.scoring.realised import followed_until
 from dealwatch.scoring.reliability import Bin, bin_of
 from dealwatch.settings import Settings
-from dealwatch.tables import deal_scores, deal_snapshots, deals, extract_runs
+from dealwatch.tables import activities, deal_changes, deal_scores, deal_snapshots, deals, extract_runs
 from dealwatch.warehouse import frame, instant
+
+MOST_OPEN = 0.25  # share of the judged mornings' rows that may lack an outcome, for a verdict
+_LIFE = ("created_at", "outcome", "deleted")  # what the ledger must tell to see how long outcomes take
 
 
 @dataclass(frozen=True)
@@ -51,6 +58,24 @@ class Band:
 
 
 @dataclass(frozen=True)
+class Followed:
+    """Which of the scored mornings were followed long enough to be judged, and how far outcomes are known."""
+
+    known_until: date | None  # the latest extract; without one nothing can be judged
+    until: date | None  # later mornings are left out; None: the history is too short to know
+    mornings: int
+    rows: int  # their deal-mornings
+    unresolved: int  # of them, of deals that are still open
+    recent_mornings: int  # those left out
+    recent_rows: int
+
+    @property
+    def open_share(self) -> float:
+        """The share of the deal-mornings followed long enough whose deals are still open."""
+        return self.unresolved / self.rows if self.rows else 0.0
+
+
+@dataclass(frozen=True)
 class Report:
     """Scores of the mornings from `first` to `last` against outcomes that came later.
 
@@ -60,7 +85,7 @@ class Report:
     first: date
     last: date
     scored: int  # deal-mornings with a stored score
-    unresolved: int  # of them, of deals that are still open
+    followed: Followed
     pooled: tuple[Slice, ...]
     stages: tuple[Slice, ...]
     horizons: tuple[tuple[int, Quality], ...] = ()
@@ -84,8 +109,8 @@ class Report:
 def evaluate(connection: Connection, first: date, last: date, settings: Settings) -> Report:
     """Judge the stored scores of the mornings from `first` to `last`, both included."""
     scored, speaks_for = _scored(connection, first, last, settings), _speaks_for(connection)
-    judged = judged_of(scored)
-    unresolved = scored.filter(pl.col("outcome").is_null()).height
+    followed, old_enough = _followed(connection, scored, speaks_for, settings)
+    judged = judged_of(old_enough)
     seed = settings.scoring.seed
     pooled = tuple(_slice(rows, method, "", seed) for method, rows in parted(judged, "method"))
     stages = [
@@ -97,7 +122,7 @@ def evaluate(connection: Connection, first: date, last: date, settings: Settings
         first,
         last,
         scored.height,
-        unresolved,
+        followed,
         pooled,
         tuple(part for part in stages if min(part.score.won, part.score.lost) >= LEAST),
         tuple(_horizons(scored, speaks_for, seed)),
@@ -143,6 +168,39 @@ def _speaks_for(connection: Connection) -> datetime | None:
     """The latest moment that extracts speak for: what had not happened by then may have happened since."""
     found = connection.execute(select(func.max(extract_runs.c.extracted_at))).scalar()
     return found if isinstance(found, datetime) else None
+
+
+def _followed(
+    connection: Connection, scored: pl.DataFrame, speaks_for: datetime | None, settings: Settings
+) -> tuple[Followed, pl.DataFrame]:
+    """What may be judged, and its rows: mornings that a training could learn from by now."""
+    until = None
+    if speaks_for is not None:
+        until = followed_until(_lives(connection, speaks_for), speaks_for, settings=settings)
+    if until is not None and until < (same_day := morning_of(local_day(until, settings), settings)):
+        until = same_day - timedelta(days=1)  # a whole morning, which can be named by its day
+    old_enough = scored.filter(pl.col("as_of") <= instant(until)) if until else scored.clear()
+    mornings = old_enough["as_of"].n_unique()
+    found = Followed(
+        speaks_for and local_day(speaks_for, settings),
+        until and local_day(until, settings),
+        mornings,
+        old_enough.height,
+        old_enough["outcome"].null_count(),
+        scored["as_of"].n_unique() - mornings,
+        scored.height - old_enough.height,
+    )
+    return found, old_enough
+
+
+def _lives(connection: Connection, until: datetime) -> Ledger:
+    """When each deal came to be known and how it ended, without the rest of the ledger."""
+    names = ("deal_id", "field", "old_value", "new_value", "happened_at", "known_at", "seq")
+    changes = select(*(deal_changes.c[name] for name in names)).where(
+        deal_changes.c.field.in_(_LIFE), deal_changes.c.known_at <= until
+    )
+    none = select(*(activities.c[name] for name in TOUCH_ORDER)).where(activities.c.deal_id.is_(None))
+    return Ledger(frame(connection, changes).sort(CHANGE_ORDER), frame(connection, none))
 
 
 def _slice(rows: pl.DataFrame, method: str, stage: str, seed: int) -> Slice:

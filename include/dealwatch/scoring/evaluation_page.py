@@ -2,6 +2,7 @@
 
 import base64
 import json
+from datetime import date
 from pathlib import Path
 from typing import Any
 
@@ -9,6 +10,7 @@ import numpy as np
 from jinja2 import Environment, PackageLoader, StrictUndefined
 
 from dealwatch.scoring import evaluation_text as words
+from dealwatch.scoring import evaluation_verdict as sentences
 from dealwatch.scoring import plots
 from dealwatch.scoring.evaluate import Report
 from dealwatch.settings import Settings
@@ -70,9 +72,9 @@ def html(report: Report, pictures: dict[str, bytes]) -> str:
     ]
     return _templates.get_template("evaluation.html.j2").render(
         title=f"Scores from {report.first} to {report.last}, judged on what came later",
-        empty="" if report.pooled else words.nothing(report),
-        verdict=words.verdict(report),
-        unresolved=f"{report.unresolved:,}",
+        empty="" if report.pooled else sentences.nothing(report),
+        verdict=sentences.verdict(report),
+        judged_on=sentences.judged_on(report),
         plots=shown,
         tables=_tables(report),
     )
@@ -84,7 +86,7 @@ def _tables(report: Report) -> list[dict[str, Any]]:
         for part in report.pooled
     ]
     headers = ("band", "deal-mornings", "deals", "share", "ended lost")
-    found.append(_table("By band", headers, words.band_rows(report), " ".join(words.band_advice(report))))
+    found.append(_table("By band", headers, words.band_rows(report), " ".join(sentences.band_advice(report))))
     found.append(_table("By stage", words.STAGE_HEADERS, words.stage_rows(report)))
     found.append(_table("Lost within so many days", words.HORIZON_HEADERS, words.horizon_rows(report)))
     return [table for table in found if table["rows"]]
@@ -94,13 +96,27 @@ def _table(title: str, headers: tuple[str, ...], rows: Any, note: str = "") -> d
     return {"title": title, "headers": headers, "rows": rows, "note": note}
 
 
+def _day(day: date | None) -> str | None:
+    return day.isoformat() if day else None
+
+
 def _numbers(report: Report) -> dict[str, Any]:
     """What another program may want to read; the names are those of `Quality`."""
     return {
         "first": report.first.isoformat(),
         "last": report.last.isoformat(),
         "scored": report.scored,
-        "unresolved": report.unresolved,
+        "followed": {
+            "known_until": _day(report.followed.known_until),
+            "until": _day(report.followed.until),
+            "mornings": report.followed.mornings,
+            "rows": report.followed.rows,
+            "unresolved": report.followed.unresolved,
+            "too_recent": {
+                "mornings": report.followed.recent_mornings,
+                "rows": report.followed.recent_rows,
+            },
+        },
         "slices": [
             {
                 "method": part.method,

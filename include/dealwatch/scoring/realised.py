@@ -54,12 +54,10 @@ class Realised:
 
 def judged_at(ledger: Ledger, scored: pl.DataFrame, moment: datetime, *, settings: Settings) -> pl.DataFrame:
     """The rows of `scored` (as_of, deal_id, ...) to judge by what is known at `moment`, with `lost`."""
-    outcomes = outcomes_at(ledger, moment)
-    followed = known_by(_waiting(ledger, outcomes, moment, settings=settings), moment)
-    last = followed["as_of"].max()
-    if not isinstance(last, datetime):
+    until = followed_until(ledger, moment, settings=settings)
+    if until is None:
         return scored.clear().with_columns(lost=pl.lit(None, dtype=pl.Int8))
-    until = min(last, moment - timedelta(days=LEAST_DAYS))
+    outcomes = outcomes_at(ledger, moment)
     return (
         scored.filter(pl.col("as_of") <= instant(until))
         .join(outcomes.select("deal_id", "lost", "closed_at"), on="deal_id", how="inner")
@@ -67,6 +65,16 @@ def judged_at(ledger: Ledger, scored: pl.DataFrame, moment: datetime, *, setting
         .drop("closed_at")
         .sort("as_of", "deal_id")
     )
+
+
+def followed_until(ledger: Ledger, moment: datetime, *, settings: Settings) -> datetime | None:
+    """The last moment that may be judged by what is known at `moment`; None when the history is too short.
+
+    Of later mornings the deals that have an outcome by then are those that ended fast.
+    """
+    waiting = _waiting(ledger, outcomes_at(ledger, moment), moment, settings=settings)
+    last = known_by(waiting, moment)["as_of"].max()
+    return min(last, moment - timedelta(days=LEAST_DAYS)) if isinstance(last, datetime) else None
 
 
 def realised(
