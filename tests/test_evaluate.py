@@ -9,7 +9,7 @@ from pathlib import Path
 import numpy as np
 import polars as pl
 import pytest
-from sqlalchemy import Engine
+from sqlalchemy import Engine, insert
 
 from dealwatch.moments import morning_of
 from dealwatch.scoring.evaluate import Report, evaluate
@@ -20,7 +20,7 @@ from dealwatch.scoring.judgement import ranks_better
 from dealwatch.scoring.plots import gain_curve
 from dealwatch.scoring.quality import Quality
 from dealwatch.settings import Settings
-from dealwatch.tables import deal_changes, deal_scores, deal_snapshots, deals, extract_runs
+from dealwatch.tables import deal_changes, deal_scores, deal_snapshots, deals, extract_runs, model_versions
 from dealwatch.warehouse import add_missing, reading, writing
 
 FIRST, LAST = date(2026, 1, 5), date(2026, 1, 9)
@@ -340,7 +340,7 @@ def test_what_was_judged_and_what_was_left_out_is_said(engine: Engine, settings:
     (part,) = whole.pooled
     assert part.p_loss is not None and part.p_loss.auc == 0.75
     assert "6 mornings with 1,500 deal-mornings; 60 of these (4.0%) are left out" in whole.text()
-    assert "too recent" not in whole.text()
+    assert "too recent" not in whole.text() and "waits for a yes" not in whole.text()
 
 
 def test_the_latest_mornings_of_a_range_are_left_out_of_every_number(
@@ -353,7 +353,7 @@ def test_the_latest_mornings_of_a_range_are_left_out_of_every_number(
     assert (found.followed.known_until, found.followed.until) == (known.date(), date(2026, 1, 6))
     assert (found.followed.mornings, found.followed.recent_mornings) == (2, 4)
     assert found.judged["as_of"].max() == morning_of(date(2026, 1, 6), settings)
-    assert "4 mornings after 2026-01-06, with 960 deal-mornings, are left out as too recent" in found.text()
+    assert "Left out as too recent: 4 mornings after 2026-01-06, with 960 deal-mornings." in found.text()
 
 
 def test_there_is_no_verdict_while_too_many_deals_are_open_or_too_few_have_ended(
@@ -367,6 +367,46 @@ def test_there_is_no_verdict_while_too_many_deals_are_open_or_too_few_have_ended
     assert sentence in page and "(33.3%) are left out" in page
     few = replace(found, pooled=(replace(found.pooled[0], score=Quality(50, 24, 5, 19)),))
     assert verdict(few) == ["No verdict: 5 won deals and 19 lost deals, and it takes 20 of each."]
+
+
+def put_challenger(engine: Engine, trained: datetime, status: str = "challenger") -> None:
+    with writing(engine) as connection:
+        connection.execute(
+            insert(model_versions).values(
+                version="20260104-abc",
+                trained_as_of=trained,
+                status=status,
+                metrics={},
+                sha256="",
+                reason="AUC 0.80",
+                decision="",
+                recorded_at=trained,
+            )
+        )
+
+
+@pytest.mark.parametrize(
+    ("status", "hour", "told"),
+    [
+        ("challenger", 5, "promote 20260104-abc --as-of 2026-01-04"),
+        ("challenger", 12, "promote 20260104-abc --as-of 2026-01-05"),
+        ("refused", 5, None),
+        ("champion", 5, None),
+    ],
+)
+def test_a_model_that_waits_for_a_yes_is_named_with_the_command(
+    engine: Engine, settings: Settings, tmp_path: Path, status: str, hour: int, told: str | None
+) -> None:
+    put_challenger(engine, datetime(2026, 1, 4, hour, tzinfo=UTC), status)
+    put_scores(
+        engine, settings, {"a": ("lost", CLOSED), "b": ("won", CLOSED)}, {"a": (60, None), "b": (20, None)}
+    )
+    found = report(engine, settings)
+    page = write(found, tmp_path, settings=settings).read_text()
+    for text in (found.text(), page):
+        assert ("waits for a yes" in text) is (told is not None)
+        assert told is None or f"python -m dealwatch {told}" in text
+        assert told is None or "score --as-of 2026-01-05 --until 2026-01-09 --notify dry" in text
 
 
 def put_chances(

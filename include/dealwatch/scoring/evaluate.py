@@ -22,7 +22,15 @@ from dealwatch.scoring.quality import Difference, Quality, difference, quality
 from dealwatch.scoring.realised import followed_until
 from dealwatch.scoring.reliability import Bin, bin_of
 from dealwatch.settings import Settings
-from dealwatch.tables import activities, deal_changes, deal_scores, deal_snapshots, deals, extract_runs
+from dealwatch.tables import (
+    activities,
+    deal_changes,
+    deal_scores,
+    deal_snapshots,
+    deals,
+    extract_runs,
+    model_versions,
+)
 from dealwatch.warehouse import frame, instant
 
 MOST_OPEN = 0.25  # share of the judged mornings' rows that may lack an outcome, for a verdict
@@ -92,6 +100,9 @@ class Report:
     bands: tuple[Band, ...] = ()
     cuts: Advice | None = None  # whether the bands should be cut anew
     weeks: tuple[tuple[date, Quality], ...] = ()
+    waiting: tuple[str, date] | None = (
+        None  # a model that waits for a yes, and from when it could have served
+    )
     judged: pl.DataFrame = field(default_factory=pl.DataFrame, repr=False)
 
     @property
@@ -126,6 +137,7 @@ def evaluate(connection: Connection, first: date, last: date, settings: Settings
         pooled,
         tuple(part for part in stages if min(part.score.won, part.score.lost) >= LEAST),
         tuple(_horizons(scored, speaks_for, seed)),
+        waiting=_waiting(connection, last, settings) if "rules" in scored["method"] else None,
     )
     if report.main is None:
         return report
@@ -201,6 +213,19 @@ def _lives(connection: Connection, until: datetime) -> Ledger:
     )
     none = select(*(activities.c[name] for name in TOUCH_ORDER)).where(activities.c.deal_id.is_(None))
     return Ledger(frame(connection, changes).sort(CHANGE_ORDER), frame(connection, none))
+
+
+def _waiting(connection: Connection, last: date, settings: Settings) -> tuple[str, date] | None:
+    """The latest model that passed the gate by the end of the range, and that nobody has decided about."""
+    moment = model_versions.c.trained_as_of
+    asked = select(model_versions.c.version, moment).where(
+        model_versions.c.status == "challenger", moment <= morning_of(last, settings)
+    )
+    row = connection.execute(asked.order_by(moment.desc(), model_versions.c.version)).first()
+    if row is None:
+        return None
+    day = local_day(row.trained_as_of, settings)
+    return row.version, day if row.trained_as_of <= morning_of(day, settings) else day + timedelta(days=1)
 
 
 def _slice(rows: pl.DataFrame, method: str, stage: str, seed: int) -> Slice:

@@ -74,6 +74,7 @@ def html(report: Report, pictures: dict[str, bytes]) -> str:
         title=f"Scores from {report.first} to {report.last}, judged on what came later",
         empty="" if report.pooled else sentences.nothing(report),
         verdict=sentences.verdict(report),
+        waiting=sentences.waiting(report),
         judged_on=sentences.judged_on(report),
         plots=shown,
         tables=_tables(report),

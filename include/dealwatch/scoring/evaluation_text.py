@@ -1,7 +1,15 @@
 """The judgement of past scores in words and in tables for a terminal."""
 
 from dealwatch.scoring.evaluate import Report, Slice
-from dealwatch.scoring.evaluation_verdict import band_advice, interval, judged_on, nothing, number, verdict
+from dealwatch.scoring.evaluation_verdict import (
+    band_advice,
+    interval,
+    judged_on,
+    nothing,
+    number,
+    verdict,
+    waiting,
+)
 from dealwatch.scoring.quality import Quality
 
 
@@ -9,9 +17,10 @@ def text(report: Report) -> str:
     """The report as lines for a terminal."""
     title = f"Scores from {report.first} to {report.last}, judged on outcomes that came later"
     if not report.pooled:
-        return f"{title}\n  nothing to judge: {nothing(report)}\n"
+        lines = [title, f"  nothing to judge: {nothing(report)}", *_waiting_lines(report)]
+        return "\n".join(lines) + "\n"
     lines = [title, *(f"  {sentence}" for sentence in judged_on(report)), ""]
-    lines += [*(f"  {sentence}" for sentence in verdict(report)), ""]
+    lines += [*(f"  {sentence}" for sentence in verdict(report)), *_waiting_lines(report), ""]
     for part in report.pooled:
         lines += [*_pooled_lines(part), ""]
     lines += ["By band", *table(("band", "deal-mornings", "deals", "share", "ended lost"), band_rows(report))]
@@ -26,6 +35,10 @@ def text(report: Report) -> str:
         "less the share that was said. Intervals are 95%, from drawing whole deals anew.",
     ]
     return "\n".join(lines) + "\n"
+
+
+def _waiting_lines(report: Report) -> list[str]:
+    return [f"{'    ' if n else '  '}{line}" for n, line in enumerate(waiting(report))]
 
 
 def band_rows(report: Report) -> list[tuple[str, ...]]:

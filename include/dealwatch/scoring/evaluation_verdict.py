@@ -45,9 +45,9 @@ def judged_on(report: Report) -> list[str]:
         )
     if followed.recent_mornings and followed.until and followed.known_until:
         said.append(
-            f"{_many(followed.recent_mornings, 'morning')} after {followed.until:%Y-%m-%d}, with"
-            f" {followed.recent_rows:,} deal-mornings, are left out as too recent: outcomes are known until"
-            f" {followed.known_until:%Y-%m-%d}, and of such mornings only the deals that ended fast have one."
+            f"Left out as too recent: {_many(followed.recent_mornings, 'morning')} after"
+            f" {followed.until:%Y-%m-%d}, with {followed.recent_rows:,} deal-mornings. Outcomes are known"
+            f" until {followed.known_until:%Y-%m-%d}, and there only the deals that ended fast have one."
         )
     return said
 
@@ -74,6 +74,20 @@ def verdict(report: Report) -> list[str]:
         winner = {"score": "The score ranks better than p_loss alone", "p_loss": "p_loss alone ranks better"}
         said.append(f"{winner.get(main.better, 'Score and p_loss rank alike')}: AUC {by}.")
     return [sentence for sentence in said if sentence]
+
+
+def waiting(report: Report) -> list[str]:
+    """What to run when mornings were scored by rules alone although a model had passed the gate."""
+    if report.waiting is None:
+        return []
+    version, day = report.waiting
+    score = f"score --as-of {max(day, report.first)} --until {report.last} --notify dry"
+    return [
+        f"Mornings here were scored by rules alone. Model {version} passed the gate and waits for a yes:",
+        f"python -m dealwatch card {version}",
+        f"python -m dealwatch promote {version} --as-of {day}",
+        f"python -m dealwatch {score}",
+    ]
 
 
 def _no_verdict(report: Report, of: Quality) -> str:
