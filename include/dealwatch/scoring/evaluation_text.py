@@ -66,7 +66,7 @@ def stage_rows(report: Report) -> list[tuple[str, ...]]:
         of = part.p_loss or part.score
         counts = (f"{of.rows:,}", f"{of.won:,}", f"{of.lost:,}")
         better = part.better if part.p_loss else ""
-        rows.append((part.stage, part.method, *counts, _rate(of), *_measures(of), better))
+        rows.append((part.stage, part.method, *counts, _rate(of, digits=2), *_measures(of), better))
     return rows
 
 
@@ -81,8 +81,8 @@ def horizon_rows(report: Report) -> list[tuple[str, ...]]:
     ]
 
 
-def _rate(of: Quality) -> str:
-    return interval(of.loss_rate, of.loss_rate_low, of.loss_rate_high)
+def _rate(of: Quality, *, digits: int = 3) -> str:
+    return interval(of.loss_rate, of.loss_rate_low, of.loss_rate_high, digits=digits)
 
 
 def _measures(of: Quality) -> tuple[str, str, str]:
@@ -111,7 +111,7 @@ def measure_rows(part: Slice) -> list[tuple[str, str]]:
         rows.append(("slope", interval(p.slope, p.slope_low, p.slope_high)))
         rows.append(("intercept", interval(p.intercept, p.intercept_low, p.intercept_high)))
         rows.append(("bias", interval(p.bias, p.bias_low, p.bias_high, signed=True)))
-        chance = f"{number(p.calibration_error)}, by chance alone up to {number(p.calibration_error_chance)}"
+        chance = f"{number(p.calibration_error)}, chance up to {number(p.calibration_error_chance)}"
         rows.append(("calibration error", chance))
     return rows
 
