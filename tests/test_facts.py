@@ -34,7 +34,7 @@ def facts_of(
 
 
 def test_facts_have_distinct_names_known_groups_and_sentences() -> None:
-    assert len({fact.name for fact in FACTS}) == len(FACTS) == 51
+    assert len({fact.name for fact in FACTS}) == len(FACTS) == 57
     assert {fact.group for fact in FACTS} == set(GROUPS)
     assert all(fact.sentence.endswith(".") and "|" not in fact.sentence for fact in FACTS)
 

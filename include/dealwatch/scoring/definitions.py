@@ -60,6 +60,13 @@ def _win_rate(column: str, of: str, group: str) -> Fact:
     return _number(name := f"{column}_win_rate", "share", group, sentence, pl.col(name))
 
 
+def _closed_deals(column: str, of: str, group: str) -> Fact:
+    sentence = f"How many closed deals {of} win rate stands on."
+    return Fact(
+        name := f"{column}_closed_deals", "deals", group, "number", sentence, pl.col(name), in_model=False
+    )
+
+
 def _since(instant: str) -> pl.Expr:
     return (pl.col("as_of") - pl.col(instant)).dt.total_microseconds() / _MICROSECONDS_A_DAY
 
@@ -306,6 +313,7 @@ FACTS: tuple[Fact, ...] = (
         _until("next_step_on"),
     ),
     _win_rate("owner", "the owner's", "owner"),
+    _closed_deals("owner", "the owner's", "owner"),
     _number(
         "owner_open_deals",
         "deals",
@@ -324,6 +332,19 @@ FACTS: tuple[Fact, ...] = (
     _win_rate("region", "the region's", "segment"),
     _win_rate("product_type", "the product type's", "segment"),
     _win_rate("lead_source", "the lead source's", "segment"),
+    Fact(
+        "win_rate",
+        "share",
+        "segment",
+        "number",
+        "Share of all closed deals that were won.",
+        pl.col("win_rate"),
+        in_model=False,
+    ),
+    _closed_deals("industry", "the industry's", "segment"),
+    _closed_deals("region", "the region's", "segment"),
+    _closed_deals("product_type", "the product type's", "segment"),
+    _closed_deals("lead_source", "the lead source's", "segment"),
     _number(
         "days_to_quarter_end",
         "days",
