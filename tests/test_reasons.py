@@ -28,7 +28,7 @@ MEANT = {
     "no touch for",
     "step passed",
     "no next step",
-    "closed deals",
+    "closed in a year",
 }
 BROKEN = re.compile(r"None|nan|-0(?!\.[1-9])|\b0 (days|times)|(?<![\d,.])1 (days|times|touches|open deals)")
 
@@ -102,7 +102,7 @@ def segment(column: str, name: str, won: int, closed: int, overall: float) -> di
                 **segment("lead_source", "Partner", 10, 45, 0.35),
                 **segment("region", "North", 34, 100, 0.35),
             },
-            "lead source Partner: 22% of 45 closed deals were won, 35% of all",
+            "lead source Partner: 22% of 45 closed in a year were won, 35% of all",
         ),
         (
             "segment",  # nothing to say of a handful, nor of what speaks for the deal
@@ -237,7 +237,7 @@ def _activity_is_true(said: str, row: dict[str, Any]) -> None:
 
 
 def _segment_is_true(said: str, row: dict[str, Any]) -> None:
-    found = re.fullmatch(r"(.+) the (\w+): (\d+)% of (\d+) closed deals were won, (\d+)% of all", said)
+    found = re.fullmatch(r"(.+) the (\w+): (\d+)% of (\d+) closed in a year were won, (\d+)% of all", said)
     if found is None:
         assert "%" not in said and "won" not in said
         return

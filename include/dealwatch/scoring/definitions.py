@@ -56,12 +56,14 @@ def _norms(prefix: str, group: str, deals: str) -> list[Fact]:
 
 
 def _win_rate(column: str, of: str, group: str) -> Fact:
-    sentence = f"Share of {of} closed deals that were won, drawn to everyone's share where few closed."
+    sentence = (
+        f"Share of {of} deals closed in the past year that were won, drawn to everyone's where few did."
+    )
     return _number(name := f"{column}_win_rate", "share", group, sentence, pl.col(name))
 
 
 def _closed_deals(column: str, of: str, group: str) -> Fact:
-    sentence = f"How many closed deals {of} win rate stands on."
+    sentence = f"How many deals closed in the past year {of} win rate stands on."
     return Fact(
         name := f"{column}_closed_deals", "deals", group, "number", sentence, pl.col(name), in_model=False
     )
@@ -337,7 +339,7 @@ FACTS: tuple[Fact, ...] = (
         "share",
         "segment",
         "number",
-        "Share of all closed deals that were won.",
+        "Share of all deals closed in the past year that were won.",
         pl.col("win_rate"),
         in_model=False,
     ),

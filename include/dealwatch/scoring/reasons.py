@@ -157,7 +157,7 @@ def _segment(row: Row) -> str:
             continue
         won = _share(share_won(rate, closed, overall))
         if rate < overall and won != _share(overall):
-            told = f"{won} of {closed:,.0f} closed deals were won, {_share(overall)} of all"
+            told = f"{won} of {closed:,.0f} closed in a year were won, {_share(overall)} of all"
             below.append((rate - overall, f"{words} {row[column]}: {told}"))
     if below:
         return min(below)[1]

@@ -1,4 +1,4 @@
-"""Shares of closed deals that were won, per owner and per segment column, as known at a moment.
+"""Shares of the deals closed in the past year that were won, per owner and segment, as known at a moment.
 
 A share of few deals says little, so each is drawn towards everyone's: (won + K x overall) / (closed + K) with
 K = PRIOR_DEALS. A closed deal counts for the owner and segment it had when its closing became known: whoever
@@ -9,10 +9,12 @@ import numpy as np
 import polars as pl
 from numpy.typing import NDArray
 
-from dealwatch.scoring.spells import GROUPING, Grid, Lives, valid
+from dealwatch.scoring.spells import GROUPING, Grid, Lives, microseconds, valid
 
 # As much weight as twenty closed deals: an owner with twenty of their own stands half-way between both.
 PRIOR_DEALS = 20
+WINDOW_DAYS = 365  # by close date; docs/decisions/0033-win-rates-and-stalls.md
+_DAY = 86_400_000_000  # microseconds
 
 
 def win_rates(lives: Lives, grid: Grid) -> pl.DataFrame:
@@ -52,7 +54,7 @@ def _win_rate(closings: pl.DataFrame, current: pl.DataFrame, grid: Grid, *, by: 
 
 
 def _everyones(closings: pl.DataFrame, grid: Grid) -> pl.Series:
-    """The plain share of all closed deals that were won; null before the first."""
+    """The plain share of everyone's closed deals that were won; null where none closed."""
     is_won = (closings["status"] == "won").to_numpy().astype(np.int64)
     lost, won = _known(closings, is_won, grid.moments, 2).T
     share = pl.DataFrame({"won": won, "all": lost + won}).select(
@@ -64,8 +66,10 @@ def _everyones(closings: pl.DataFrame, grid: Grid) -> pl.Series:
 def _known(
     closings: pl.DataFrame, code: NDArray[np.int64], moments: NDArray[np.int64], size: int
 ) -> NDArray[np.int64]:
-    """How many closings of each code were known at each moment: moments x codes."""
+    """How many closings of the past WINDOW_DAYS of each code were known at each moment: moments x codes."""
     first, end = valid(closings, moments)
+    aged = microseconds(closings["begun_at"]) + WINDOW_DAYS * _DAY
+    end = np.clip(np.searchsorted(moments, aged, side="left"), first, end)
     cells = (len(moments) + 1) * size
     change = np.bincount(first * size + code, minlength=cells) - np.bincount(
         end * size + code, minlength=cells
