@@ -315,7 +315,6 @@ FACTS: tuple[Fact, ...] = (
         _until("next_step_on"),
     ),
     _win_rate("owner", "the owner's", "owner"),
-    _closed_deals("owner", "the owner's", "owner"),
     _number(
         "owner_open_deals",
         "deals",
@@ -334,19 +333,6 @@ FACTS: tuple[Fact, ...] = (
     _win_rate("region", "the region's", "segment"),
     _win_rate("product_type", "the product type's", "segment"),
     _win_rate("lead_source", "the lead source's", "segment"),
-    Fact(
-        "win_rate",
-        "share",
-        "segment",
-        "number",
-        "Share of all deals closed in the past year that were won.",
-        pl.col("win_rate"),
-        in_model=False,
-    ),
-    _closed_deals("industry", "the industry's", "segment"),
-    _closed_deals("region", "the region's", "segment"),
-    _closed_deals("product_type", "the product type's", "segment"),
-    _closed_deals("lead_source", "the lead source's", "segment"),
     _number(
         "days_to_quarter_end",
         "days",
@@ -360,4 +346,19 @@ FACTS: tuple[Fact, ...] = (
         "The day is one of the last 14 of the fiscal quarter.",
         _until("quarter_ends_on") < _QUARTER_END_DAYS,
     ),
+    # How far win rates can be told in a sentence.
+    _closed_deals("owner", "the owner's", "owner"),
+    Fact(
+        "win_rate",
+        "share",
+        "segment",
+        "number",
+        "Share of all deals closed in the past year that were won.",
+        pl.col("win_rate"),
+        in_model=False,
+    ),
+    _closed_deals("industry", "the industry's", "segment"),
+    _closed_deals("region", "the region's", "segment"),
+    _closed_deals("product_type", "the product type's", "segment"),
+    _closed_deals("lead_source", "the lead source's", "segment"),
 )
