@@ -45,6 +45,15 @@ def test_every_make_target_in_the_docs_exists() -> None:
     assert named and named <= targets
 
 
+def test_the_map_calls_no_folder_empty_that_is_not() -> None:
+    readme = (ROOT / "README.md").read_text(encoding="utf-8")
+    told = dict(re.findall(r"^(\w+)/ {2,}(.+)$", readme, re.MULTILINE))
+    assert {"dags", "plugins", "tests", "docs"} <= set(told)
+    assert [
+        name for name, words in told.items() if "nothing" in words and list((ROOT / name).glob("*.py"))
+    ] == []
+
+
 def test_every_link_in_the_docs_leads_somewhere() -> None:
     broken = [
         f"{path.relative_to(ROOT)}: {link}"

@@ -14,11 +14,12 @@ from dealwatch.alerts.morning import score_mornings
 from dealwatch.alerts.rules import load_rules
 from dealwatch.history.ledger import Ledger, read_ledger
 from dealwatch.moments import morning_of
-from dealwatch.scoring.drift import Health, health, keep, recent_morning, watch
+from dealwatch.scoring.drift import Health, health, keep, recent_morning, reference_mornings, watch
 from dealwatch.scoring.registry import Model, champion_at
 from dealwatch.settings import Scoring, Settings, Source
 from dealwatch.tables import deal_scores, deal_snapshots, model_health
 from dealwatch.warehouse import connect, frame, instant, reading
+from ledger_rows import deal, ledger
 
 UNTIL = date(2026, 11, 1)
 TRAINED_ON = date(2025, 12, 1)
@@ -173,6 +174,22 @@ def test_the_week_s_rows_are_written_anew_on_either_dialect(either_engine: Engin
     assert found["subject"].to_list() == ["overall", "overall"]
     assert found["low"].to_list() == [None, 0.6]
     assert found["is_finding"].to_list() == [True, False]
+
+
+@pytest.mark.parametrize(("history", "mornings"), [(0, 0), (60, 3), (120, 5), (300, 11), (700, 13)])
+@pytest.mark.parametrize("panel", [{}, {"panel_every_days": 5}, {"panel_months": 2}])
+def test_the_reference_is_four_weeks_apart_on_one_weekday_however_the_panel_was_sampled(
+    history: int, mornings: int, panel: dict[str, int]
+) -> None:
+    settings = Settings(time_zone="Europe/Berlin", scoring=Scoring(**panel))
+    trained = morning_of(date(2026, 4, 10), settings)  # across a change of clocks
+    began = trained - timedelta(days=history)
+    model = Model("v", trained, None, {})  # type: ignore[arg-type]
+    found = reference_mornings(
+        ledger({"d": deal(f"{began:%Y-%m-%d %H:%M}")} if history else {}), model, settings=settings
+    )
+    days = [date(2026, 4, 9) - n * timedelta(days=28) for n in reversed(range(mornings))]
+    assert found == [morning_of(day, settings) for day in days]
 
 
 def test_the_same_weekday_is_compared_across_a_change_of_clocks() -> None:

@@ -34,7 +34,7 @@ def facts_of(
 
 
 def test_facts_have_distinct_names_known_groups_and_sentences() -> None:
-    assert len({fact.name for fact in FACTS}) == len(FACTS) == 51
+    assert len({fact.name for fact in FACTS}) == len(FACTS) == 57
     assert {fact.group for fact in FACTS} == set(GROUPS)
     assert all(fact.sentence.endswith(".") and "|" not in fact.sentence for fact in FACTS)
 
@@ -362,6 +362,31 @@ def test_win_rates_are_drawn_to_everyones_and_count_what_was_known_by_then() -> 
     assert [rows[d]["region_win_rate"] for d in asking] == [0.5, 0.5, None]
     assert [rows[d]["industry_win_rate"] for d in asking] == [None] * 3
     assert facts_of(asking)["ann"]["owner_win_rate"] is None  # nothing has closed
+
+
+def test_a_deal_leaves_the_win_rates_a_year_after_it_closed() -> None:
+    closing = {"won": "2025-03-02 06:00", "lost": "2025-03-02 06:01", "told late": "2025-01-01"}
+    deals = {
+        name: deal("2025-01-01", owner_id="ann", outcome=[(when, "won" if name == "won" else "lost")])
+        for name, when in closing.items()
+    }
+    deals["open"] = deal("2025-01-01", owner_id="ann")
+    known = ledger(deals)
+    late = (
+        pl.col("new_value").is_not_null()
+        & (pl.col("deal_id") == "told late")
+        & (pl.col("field") == "outcome")
+    )
+    changes = known.changes.with_columns(known_at=pl.when(late).then(at("2026-03-01")).otherwise("known_at"))
+    moments = [MONDAY - timedelta(minutes=1), MONDAY, MONDAY + timedelta(minutes=1)]
+    rows = facts_at(Ledger(changes, known.activities), moments, settings=UTC_DAYS)
+    rows = rows.filter(pl.col("deal_id") == "open")
+    assert rows["owner_closed_deals"].to_list() == [2.0, 1.0, 0.0]
+    assert rows["win_rate"].to_list() == [0.5, 0.0, None] and rows["owner_win_rate"].to_list() == [
+        0.5,
+        0.0,
+        None,
+    ]
 
 
 def test_a_reopened_deal_leaves_the_win_rates() -> None:

@@ -10,7 +10,6 @@ from hypothesis import strategies as st
 
 from dealwatch.scoring.bands import band
 from dealwatch.scoring.facts import GROUPS
-from dealwatch.scoring.reasons import GROUP_WORDS, sentence
 from dealwatch.scoring.registry import Model
 from dealwatch.scoring.score import score, whole_points
 from dealwatch.settings import Scoring, Settings
@@ -160,78 +159,3 @@ def test_rows_come_sorted_whatever_order_the_facts_and_rules_came_in(model: Mode
     mixed = score(facts.reverse(), model, rules.reverse(), settings=SETTINGS)
     assert mixed.equals(score(facts, model, rules, settings=SETTINGS))
     assert mixed["deal_id"].is_sorted()
-
-
-@pytest.mark.parametrize(
-    ("group", "facts", "said"),
-    [
-        (
-            "stage",
-            {"stage": "Proposal", "days_in_stage": 21.2, "stage_p50_days": 9.0},
-            "21 days in Proposal; deals like this move on in 9",
-        ),
-        ("stage", {"stage": "Proposal", "days_in_stage": 2.0, "stage_p50_days": 9.0}, "2 days in Proposal"),
-        (
-            "stage",
-            {"stage": "Demo", "days_in_stage": 4.0, "moves_back": 2.0},
-            "moved back twice, 4 days in Demo",
-        ),
-        (
-            "close_date",
-            {"days_to_close": 9.0, "times_pushed": 3.0, "days_pushed": 45.0},
-            "close date moved 3 times, 45 days in all",
-        ),
-        ("close_date", {"days_to_close": -12.0}, "close date passed 12 days ago"),
-        ("close_date", {}, "no close date set"),
-        ("activity", {"days_since_touch": 23.4}, "no touch for 23 days"),
-        (
-            "activity",
-            {"days_since_touch": 23.4, "has_next_step": False},
-            "no touch for 23 days, no next step planned",
-        ),
-        ("activity", {"days_since_touch": 1.0, "touches_30d": 1.0}, "1 touch in the last 30 days"),
-        (
-            "owner",
-            {"owner_id": "u", "owner_win_rate": 0.18, "usual_owner_win_rate": 0.41},
-            "the owner's deals are won 18% of the time by now; over all open deals that figure is 41%",
-        ),
-        (
-            "segment",
-            {
-                "lead_source": "Partner",
-                "lead_source_win_rate": 0.22,
-                "usual_lead_source_win_rate": 0.35,
-                "region": "North",
-                "region_win_rate": 0.34,
-                "usual_region_win_rate": 0.35,
-            },
-            "lead source Partner: 22% won by now, usually 35%",
-        ),
-        (
-            "amount",
-            {"amount": 45000.0, "currency": "EUR", "is_large": True},
-            "amount 45,000 EUR, more than most deals",
-        ),
-        (
-            "amount",
-            {"amount": 80.0, "amount_change_pct": -20.0},
-            "amount 80, down 20% since it was first known",
-        ),
-        (
-            "age",
-            {"age_days": 92.0, "segment_win_p50_days": 41.0},
-            "open for 92 days; deals like this that are won take 41 days",
-        ),
-        ("calendar", {"days_to_quarter_end": 9.0}, "9 days to the end of the quarter"),
-    ],
-)
-def test_a_group_says_it_with_the_numbers_that_matter(
-    group: str, facts: dict[str, object], said: str
-) -> None:
-    assert sentence(group, facts) == said
-
-
-@pytest.mark.parametrize("group", GROUPS)
-def test_a_group_has_words_even_when_nothing_is_known(group: str) -> None:
-    assert sentence(group, {}) and "None" not in sentence(group, {})
-    assert GROUP_WORDS[group].action.endswith(".")

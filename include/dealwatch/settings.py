@@ -140,7 +140,7 @@ class Scoring(_Section):
         ge=0,
         description="How far from 1 the calibration slope may be for certain; 0.5 is from 0.67 to 1.5.",
     )
-    threads: int = Field(default=2, ge=1, description="Threads for training and predicting.")
+    threads: int = Field(default=2, ge=1, description="Threads for training; predicting takes one.")
     model_store: str = Field(
         default="",
         description="Where models live: empty is `models` in `home`; else a URL, as s3://bucket/dealwatch.",

@@ -1,8 +1,9 @@
 """From the forest's raw share of losing votes to a probability that can be believed.
 
-Fitted on rows later than those the forest saw: a straight line in log-odds while outcomes are few; once
-there are enough to support one, the mean of that line and a rising step curve (isotonic). The mean keeps
-what the steps alone lose: two deals that the forest tells apart never get the same probability.
+Fitted on rows that the forest speaking of them had not learned from, which its callers see to: a straight
+line in log-odds while outcomes are few; once there are enough to support one, the mean of that line and a
+rising step curve (isotonic). The mean keeps what the steps alone lose: two deals that the forest tells apart
+never get the same probability.
 """
 
 from dataclasses import dataclass
@@ -41,7 +42,7 @@ class Calibrator:
 
 
 def fit_calibrator(raw: Floats, lost: NDArray[Any], *, deals: int) -> Calibrator:
-    """The curve for these later rows; `deals` is how many different deals they come from.
+    """The curve for rows that their forest had not learned from; `deals` is how many deals they come from.
 
     The step curve's ends are kept off 0 and 1 by what that many deals can tell apart.
     """

@@ -56,8 +56,17 @@ def _norms(prefix: str, group: str, deals: str) -> list[Fact]:
 
 
 def _win_rate(column: str, of: str, group: str) -> Fact:
-    sentence = f"Share of {of} closed deals that were won, drawn to everyone's share where few closed."
+    sentence = (
+        f"Share of {of} deals closed in the past year that were won, drawn to everyone's where few did."
+    )
     return _number(name := f"{column}_win_rate", "share", group, sentence, pl.col(name))
+
+
+def _closed_deals(column: str, of: str, group: str) -> Fact:
+    sentence = f"How many deals closed in the past year {of} win rate stands on."
+    return Fact(
+        name := f"{column}_closed_deals", "deals", group, "number", sentence, pl.col(name), in_model=False
+    )
 
 
 def _since(instant: str) -> pl.Expr:
@@ -337,4 +346,19 @@ FACTS: tuple[Fact, ...] = (
         "The day is one of the last 14 of the fiscal quarter.",
         _until("quarter_ends_on") < _QUARTER_END_DAYS,
     ),
+    # How far win rates can be told in a sentence.
+    _closed_deals("owner", "the owner's", "owner"),
+    Fact(
+        "win_rate",
+        "share",
+        "segment",
+        "number",
+        "Share of all deals closed in the past year that were won.",
+        pl.col("win_rate"),
+        in_model=False,
+    ),
+    _closed_deals("industry", "the industry's", "segment"),
+    _closed_deals("region", "the region's", "segment"),
+    _closed_deals("product_type", "the product type's", "segment"),
+    _closed_deals("lead_source", "the lead source's", "segment"),
 )

@@ -18,7 +18,6 @@ from dealwatch.moments import local_day, morning_of
 from dealwatch.scoring.facts import facts_at
 from dealwatch.scoring.forest import MODEL_FACTS
 from dealwatch.scoring.health_words import proposal, realised_words, stability_words
-from dealwatch.scoring.panel import panel_moments
 from dealwatch.scoring.realised import Realised, judged_at, realised
 from dealwatch.scoring.registry import Model, champion_at
 from dealwatch.scoring.stability import CHANCE, Stability, false_discovery, stability
@@ -109,10 +108,16 @@ def health(
 
 
 def reference_mornings(ledger: Ledger, model: Model, *, settings: Settings) -> list[datetime]:
-    """Mornings of the training panel, four weeks apart, back from the day before the model was trained."""
-    moments = panel_moments(ledger, model.trained_as_of, settings=settings)
-    step = max(1, round(28 / settings.scoring.panel_every_days))
-    return list(moments[::-1][::step][:REFERENCE_MORNINGS][::-1])
+    """Mornings four weeks apart, of one weekday, back from the day before the training to the ledger's start.
+
+    Made from dates, not from the panel: how closely that was sampled is no matter of months or weekdays.
+    """
+    earliest = ledger.changes["known_at"].min()
+    if not isinstance(earliest, datetime):
+        return []
+    last = local_day(model.trained_as_of, settings) - timedelta(days=1)
+    found = [morning_of(last - 4 * n * WEEK, settings) for n in reversed(range(REFERENCE_MORNINGS))]
+    return [morning for morning in found if morning >= earliest]
 
 
 def recent_morning(reference: Sequence[datetime], moment: datetime, *, settings: Settings) -> datetime | None:

@@ -1,7 +1,7 @@
 """The reference page of all facts, made from FACTS."""
 
 from dealwatch.scoring.facts import FACTS, GROUPS, Fact
-from dealwatch.scoring.win_rates import PRIOR_DEALS
+from dealwatch.scoring.win_rates import PRIOR_DEALS, WINDOW_DAYS
 
 _HEAD = f"""# Facts
 
@@ -14,6 +14,7 @@ computed by one function from what was known by then. A rule's `when` may use an
   then. Open deals count as still waiting; losses and moves back compete. A segment with too few wins or exits
   from the stage borrows the next wider group's norm (`pipeline.segment_by`, `pipeline.norm_minimum`).
 - Win rates are (won + {PRIOR_DEALS} x overall rate) / (closed + {PRIOR_DEALS}): few closed deals say little.
+  Only deals closed in the past {WINDOW_DAYS} days count.
 - Amounts are compared as they stand: currencies are not converted.
 - The forest learns from the facts marked so; the others serve rules and messages.
 

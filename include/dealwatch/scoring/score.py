@@ -18,7 +18,7 @@ from dealwatch.scoring.bands import band
 from dealwatch.scoring.explain import Explanation, explain
 from dealwatch.scoring.facts import GROUPS
 from dealwatch.scoring.horizons import COLUMNS, chances_within
-from dealwatch.scoring.reasons import GROUP_WORDS, USUAL, sentence
+from dealwatch.scoring.reasons import GROUP_WORDS, sentence
 from dealwatch.scoring.registry import Model
 from dealwatch.settings import Settings
 from dealwatch.warehouse import as_json
@@ -65,10 +65,9 @@ def score(
     ordered = facts.sort(_KEYS)
     explained = explain(model.bundle, ordered) if model else None
     within = chances_within(model.bundle, ordered, explained.p_loss) if model and explained else {}
-    told = _with_usual(ordered)
     parts = [
-        _scored(told[start : start + _AT_ONCE], start, explained, model, rule_points, settings)
-        for start in range(0, max(told.height, 1), _AT_ONCE)
+        _scored(ordered[start : start + _AT_ONCE], start, explained, model, rule_points, settings)
+        for start in range(0, max(ordered.height, 1), _AT_ONCE)
     ]
     return pl.concat(parts).with_columns(pl.Series(k, v) for k, v in within.items())
 
@@ -176,8 +175,3 @@ def _rules_of(rule_points: pl.DataFrame) -> dict[tuple[Any, Any], list[Mapping[s
 
 def _named_rows(frame: pl.DataFrame) -> Iterator[Mapping[str, Any]]:
     return frame.iter_rows(named=True)
-
-
-def _with_usual(facts: pl.DataFrame) -> pl.DataFrame:
-    """Beside each win rate the mean over that morning's open deals, for comparison in sentences."""
-    return facts.with_columns(pl.col(name).mean().over("as_of").alias(f"usual_{name}") for name in USUAL)

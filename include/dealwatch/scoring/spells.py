@@ -31,7 +31,8 @@ class Lives:
         earlier visits to the stage), visits, previous_stage, is_move, moves (changes of stage so far).
     stays: of all deals, one row per stretch in a stage, in order: deal, stage, is_first (visit to the stage),
         known_from, known_to, and once it has ended took_us, next_status, next_stage and the segment then.
-    closings: of all deals, each stretch won or lost: status, known_from, known_to, the grouping columns.
+    closings: of all deals, each stretch won or lost: status, begun_at, known_from, known_to, and the grouping
+        columns.
     """
 
     timeline: pl.DataFrame
@@ -256,7 +257,7 @@ def _told_by(
             took_us=(pl.col("ended_at") - pl.col("begun_at")).dt.total_microseconds(),
         ),
         closings=runs.filter(pl.col("status").is_in(["won", "lost"])).select(
-            "status", "known_from", "known_to", *GROUPING
+            "status", "begun_at", "known_from", "known_to", *GROUPING
         ),
     )
 
