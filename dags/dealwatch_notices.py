@@ -25,17 +25,30 @@ def tell_late(context: Any, unless: str) -> None:
 
 
 def is_done(run: Any, verb: str) -> bool:
-    """What the warehouse says of the run's moment; no when it cannot be asked from here."""
-    from dealwatch_socket import moment, settings
+    """What the warehouse says of the run's moment; no when it cannot be asked, for whatever reason."""
+    from dealwatch_socket import known_moment
 
-    from dealwatch import errors, jobs
+    from dealwatch import jobs
+    from dealwatch.settings import load
 
     for name in ("logical_date", "partition_date", "run_after"):
         setattr(run, name, (text := getattr(run, name, None)) and datetime.fromisoformat(text))
     try:
-        return getattr(jobs, verb)(settings(), as_of=moment(run, {"as_of": None, **(run.conf or {})}))
-    except (errors.DealwatchError, AccessDenied):
+        as_of = known_moment(run, {"as_of": None, **(run.conf or {})})
+        return getattr(jobs, verb)(load(connection=allowed_connection), as_of=as_of)
+    except Exception:  # a warehouse that does not answer is why a run is late
+        logging.getLogger(__name__).warning("cannot ask whether %s is done", run.dag_run_id, exc_info=True)
         return False
+
+
+def allowed_connection(name: str) -> Any:
+    """Beside a deadline Airflow hands out no connection of its own database, only the environment's."""
+    from dealwatch_socket import connection
+
+    try:
+        return connection(name)
+    except AccessDenied:
+        return None
 
 
 def tell_failure(context: Any) -> None:
@@ -44,16 +57,11 @@ def tell_failure(context: Any) -> None:
 
 
 def tell_engineers(text: str) -> None:
-    """Beside a deadline Airflow hands out no connection of its own database, only the environment's."""
     from airflow.providers.slack.hooks.slack import SlackHook
-    from dealwatch_socket import connection, settings
+    from dealwatch_socket import settings
 
     logging.getLogger(__name__).warning(text)
     channel = settings(connected=False).delivery.operations_slack
-    try:
-        is_connected = connection("slack_default") is not None
-    except AccessDenied:
-        is_connected = False
-    if channel and is_connected:
+    if channel and allowed_connection("slack_default") is not None:
         message = {"channel": channel, "text": html.escape(text, quote=False)}
         SlackHook(slack_conn_id="slack_default").call("chat.postMessage", json=message)

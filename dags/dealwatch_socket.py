@@ -35,6 +35,13 @@ def moment(dag_run: Any, params: Any) -> datetime:
     return moment_of_run(dag_run, params["as_of"], settings(connected=False))
 
 
+def known_moment(dag_run: Any, params: Any) -> datetime:
+    """As `moment`, but by default the last morning before the run: what it learns from is past."""
+    from dealwatch.moments import moment_known_to_run
+
+    return moment_known_to_run(dag_run, params["as_of"], settings(connected=False))
+
+
 def at(cron: str, *, hours_early: int = 0) -> CronTriggerTimetable:
     """A schedule in the organisation's zone; `{minute} {hour}` are its morning's, or so many hours before."""
     ours = settings(connected=False)

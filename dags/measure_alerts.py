@@ -3,7 +3,8 @@
 Every rule is replayed over the past twelve months and its record renewed (`rule_evidence`): a rule that is
 not proven may speak in digests only. Then the champion is looked at (`model_health`): have its predictions
 and facts moved, and did what it promised come true? What is found two weeks in a row **proposes** a retrain,
-as a row and in the log; nothing is retrained here. `retrain_model` does that, on the 1st or when triggered.
+as a row, in the log and to operations; nothing is retrained here. `retrain_model` does that, on the 1st or
+when triggered.
 
 It runs on Sundays, two hours after the morning it measures, which has been extracted and scored by then.
 
@@ -18,6 +19,7 @@ watch, and `drift` says so and succeeds.
 from datetime import timedelta
 
 from airflow.sdk import dag, task
+from dealwatch_notices import tell_engineers
 from dealwatch_socket import AS_OF, COMMON, at, moment, settings
 
 
@@ -25,6 +27,7 @@ from dealwatch_socket import AS_OF, COMMON, at, moment, settings
     schedule=at("{minute} {hour} * * 0", hours_early=-2),
     params={"as_of": AS_OF},
     max_active_runs=1,
+    max_active_tasks=1,  # each holds the whole ledger in memory
     doc_md=__doc__,
     tags=["dealwatch", "weekly"],
     **COMMON,
@@ -40,9 +43,13 @@ def measure_alerts():
     def drift(dag_run=None, params=None):
         from dealwatch import jobs
 
-        return jobs.drift(settings(), as_of=moment(dag_run, params))
+        told = jobs.drift(settings(), as_of=moment(dag_run, params))
+        if told["findings"] and dag_run.run_type == "scheduled":
+            tell_engineers(f"Look at the model's health: {told['proposal']}")
+        return told
 
-    measure() >> drift()
+    measure()
+    drift()
 
 
 measure_alerts()

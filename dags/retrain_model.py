@@ -1,10 +1,11 @@
 """# Retrain the model, once a month
 
-Trains a Random Forest on deals as they were known on past mornings, with the outcomes known by this run's
-moment. What passes the gate and betters the champion **waits in `approve` for a person**, with its model card
-(*Required Actions*). *Approve* lets it serve from that minute on; *Reject*, or no answer for
-`scoring.approval_days`, leaves the champion in force. Nobody is asked about what the gate refused, what is no
-better, or what `scoring.auto_approve` lets pass. `measure_alerts` says each week whether a retrain is due.
+Trains a Random Forest on deals as they were known on past mornings, with the outcomes known by the last
+morning before this run. What passes the gate and betters the champion **waits in `approve` for a person**,
+with its model card (*Required Actions*). *Approve* lets it serve from that minute on; *Reject*, or no
+answer for `scoring.approval_days`, leaves the champion in force. Nobody is asked about what the gate
+refused, what is no better, or what `scoring.auto_approve` lets pass. `measure_alerts` says each week
+whether a retrain is due.
 
 **It cannot be backfilled** as a range. For a past month, trigger it with `as_of` = the 1st of that month.
 
@@ -16,7 +17,7 @@ from datetime import timedelta
 from airflow.sdk import dag, task
 from dealwatch_approval import MACROS, answer, approval
 from dealwatch_notices import late
-from dealwatch_socket import AS_OF, ONCE, at, moment, settings
+from dealwatch_socket import AS_OF, ONCE, at, known_moment, settings
 
 DEADLINE = late(timedelta(hours=settings(connected=False).scoring.late_after_hours), unless="is_trained")
 RUNS = {"deadline": DEADLINE, "user_defined_macros": MACROS, "tags": ["dealwatch", "monthly"], **ONCE}
@@ -29,7 +30,7 @@ def retrain_model():
     def train(dag_run=None, params=None):
         from dealwatch import jobs
 
-        told = jobs.train(settings(), as_of=moment(dag_run, params))
+        told = jobs.train(settings(), as_of=known_moment(dag_run, params))
         return {name: told[name] for name in ("version", "decision", "reason")}
 
     @task.short_circuit(**SHORT)

@@ -1,12 +1,13 @@
 """A day has one moment, whatever the zone, the clock change and the kind of run."""
 
-from datetime import UTC, date, datetime
+from datetime import UTC, date, datetime, timedelta
 from types import SimpleNamespace
 
 import pytest
 
 from dealwatch.errors import SettingsError
 from dealwatch.moments import (
+    moment_known_to_run,
     moment_of_run,
     morning_of,
     mornings,
@@ -84,3 +85,13 @@ def test_the_newest_business_morning_is_not_in_the_future_and_not_on_a_weekend(
 ) -> None:
     settings = in_zone("America/New_York")
     assert newest_business_morning(parse_moment(now, settings), settings) == morning_of(newest, settings)
+
+
+def test_what_a_run_learns_from_is_past_when_it_starts() -> None:
+    settings = Settings(time_zone="Europe/Berlin")
+    first = morning_of(date(2026, 3, 1), settings)
+    before = morning_of(date(2026, 2, 28), settings)
+    at_three = first - timedelta(hours=3)
+    assert moment_known_to_run(run(logical_date=at_three, run_after=at_three), None, settings) == before
+    assert moment_known_to_run(run(run_after=first), None, settings) == first
+    assert moment_known_to_run(run(run_after=at_three), "2026-03-01", settings) == first  # as asked

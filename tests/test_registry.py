@@ -147,6 +147,18 @@ def test_a_model_that_people_turned_away_from_does_not_come_back_when_another_fa
         assert roll_back(connection, settings, as_of=MARCH + MONTH)["version"] == a
 
 
+def test_a_rollback_of_the_past_that_a_later_promotion_would_undo_is_refused(
+    engine: Engine, settings: Settings
+) -> None:
+    promoted(engine, settings, good(), JANUARY)
+    promoted(engine, settings, other(), FEBRUARY)
+    later = promoted(engine, settings, replace(good(), reason="once more."), MARCH)
+    with writing(engine, alone="models") as connection:
+        with pytest.raises(DecisionRefused, match=f"{later} was promoted later.*without --as-of"):
+            roll_back(connection, settings, as_of=FEBRUARY)
+    assert serving(engine, settings, MARCH) == later and len(decisions(engine)) == 3
+
+
 def test_rollback_to_what_cannot_be_trusted_or_never_served_is_refused(
     engine: Engine, settings: Settings
 ) -> None:

@@ -176,7 +176,8 @@ def test_without_auto_approval_a_person_is_asked_and_a_late_no_stands(home: Sett
 
 def test_promoting_and_rolling_back_restore_the_scores_to_the_byte(home: Settings) -> None:
     before = scores(home, date(2026, 3, 2), date(2026, 3, 4))
-    asked = train(having(home, champion_days=30, auto_approve=False), MARCH)
+    manual = having(home, champion_days=30, auto_approve=False)
+    asked = train(manual, MARCH)
     version, moment = str(asked["version"]), at(MARCH, home)
     jobs.promote(home, version=version, as_of=moment, by="Ann")
     between = scores(home, date(2026, 3, 2), date(2026, 3, 4))
@@ -184,6 +185,8 @@ def test_promoting_and_rolling_back_restore_the_scores_to_the_byte(home: Setting
     jobs.rollback(home, as_of=moment)
     after = scores(home, date(2026, 3, 2), date(2026, 3, 4))
     assert after.write_csv() == before.write_csv() and before.height > 100
+    again = train(manual, MARCH)
+    assert again["decision"] == "keep" and "rolled back since" in str(again["reason"])
     jobs.rollback(home, as_of=moment, to=version)
     assert scores(home, date(2026, 3, 2), date(2026, 3, 4)).equals(between)
 

@@ -99,7 +99,10 @@ def reject(settings: Settings, *, version: str, by: str = "") -> dict[str, Any]:
 
 
 def rollback(settings: Settings, *, as_of: datetime, to: str | None = None, by: str = "") -> dict[str, Any]:
-    """Return to the champion before, or to a former one by name, from the moment on."""
+    """Return to the champion before, or to a former one by name, from the moment on.
+
+    A morning before the moment keeps its model, even when it is scored again.
+    """
     from dealwatch.scoring import succession
 
     with _warehouse(settings) as engine, writing(engine, alone="models") as connection:

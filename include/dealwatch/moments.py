@@ -43,8 +43,21 @@ def moment_of_run(run: Any, as_of: str | None, settings: Settings) -> datetime:
     """
     if as_of:
         return parse_moment(as_of, settings)
-    instant = run.logical_date or getattr(run, "partition_date", None) or run.run_after
-    return morning_of(local_day(instant, settings), settings)
+    return morning_of(local_day(_instant_of(run), settings), settings)
+
+
+def moment_known_to_run(run: Any, as_of: str | None, settings: Settings) -> datetime:
+    """As `moment_of_run`, but by default the last morning before the run: what it learns from is past."""
+    if as_of:
+        return parse_moment(as_of, settings)
+    instant = _instant_of(run)
+    day = local_day(instant, settings)
+    morning = morning_of(day, settings)
+    return morning if morning <= instant else morning_of(day - timedelta(days=1), settings)
+
+
+def _instant_of(run: Any) -> Any:
+    return run.logical_date or getattr(run, "partition_date", None) or run.run_after
 
 
 def mornings(first: date, last: date, settings: Settings) -> list[datetime]:

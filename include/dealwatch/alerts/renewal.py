@@ -18,7 +18,7 @@ from dealwatch.scoring.card import card as write_card
 from dealwatch.scoring.facts import facts_at
 from dealwatch.scoring.panel import followed_panel
 from dealwatch.scoring.promotion import Comparison, advice, band_changes, compare, share_moved
-from dealwatch.scoring.registry import Model, champion_at, found, retire_waiting, store, version_of
+from dealwatch.scoring.registry import Model, champion_at, found, retire_waiting, standing, store, version_of
 from dealwatch.scoring.succession import promote, reject
 from dealwatch.scoring.trial import Trained
 from dealwatch.settings import Settings
@@ -160,8 +160,11 @@ def _earlier(connection: Connection, version: str) -> dict[str, str] | None:
     row = found(connection, version)
     if row is None or row.status == "challenger":
         return None
-    served = select(model_promotions.c.version).where(model_promotions.c.version == version)
-    decision = "promoted" if connection.execute(served).first() else "keep"
     if row.status == "refused":
         return {"decision": "refused", "reason": row.reason}
-    return {"decision": decision, "reason": row.decision}
+    if version in [entry.version for entry in standing(connection)]:
+        return {"decision": "promoted", "reason": row.decision}
+    served = select(model_promotions.c.version).where(model_promotions.c.version == version)
+    if connection.execute(served).first():
+        return {"decision": "keep", "reason": f"{row.decision} It was rolled back since."}
+    return {"decision": "keep", "reason": row.decision}

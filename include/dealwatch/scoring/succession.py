@@ -75,7 +75,7 @@ def roll_back(
     """Return to the champion before the one that serves at `as_of`, or to a former champion by name.
 
     Without `to`, versions whose files cannot be trusted are passed over. Raises DecisionRefused when there is
-    none to return to, ModelUnusable when the named one cannot be trusted.
+    none to return to or a later promotion stands, ModelUnusable when the named one cannot be trusted.
     """
     stack = standing(connection, as_of)
     if not stack:
@@ -88,6 +88,12 @@ def roll_back(
         load_version(settings, _known(connection, to))
     if to == champion:
         return _told(to, champion, as_of, changed=False)
+    later = [entry for entry in standing(connection) if entry.promoted_as_of > as_of]
+    if later:
+        raise DecisionRefused(
+            f"model {later[-1].version} was promoted later, on {later[-1].promoted_as_of.isoformat()}, and "
+            "would go on serving; run rollback without --as-of first"
+        )
     reason = f"rolled back from {champion}{_by(by)}."
     _append(connection, to, "rolled_back", as_of=as_of, by=by, reason=reason)
     return _told(to, champion, as_of, changed=True)
