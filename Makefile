@@ -4,7 +4,8 @@
 #   make fresh    remove the demo; the next `make run` shows today's morning
 #   make quick    the quick tests          make test     all tests (PostgreSQL and a real Airflow too)
 #   make check    format, lint, types, and the house's arrows
-#   make bench    measure (DEALS="10000")   make lock     resolve the requirements files anew
+#   make bench    measure (the million too: DEALS="10000 100000 1000000")
+#   make lock     resolve the requirements files anew
 #   make venv     only make the environment  make clean    remove environments; never the data
 
 PYTHON ?= python3

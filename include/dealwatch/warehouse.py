@@ -45,6 +45,7 @@ from dealwatch.tables import Instant
 _READ_ROWS = 50_000
 _WRITE_ROWS = 10_000
 _BUSY_MILLISECONDS = 120_000
+_CACHE_KILOBYTES = 32_000  # SQLite's 2,000 hold not even the inner pages of a large ledger's trees
 
 
 def connect(settings: Settings) -> Engine:
@@ -68,6 +69,7 @@ def _prepare_sqlite(connection: Any, _record: Any) -> None:
     cursor.execute(f"PRAGMA busy_timeout={_BUSY_MILLISECONDS}")
     cursor.execute("PRAGMA journal_mode=WAL")
     cursor.execute("PRAGMA synchronous=NORMAL")
+    cursor.execute(f"PRAGMA cache_size=-{_CACHE_KILOBYTES}")
     cursor.close()
 
 
