@@ -14,8 +14,15 @@ from typing import Annotated, Any, Literal, Self
 from zoneinfo import ZoneInfo, ZoneInfoNotFoundError
 
 from pydantic import AfterValidator, BaseModel, ConfigDict, Field, SecretStr, ValidationError, model_validator
-from pydantic_settings import BaseSettings, PydanticBaseSettingsSource, SettingsConfigDict
+from pydantic_settings import (
+    BaseSettings,
+    EnvSettingsSource,
+    PydanticBaseSettingsSource,
+    SettingsConfigDict,
+)
+from pydantic_settings import SettingsError as Unparsed
 
+from dealwatch import environment
 from dealwatch.errors import SettingsError
 
 PROJECT = Path(__file__).resolve().parents[2]
@@ -338,22 +345,44 @@ def load(path: Path | None = None, *, connection: Callable[[str], Any] | None = 
 
     `connection` looks an Airflow connection up by id and answers None when there is none; what the settings
     leave open is filled from `dealwatch_warehouse`, `dealwatch_models`, `slack_default` and `smtp_default`.
-    Raises SettingsError naming the file, the key and what is wrong with it.
+    Raises SettingsError naming the file and the key, or the variable, and what is wrong with it.
     """
+    environment.check_names(os.environ, Settings)
     if path is None and os.environ.get("DEALWATCH_SETTINGS"):
         path = Path(os.environ["DEALWATCH_SETTINGS"])
     values = _read(path) if path else {}
     try:
         settings = Settings(**values)
-    except ValidationError as error:
-        lines = [
-            f"  {'.'.join(str(part) for part in e['loc'])}: {e['msg']}"
-            for e in error.errors(include_input=False)
-        ]
+    except Unparsed:
         raise SettingsError(
-            "\n".join([f"{path or 'environment'}: these settings cannot be used:", *lines])
+            f"environment variable {_unparsed()}: not JSON; write a list or a table as JSON, as in\n"
+            """  DEALWATCH_SCORING__BANDS='[25, 50, 75]'"""
         ) from None
+    except ValidationError as error:
+        told = [_said(path, e) for e in error.errors(include_input=False)]
+        raise SettingsError("\n  ".join(["these settings cannot be used:", *told])) from None
     return settings if connection is None else _with_connections(settings, connection)
+
+
+def _said(path: Path | None, error: Any) -> str:
+    """Where a setting that cannot be used was written, and what is wrong with it."""
+    place, words = error["loc"], error["msg"].removeprefix("Value error, ")
+    name = environment.origin(place, words, os.environ) or ("" if path else environment.variable(place))
+    where = [f"environment variable {name}" if name else str(path), ".".join(map(str, place))]
+    what = "there is no such setting" if error["type"] == "extra_forbidden" else words
+    return ": ".join(part for part in (*where, what) if part)
+
+
+def _unparsed() -> str:
+    """Which variable is not the JSON it should be: each is asked alone."""
+    source = EnvSettingsSource(Settings)
+    for name, value in sorted(source.env_vars.items()):
+        source.env_vars = {name: value}
+        try:
+            source()
+        except Unparsed:
+            return name.upper()
+    return "DEALWATCH_*"
 
 
 def _read(path: Path) -> dict[str, Any]:
@@ -363,6 +392,8 @@ def _read(path: Path) -> dict[str, Any]:
         raise SettingsError(
             f"{path}: no such settings file; check --settings or DEALWATCH_SETTINGS"
         ) from None
+    except OSError as error:
+        raise SettingsError(f"{path}: the settings file cannot be read: {error.strerror}") from None
     except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
         raise SettingsError(f"{path}: not a TOML file: {error}") from error
     here = path.resolve().parent
