@@ -61,3 +61,18 @@ def test_what_cannot_be_done_exits_with_its_reason(shell, words: list[str], reas
     code, told, reasons = shell(*words)
     assert (code, told) == (2, "")
     assert reason in reasons
+
+
+def test_what_the_house_cannot_work_with_is_a_sentence_and_no_traceback(
+    shell, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("DEALWATCH_WAREHOUSE_URL", "postgresql://u:geheim@127.0.0.1:1/d")
+    code, told, reasons = shell("quarantine")
+    assert (code, told) == (2, "") and "does not answer" in reasons and "geheim" not in reasons
+    monkeypatch.delenv("DEALWATCH_WAREHOUSE_URL")
+    assert shell("db", "upgrade")[0] == 0
+    (tmp_path / "drop").write_text("a file, not a folder")
+    for words in (["evaluate", "--from", "2026-01-01", "--until", "2026-02-01"], ["simulate", "--days", "9"]):
+        code, told, reasons = shell(*words, "--out", str(tmp_path / "drop"))
+        assert (code, told) == (2, "") and reasons.count("\n") == 1
+        assert f"--out {tmp_path / 'drop'}: " in reasons and "name a folder" in reasons

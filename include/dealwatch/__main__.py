@@ -8,8 +8,10 @@ from datetime import UTC, date, datetime
 from pathlib import Path
 from typing import Any
 
+from sqlalchemy.exc import OperationalError
+
 from dealwatch import jobs
-from dealwatch.errors import DealwatchError
+from dealwatch.errors import DealwatchError, SettingsError, WarehouseDown
 from dealwatch.moments import newest_business_morning, parse_moment
 from dealwatch.settings import Settings, load
 
@@ -21,17 +23,30 @@ def main(arguments: list[str] | None = None) -> int:
     logging.getLogger("alembic").setLevel(logging.WARNING)
     try:
         answer = options.run(options, load(options.settings))
-    except DealwatchError as error:
-        print(f"{options.verb}: {error}", file=sys.stderr)
-        return 2
-    print(answer if isinstance(answer, str) else json.dumps(answer, indent=2, default=str))
-    return 0
+    except (DealwatchError, WarehouseDown) as error:
+        reason = str(error)
+    except OperationalError as error:
+        reason = f"the warehouse failed on the way: {error.orig}; mend that and run the same again"
+    except OSError as error:
+        if error.filename is None:
+            raise
+        reason = f"{error.filename}: {error.strerror}; mend that and run the same again"
+    else:
+        print(answer if isinstance(answer, str) else json.dumps(answer, indent=2, default=str))
+        return 0
+    print(f"{options.verb}: {reason}", file=sys.stderr)
+    return 2
 
 
 def _simulate(options: argparse.Namespace, _: Settings) -> Any:
     until = options.until or datetime.now(UTC).date()
     return jobs.simulate(
-        options.world, options.out, deals=options.deals, days=options.days, seed=options.seed, until=until
+        options.world,
+        _folder(options.out),
+        deals=options.deals,
+        days=options.days,
+        seed=options.seed,
+        until=until,
     )
 
 
@@ -92,7 +107,8 @@ def _deliver(options: argparse.Namespace, settings: Settings) -> Any:
 
 
 def _evaluate(options: argparse.Namespace, settings: Settings) -> Any:
-    return jobs.evaluate(settings, first=options.first, until=options.until, out=options.out)
+    out = _folder(options.out) if options.out else None
+    return jobs.evaluate(settings, first=options.first, until=options.until, out=out)
 
 
 def _quarantine(_: argparse.Namespace, settings: Settings) -> Any:
@@ -102,7 +118,16 @@ def _quarantine(_: argparse.Namespace, settings: Settings) -> Any:
 def _reference(options: argparse.Namespace, _: Settings) -> Any:
     from dealwatch.reference import write
 
-    return {"written": [str(path) for path in write(options.out)]}
+    return {"written": [str(path) for path in write(_folder(options.out))]}
+
+
+def _folder(out: Path) -> Path:
+    """The folder of --out, made when missing, before work is put into what goes there."""
+    try:
+        out.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise SettingsError(f"--out {out}: {error.strerror}; name a folder that we may write to") from None
+    return out
 
 
 def _as_of(options: argparse.Namespace, settings: Settings) -> datetime:

@@ -38,8 +38,11 @@ def simulate(
 def upgrade(settings: Settings) -> dict[str, Any]:
     """Bring the warehouse's schema up to date."""
     engine = connect(settings)
-    migrations.upgrade(engine)
-    engine.dispose()
+    try:
+        migrations.upgrade(engine)
+        migrations.check(engine)
+    finally:
+        engine.dispose()
     return {"schema": "up to date"}
 
 
