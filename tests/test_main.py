@@ -53,6 +53,12 @@ def test_a_morning_from_the_shell(shell, tmp_path: Path) -> None:
         (["score", "--as-of", "yesterday"], "no moment"),
         (["score", "--as-of", "2026-03-02", "--until", "2026-03-01"], "before it begins"),
         (["score", "--as-of", "2026-03-02", "--until", "2026-03-03T14:30"], "whole days"),
+        (["score", "--as-of", "2962-11-21", "--notify", "dry"], "2962-11-21 is to come"),
+        (["score", "--as-of", "2026-03-02", "--until", "2962-03-01"], "is to come"),
+        (["train", "--as-of", "2962-11-21"], "is to come"),
+        (["promote", "a version", "--as-of", "2962-11-21"], "is to come"),
+        (["rollback", "--as-of", "2962-11-21"], "is to come"),
+        (["evaluate", "--from", "2026-03-02", "--until", "2026-03-01"], "before it begins"),
         (["extract", "--source", "sap", "--drop", "x"], "no source 'sap'"),
         (["db", "upgrade", "--settings", "/nowhere.toml"], "no such settings file"),
     ],
@@ -76,3 +82,12 @@ def test_what_the_house_cannot_work_with_is_a_sentence_and_no_traceback(
         code, told, reasons = shell(*words, "--out", str(tmp_path / "drop"))
         assert (code, told) == (2, "") and reasons.count("\n") == 1
         assert f"--out {tmp_path / 'drop'}: " in reasons and "name a folder" in reasons
+
+
+@pytest.mark.parametrize("day", ["yesterday", "2026-3-9", "29.03.2026", "0001-01-01"])
+def test_what_is_no_day_is_told_with_the_form(shell, capsys: pytest.CaptureFixture[str], day: str) -> None:
+    for words in (["evaluate", "--from", day, "--until", day], ["simulate", "--until", day, "--out", "x"]):
+        with pytest.raises(SystemExit) as end:
+            shell(*words)
+        assert end.value.code == 2
+        assert f"{day!r} is no day; write it as 2026-03-29" in capsys.readouterr().err

@@ -12,7 +12,7 @@ from sqlalchemy.exc import OperationalError
 
 from dealwatch import jobs
 from dealwatch.errors import DealwatchError, SettingsError, WarehouseDown
-from dealwatch.moments import newest_business_morning, parse_moment
+from dealwatch.moments import newest_business_morning, not_to_come, parse_moment
 from dealwatch.settings import Settings, load
 
 
@@ -96,7 +96,7 @@ def _card(options: argparse.Namespace, settings: Settings) -> Any:
 
 def _score(options: argparse.Namespace, settings: Settings) -> Any:
     as_of = _as_of(options, settings)
-    until = parse_moment(options.until, settings) if options.until else None
+    until = _begun(options.until, settings) if options.until else None
     scored = jobs.score(settings, as_of=as_of, until=until)
     told = jobs.alert(settings, as_of=until or as_of, now=datetime.now(UTC), notify=options.notify)
     return {**scored, **told}
@@ -132,13 +132,27 @@ def _folder(out: Path) -> Path:
 
 def _as_of(options: argparse.Namespace, settings: Settings) -> datetime:
     if options.as_of:
-        return parse_moment(options.as_of, settings)
+        return _begun(options.as_of, settings)
     return newest_business_morning(datetime.now(UTC), settings)
 
 
 def _from(options: argparse.Namespace, settings: Settings) -> datetime:
     """A person's decision holds from the moment it is made, unless they name one."""
-    return parse_moment(options.as_of, settings) if options.as_of else datetime.now(UTC)
+    return _begun(options.as_of, settings) if options.as_of else datetime.now(UTC)
+
+
+def _begun(text: str, settings: Settings) -> datetime:
+    return not_to_come(parse_moment(text, settings), datetime.now(UTC), settings)
+
+
+def _day(text: str) -> date:
+    try:
+        day = date.fromisoformat(text)
+    except ValueError:
+        day = date.min
+    if not 1970 <= day.year < 2200:
+        raise argparse.ArgumentTypeError(f"{text!r} is no day; write it as 2026-03-29")
+    return day
 
 
 def _parser() -> argparse.ArgumentParser:
@@ -156,7 +170,7 @@ def _parser() -> argparse.ArgumentParser:
     simulate.add_argument("--deals", type=int, default=6000)
     simulate.add_argument("--days", type=int, default=548)
     simulate.add_argument("--seed", type=int, default=1)
-    simulate.add_argument("--until", type=date.fromisoformat, help="last day (default: today)")
+    simulate.add_argument("--until", type=_day, help="last day (default: today)")
     simulate.add_argument("--out", type=Path, required=True)
 
     database = verb("db", _upgrade, "Bring the warehouse's schema up to date.")
@@ -197,8 +211,8 @@ def _parser() -> argparse.ArgumentParser:
     deliver.add_argument("--dry", action="store_true", help="say what would be sent; send nothing")
 
     evaluate = verb("evaluate", _evaluate, "Judge past scores by the outcomes that came later.")
-    evaluate.add_argument("--from", dest="first", type=date.fromisoformat, required=True)
-    evaluate.add_argument("--until", type=date.fromisoformat, required=True)
+    evaluate.add_argument("--from", dest="first", type=_day, required=True)
+    evaluate.add_argument("--until", type=_day, required=True)
     evaluate.add_argument("--out", type=Path, help="folder for a report with plots (HTML and PNG)")
 
     reference = verb("reference", _reference, "Write the reference pages of the docs from the code.")

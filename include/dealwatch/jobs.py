@@ -197,6 +197,7 @@ def evaluate(settings: Settings, *, first: date, until: date, out: Path | None =
     """How past scores did against the outcomes that came later, as a text to read; in `out`, with plots."""
     from dealwatch.scoring.evaluate import evaluate as run
 
+    _check_order(first, until)
     with _warehouse(settings) as engine, reading(engine) as connection:
         report = run(connection, first, until, settings)
     if out is None:
@@ -229,9 +230,13 @@ def _mornings_between(as_of: datetime, until: datetime, settings: Settings) -> l
     first, last = local_day(as_of, settings), local_day(until, settings)
     if [as_of, until] != [morning_of(first, settings), morning_of(last, settings)]:
         raise SettingsError("a range is of whole days; write --as-of and --until as 2026-03-29")
+    _check_order(first, last)
+    return mornings(first, last, settings)
+
+
+def _check_order(first: date, last: date) -> None:
     if last < first:
         raise SettingsError(f"the range ends on {last}, before it begins on {first}")
-    return mornings(first, last, settings)
 
 
 @contextmanager
