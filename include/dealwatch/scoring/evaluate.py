@@ -68,6 +68,7 @@ class Report:
     cuts: Advice | None = None  # whether the bands should be cut anew
     weeks: tuple[tuple[date, Quality], ...] = ()
     judged: pl.DataFrame = field(default_factory=pl.DataFrame, repr=False)
+    lacking: str = ""  # what a reader must know first: that there was no history to look at
 
     @property
     def main(self) -> Slice | None:

@@ -46,9 +46,10 @@ def verdict(report: Report) -> list[str]:
     if main is None:
         return []
     best = main.p_loss or main.score
-    said = [_on_ranking(main.score)]
+    said = [report.lacking, _on_ranking(main.score)]
     if main.p_loss is None:
-        return [*said, "These are scores by rules alone: there is no probability to be judged."]
+        said.append("These are scores by rules alone: there is no probability to be judged.")
+        return [sentence for sentence in said if sentence]
     said += [_on_skill(best), _on_slope(best)]
     difference = main.difference
     if difference.auc is not None:
