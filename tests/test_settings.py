@@ -37,12 +37,19 @@ def test_the_environment_wins_over_the_file(tmp_path: Path, monkeypatch: pytest.
         ("[scoring]\nbands = [50, 25, 75]", ["bands", "rise"]),
         ('[delivery]\nwindow_opens = "21:00"', ["window_opens", "before"]),
         ("= 3", ["dealwatch.toml", "not a TOML file"]),
+        ('signing_key = ""', ["dealwatch.toml: signing_key: ", "32 characters", "token_hex"]),
+        ('signing_key = "canary"', ["signing_key", "32 characters"]),
+        ('model_store_options = "canary"', ["dealwatch.toml: model_store_options: ", "JSON"]),
+        ('model_store_options = "[1]"', ["model_store_options", "JSON"]),
+        ('[scoring]\nmodel_store = "s3://key:canary@b/x"', ["scoring.model_store", "_STORE_OPTIONS"]),
+        ('[scoring]\nmodel_store = "abfs://c@a/x?sig=canary"', ["scoring.model_store", "dealwatch_models"]),
     ],
 )
 def test_what_cannot_be_followed_is_refused_by_name(tmp_path: Path, text: str, words: list[str]) -> None:
     with pytest.raises(SettingsError) as refusal:
         load(written(tmp_path, text))
     assert [word for word in words if word not in str(refusal.value)] == []
+    assert "canary" not in str(refusal.value)
 
 
 @pytest.mark.parametrize(
@@ -106,7 +113,7 @@ def test_a_missing_file_is_refused() -> None:
 def test_secrets_are_not_printed(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("DEALWATCH_SLACK_TOKEN", "xoxb-canary")
     monkeypatch.setenv("DEALWATCH_WAREHOUSE_URL", "postgresql+psycopg://u:canary@h/d")
-    monkeypatch.setenv("DEALWATCH_SIGNING_KEY", "canary-key")
+    monkeypatch.setenv("DEALWATCH_SIGNING_KEY", "canary-key" * 4)
     settings = load()
     assert "canary" not in repr(settings) + str(settings) + settings.model_dump_json()
     assert "canary" in settings.url

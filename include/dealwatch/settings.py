@@ -11,6 +11,7 @@ from collections.abc import Callable, Mapping
 from datetime import time
 from pathlib import Path
 from typing import Annotated, Any, Literal, Self
+from urllib.parse import urlsplit
 from zoneinfo import ZoneInfo, ZoneInfoNotFoundError
 
 from pydantic import AfterValidator, BaseModel, ConfigDict, Field, SecretStr, ValidationError, model_validator
@@ -36,13 +37,46 @@ def _zone(name: str) -> str:
     return name
 
 
+KEY_LENGTH = 32  # characters
+
+
+def _key(key: SecretStr | None) -> SecretStr | None:
+    if key is not None and len(key.get_secret_value()) < KEY_LENGTH:
+        raise ValueError(
+            f"a signing key has {KEY_LENGTH} characters or more; make one with "
+            """python3 -c "import secrets; print(secrets.token_hex(48))" """.rstrip()
+        )
+    return key
+
+
+def _store(url: str) -> str:
+    """A store's URL is told in messages and logs, so it may hold no secret."""
+    parts = urlsplit(url)
+    if ":" in parts.netloc.rpartition("@")[0] or parts.query:
+        raise ValueError(
+            "the URL of scoring.model_store holds credentials; put them into DEALWATCH_MODEL_STORE_OPTIONS "
+            """as JSON, such as {"key": "...", "secret": "..."}, or into the connection dealwatch_models"""
+        )
+    return url
+
+
+def _options(text: SecretStr | None) -> SecretStr | None:
+    try:
+        is_table = text is None or isinstance(json.loads(text.get_secret_value()), dict)
+    except ValueError:
+        is_table = False
+    if not is_table:
+        raise ValueError("""model_store_options is no JSON table; write {"key": "...", "secret": "..."}""")
+    return text
+
+
 ZoneName = Annotated[str, AfterValidator(_zone)]
 Share = Annotated[float, Field(gt=0, lt=1)]
 SegmentColumn = Literal["industry", "region", "product_type", "lead_source"]
 
 
 class _Section(BaseModel):
-    model_config = ConfigDict(extra="forbid", frozen=True)
+    model_config = ConfigDict(extra="forbid", frozen=True, hide_input_in_errors=True)
 
 
 class Join(_Section):
@@ -148,7 +182,7 @@ class Scoring(_Section):
         description="How far from 1 the calibration slope may be for certain; 0.5 is from 0.67 to 1.5.",
     )
     threads: int = Field(default=2, ge=1, description="Threads for training and predicting.")
-    model_store: str = Field(
+    model_store: Annotated[str, AfterValidator(_store)] = Field(
         default="",
         description="Where models live: empty is `models` in `home`; else a URL, as s3://bucket/dealwatch.",
     )
@@ -275,10 +309,11 @@ class Settings(BaseSettings):
     warehouse_url: SecretStr | None = Field(
         default=None, description="SQLAlchemy URL of the warehouse; without it, SQLite in `home`."
     )
-    signing_key: SecretStr | None = Field(
-        default=None, description="Signs model manifests; without it, a key made once in `home`."
+    signing_key: Annotated[SecretStr | None, AfterValidator(_key)] = Field(
+        default=None,
+        description="Signs model manifests; 32 characters or more; without it, a key made once in `home`.",
     )
-    model_store_options: SecretStr | None = Field(
+    model_store_options: Annotated[SecretStr | None, AfterValidator(_options)] = Field(
         default=None,
         description="JSON options of the model store's driver; else Airflow's `dealwatch_models`.",
     )
