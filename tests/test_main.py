@@ -1,11 +1,14 @@
 """The shell speaks the verbs: what works prints its answer, what cannot be done exits with 2 and why."""
 
 import json
+import logging
 from pathlib import Path
 
 import pytest
 
-from dealwatch.__main__ import main
+from dealwatch import jobs
+from dealwatch.__main__ import _Shown, main
+from dealwatch.scoring.evaluation_text import table
 
 
 @pytest.fixture
@@ -91,3 +94,18 @@ def test_what_is_no_day_is_told_with_the_form(shell, capsys: pytest.CaptureFixtu
             shell(*words)
         assert end.value.code == 2
         assert f"{day!r} is no day; write it as 2026-03-29" in capsys.readouterr().err
+
+
+def test_what_a_terminal_would_obey_does_not_reach_it(
+    shell, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    hostile = "\x1b]0;owned\x07De\u202emo\n\tnext line"
+    monkeypatch.setattr(jobs, "card", lambda *_, **__: hostile)
+    assert shell("card", "v") == (0, "]0;ownedDemo\n\tnext line\n", "")
+    assert "\x1b" not in shell("extract", "--source", hostile, "--drop", "x")[2]
+    record = logging.makeLogRecord({"msg": "refused: %s", "args": (hostile,)})
+    assert _Shown("%(message)s").format(record) == "refused: ]0;ownedDemo\n\tnext line"
+
+
+def test_a_stage_named_to_fool_a_terminal_stays_in_its_cell() -> None:
+    assert table(("stage", "rows"), [("\x1b[2JDe\nmo", "1")]) == ["  stage     rows", "  [2JDe mo     1"]

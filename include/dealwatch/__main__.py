@@ -4,6 +4,7 @@ import argparse
 import json
 import logging
 import sys
+import unicodedata
 from datetime import UTC, date, datetime
 from pathlib import Path
 from typing import Any
@@ -19,7 +20,9 @@ from dealwatch.settings import Settings, load
 def main(arguments: list[str] | None = None) -> int:
     """Run one verb; 0 when it did what it says, 2 when it could not, with the reason on standard error."""
     options = _parser().parse_args(arguments)
-    logging.basicConfig(level=logging.INFO, format="%(message)s", stream=sys.stderr)
+    told = logging.StreamHandler(sys.stderr)
+    told.setFormatter(_Shown("%(message)s"))
+    logging.basicConfig(level=logging.INFO, handlers=[told])
     logging.getLogger("alembic").setLevel(logging.WARNING)
     try:
         answer = options.run(options, load(options.settings))
@@ -32,10 +35,20 @@ def main(arguments: list[str] | None = None) -> int:
             raise
         reason = f"{error.filename}: {error.strerror}; mend that and run the same again"
     else:
-        print(answer if isinstance(answer, str) else json.dumps(answer, indent=2, default=str))
+        print(_shown(answer) if isinstance(answer, str) else json.dumps(answer, indent=2, default=str))
         return 0
-    print(f"{options.verb}: {reason}", file=sys.stderr)
+    print(_shown(f"{options.verb}: {reason}"), file=sys.stderr)
     return 2
+
+
+def _shown(text: str) -> str:
+    """Without what a terminal would obey or nobody would see: words of the CRM and of files are in it."""
+    return "".join(c for c in text if c in "\n\t" or unicodedata.category(c)[0] != "C")
+
+
+class _Shown(logging.Formatter):
+    def format(self, record: logging.LogRecord) -> str:
+        return _shown(super().format(record))
 
 
 def _simulate(options: argparse.Namespace, _: Settings) -> Any:

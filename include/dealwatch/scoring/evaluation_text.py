@@ -1,6 +1,7 @@
 """The judgement of past scores in words and in tables for a terminal."""
 
 from dealwatch.scoring.evaluate import Report, Slice
+from dealwatch.scoring.markdown import plain
 from dealwatch.scoring.quality import Quality
 
 
@@ -188,6 +189,7 @@ def counts_of(part: Slice) -> str:
 
 def table(headers: tuple[str, ...], rows: list[tuple[str, ...]]) -> list[str]:
     """Lines of a table: the first column to the left, the others to the right."""
+    rows = [tuple(plain(cell) for cell in row) for row in rows]  # names of stages come from the CRM
     widths = [max(len(row[n]) for row in (headers, *rows)) for n in range(len(headers))]
     lines = []
     for first, *others in (headers, *rows):
