@@ -29,10 +29,14 @@ def connection(name: str) -> Any:
 
 
 def moment(dag_run: Any, params: Any) -> datetime:
-    """What the run is about: the param, else its logical date, partition or run_after, at that morning."""
-    from dealwatch.moments import moment_of_run
+    """What the run is about: the param, else its logical date, partition or run_after, at that morning.
 
-    return moment_of_run(dag_run, params["as_of"], settings(connected=False))
+    A day to come is refused, before anything is written about it.
+    """
+    from dealwatch.moments import moment_of_run, not_to_come
+
+    ours = settings(connected=False)
+    return not_to_come(moment_of_run(dag_run, params["as_of"], ours), datetime.now(UTC), ours)
 
 
 def known_moment(dag_run: Any, params: Any) -> datetime:

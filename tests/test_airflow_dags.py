@@ -198,3 +198,32 @@ def test_the_morning_of_the_settings_moves_the_schedules(read: list[dict[str, An
     dags = read[-1]["dags"]
     assert {tick[11:16] for tick in dags["score_deals"]["ticks"]} == {"07:30"}
     assert {tick[11:16] for tick in dags["extract_crm"]["ticks"]} == {"06:30"}
+
+
+TYPED = """
+from datetime import UTC, datetime
+from types import SimpleNamespace as Run
+from dealwatch.errors import SettingsError
+from dealwatch_socket import moment
+run = Run(logical_date=None, run_after=datetime(2026, 3, 1, 2, tzinfo=UTC))
+print(moment(run, {"as_of": None}), moment(run, {"as_of": "2026-02-01"}))
+try:
+    moment(run, {"as_of": "2962-11-21"})
+except SettingsError as error:
+    print(error)
+"""
+
+
+def test_a_day_to_come_typed_into_the_form_is_refused_before_a_task_writes(settings: Settings) -> None:
+    inherited = {k: v for k, v in os.environ.items() if not k.startswith(("AIRFLOW", "DEALWATCH"))}
+    ours = {
+        "AIRFLOW_HOME": str(settings.home / "airflow"),
+        "PYTHONPATH": os.pathsep.join([str(ROOT / "dags"), str(ROOT / "include")]),
+        "PYTHONWARNINGS": "ignore",
+    }
+    command = [sys.executable, "-c", TYPED]
+    made = subprocess.run(command, env={**inherited, **ours}, capture_output=True, text=True)
+    assert made.returncode == 0, made.stderr
+    known, refused = made.stdout.splitlines()[-2:]
+    assert "2026-03-01" in known and "2026-02-01" in known
+    assert refused.startswith("2962-11-21 is to come")

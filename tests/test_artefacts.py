@@ -21,7 +21,7 @@ from pydantic import SecretStr, ValidationError
 from sqlalchemy import Engine, update
 from upath import UPath
 
-from dealwatch.errors import SettingsError
+from dealwatch.errors import ModelUnusable, SettingsError
 from dealwatch.scoring import artefacts
 from dealwatch.scoring.artefacts import ARTEFACT, KEY, MANIFEST
 from dealwatch.settings import Scoring, Settings
@@ -176,13 +176,6 @@ def test_a_damaged_signature_fails_no_morning(engine: Engine, settings: Settings
     assert "not signed with our key" in champion(engine, settings, JANUARY)[1]
 
 
-def test_a_key_that_cannot_be_read_fails_no_morning(engine: Engine, settings: Settings) -> None:
-    promoted(engine, settings, good(), JANUARY)
-    (settings.home / KEY).unlink()
-    (settings.home / KEY).mkdir()  # as Docker makes of a file that is not there
-    assert "our key cannot be read (IsADirectoryError" in champion(engine, settings, JANUARY)[1]
-
-
 @pytest.mark.parametrize("change", [{"sha256": "0" * 64}, {"trained_as_of": FEBRUARY}])
 def test_a_changed_row_in_the_warehouse_is_noticed(
     engine: Engine, settings: Settings, change: dict[str, Any]
@@ -231,6 +224,37 @@ def test_of_processes_that_all_find_no_key_the_first_to_make_one_wins(
 ) -> None:
     monkeypatch.setattr(Path, "exists", lambda path: False)
     assert len({artefacts._key(settings) for _ in range(3)}) == 1
+
+
+def test_a_mount_without_links_gets_one_key_too(settings: Settings, monkeypatch: pytest.MonkeyPatch) -> None:
+    def refuse(*_: Any) -> None:
+        raise PermissionError(1, "Operation not permitted")
+
+    monkeypatch.setattr(os, "link", refuse)
+    with ThreadPoolExecutor(8) as pool:
+        keys = set(pool.map(lambda _: artefacts._key(settings), range(32)))
+    assert len(keys) == 1 and len(keys.pop()) == 64
+    assert stat.S_IMODE((settings.home / KEY).stat().st_mode) == 0o600
+    assert [path.name for path in settings.home.iterdir()] == [KEY]
+
+
+@pytest.mark.parametrize("harm", ["empty", "short", "folder"])
+def test_a_damaged_key_is_refused_with_the_remedy_and_signs_nothing(
+    engine: Engine, settings: Settings, monkeypatch: pytest.MonkeyPatch, harm: str
+) -> None:
+    monkeypatch.setattr("dealwatch.scoring.artefacts.time.sleep", lambda _: None)
+    promoted(engine, settings, good(), JANUARY)
+    path = settings.home / KEY
+    path.unlink()
+    path.mkdir() if harm == "folder" else path.write_bytes(b"" if harm == "empty" else b"k" * 31)
+    model, reason = champion(engine, settings, JANUARY)
+    assert (
+        model is None
+        and f"is not used: the key that signs models, {path}," in reason
+        and "put it back from a backup" in reason
+    )
+    with pytest.raises(ModelUnusable, match="put it back from a backup"):
+        stored(engine, settings, other(), FEBRUARY)
 
 
 def test_a_training_killed_before_its_row_leaves_no_trace_and_the_next_completes_it(
@@ -327,8 +351,11 @@ def test_a_store_that_cannot_be_reached_leaves_rules_alone(
 
 
 def test_a_store_without_its_driver_says_what_to_install(engine: Engine, settings: Settings) -> None:
-    with pytest.raises(SettingsError, match="nothing://bucket.*driver"):
+    with pytest.raises(SettingsError, match="nothing://.*driver"):
         stored(engine, shared(settings, "nothing://bucket"), good(), JANUARY)
+    with pytest.raises(ValidationError, match="holds credentials") as refusal:
+        shared(settings, "s3://key:canary@bucket")
+    assert "canary" not in str(refusal.value)
     with pytest.raises(ValidationError, match="DEALWATCH_SIGNING_KEY"):
         Settings(scoring={"model_store": "memory://bucket"})
 

@@ -1,11 +1,14 @@
 """The shell speaks the verbs: what works prints its answer, what cannot be done exits with 2 and why."""
 
 import json
+import logging
 from pathlib import Path
 
 import pytest
 
-from dealwatch.__main__ import main
+from dealwatch import jobs
+from dealwatch.__main__ import _Shown, main
+from dealwatch.scoring.evaluation_text import table
 
 
 @pytest.fixture
@@ -53,6 +56,12 @@ def test_a_morning_from_the_shell(shell, tmp_path: Path) -> None:
         (["score", "--as-of", "yesterday"], "no moment"),
         (["score", "--as-of", "2026-03-02", "--until", "2026-03-01"], "before it begins"),
         (["score", "--as-of", "2026-03-02", "--until", "2026-03-03T14:30"], "whole days"),
+        (["score", "--as-of", "2962-11-21", "--notify", "dry"], "2962-11-21 is to come"),
+        (["score", "--as-of", "2026-03-02", "--until", "2962-03-01"], "is to come"),
+        (["train", "--as-of", "2962-11-21"], "is to come"),
+        (["promote", "a version", "--as-of", "2962-11-21"], "is to come"),
+        (["rollback", "--as-of", "2962-11-21"], "is to come"),
+        (["evaluate", "--from", "2026-03-02", "--until", "2026-03-01"], "before it begins"),
         (["extract", "--source", "sap", "--drop", "x"], "no source 'sap'"),
         (["db", "upgrade", "--settings", "/nowhere.toml"], "no such settings file"),
     ],
@@ -61,3 +70,42 @@ def test_what_cannot_be_done_exits_with_its_reason(shell, words: list[str], reas
     code, told, reasons = shell(*words)
     assert (code, told) == (2, "")
     assert reason in reasons
+
+
+def test_what_the_house_cannot_work_with_is_a_sentence_and_no_traceback(
+    shell, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("DEALWATCH_WAREHOUSE_URL", "postgresql://u:geheim@127.0.0.1:1/d")
+    code, told, reasons = shell("quarantine")
+    assert (code, told) == (2, "") and "does not answer" in reasons and "geheim" not in reasons
+    monkeypatch.delenv("DEALWATCH_WAREHOUSE_URL")
+    assert shell("db", "upgrade")[0] == 0
+    (tmp_path / "drop").write_text("a file, not a folder")
+    for words in (["evaluate", "--from", "2026-01-01", "--until", "2026-02-01"], ["simulate", "--days", "9"]):
+        code, told, reasons = shell(*words, "--out", str(tmp_path / "drop"))
+        assert (code, told) == (2, "") and reasons.count("\n") == 1
+        assert f"--out {tmp_path / 'drop'}: " in reasons and "name a folder" in reasons
+
+
+@pytest.mark.parametrize("day", ["yesterday", "2026-3-9", "29.03.2026", "0001-01-01"])
+def test_what_is_no_day_is_told_with_the_form(shell, capsys: pytest.CaptureFixture[str], day: str) -> None:
+    for words in (["evaluate", "--from", day, "--until", day], ["simulate", "--until", day, "--out", "x"]):
+        with pytest.raises(SystemExit) as end:
+            shell(*words)
+        assert end.value.code == 2
+        assert f"{day!r} is no day; write it as 2026-03-29" in capsys.readouterr().err
+
+
+def test_what_a_terminal_would_obey_does_not_reach_it(
+    shell, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    hostile = "\x1b]0;owned\x07De\u202emo\n\tnext line"
+    monkeypatch.setattr(jobs, "card", lambda *_, **__: hostile)
+    assert shell("card", "v") == (0, "]0;ownedDemo\n\tnext line\n", "")
+    assert "\x1b" not in shell("extract", "--source", hostile, "--drop", "x")[2]
+    record = logging.makeLogRecord({"msg": "refused: %s", "args": (hostile,)})
+    assert _Shown("%(message)s").format(record) == "refused: ]0;ownedDemo\n\tnext line"
+
+
+def test_a_stage_named_to_fool_a_terminal_stays_in_its_cell() -> None:
+    assert table(("stage", "rows"), [("\x1b[2JDe\nmo", "1")]) == ["  stage     rows", "  [2JDe mo     1"]

@@ -12,6 +12,7 @@ from dealwatch.moments import (
     morning_of,
     mornings,
     newest_business_morning,
+    not_to_come,
     parse_moment,
 )
 from dealwatch.settings import Settings
@@ -68,6 +69,21 @@ def test_an_as_of_with_a_time_of_day_is_taken_as_it_stands() -> None:
     assert parse_moment("2026-07-01T14:30+00:00", settings) == datetime(2026, 7, 1, 14, 30, tzinfo=UTC)
     with pytest.raises(SettingsError, match="no moment"):
         parse_moment("yesterday", settings)
+
+
+def test_a_day_to_come_is_refused_and_a_morning_of_today_is_not() -> None:
+    settings = in_zone("Europe/Berlin")
+    at_three = parse_moment("2026-12-01T03:00", settings)
+    assert not_to_come(parse_moment("2026-12-01", settings), at_three, settings).hour == 5
+    for text in ("2026-12-02", "2062-12-01", "2026-12-02T00:00"):
+        with pytest.raises(SettingsError, match="is to come.*2026-12-01"):
+            not_to_come(parse_moment(text, settings), at_three, settings)
+
+
+@pytest.mark.parametrize("text", ["2026-13-01", "2026-3-9", "", "0001-01-01T00:00"])
+def test_what_is_no_moment_of_ours_is_a_sentence(text: str) -> None:
+    with pytest.raises(SettingsError, match="is no moment; write 2026-03-29"):
+        parse_moment(text, in_zone("Europe/Berlin"))
 
 
 @pytest.mark.parametrize(

@@ -37,12 +37,72 @@ def test_the_environment_wins_over_the_file(tmp_path: Path, monkeypatch: pytest.
         ("[scoring]\nbands = [50, 25, 75]", ["bands", "rise"]),
         ('[delivery]\nwindow_opens = "21:00"', ["window_opens", "before"]),
         ("= 3", ["dealwatch.toml", "not a TOML file"]),
+        ('signing_key = ""', ["dealwatch.toml: signing_key: ", "32 characters", "token_hex"]),
+        ('signing_key = "canary"', ["signing_key", "32 characters"]),
+        ('model_store_options = "canary"', ["dealwatch.toml: model_store_options: ", "JSON"]),
+        ('model_store_options = "[1]"', ["model_store_options", "JSON"]),
+        ('[scoring]\nmodel_store = "s3://key:canary@b/x"', ["scoring.model_store", "_STORE_OPTIONS"]),
+        ('[scoring]\nmodel_store = "abfs://c@a/x?sig=canary"', ["scoring.model_store", "dealwatch_models"]),
     ],
 )
 def test_what_cannot_be_followed_is_refused_by_name(tmp_path: Path, text: str, words: list[str]) -> None:
     with pytest.raises(SettingsError) as refusal:
         load(written(tmp_path, text))
     assert [word for word in words if word not in str(refusal.value)] == []
+    assert "canary" not in str(refusal.value)
+
+
+@pytest.mark.parametrize(
+    ("name", "value", "words"),
+    [
+        ("SCORING__BANDS", "25,50,75", ["variable DEALWATCH_SCORING__BANDS", "'[25, 50, 75]'"]),
+        ("SCORING__BANDS", "[75, 50, 25]", ["variable DEALWATCH_SCORING__BANDS", "must rise"]),
+        ("SCORING__BANDZ", "[25, 50, 75]", ["variable DEALWATCH_SCORING__BANDZ", "no such setting"]),
+        ("SCORING", '{"bandz": 1}', ["variable DEALWATCH_SCORING:", "scoring.bandz"]),
+        (
+            "SCORING_BANDS",
+            "[25, 50, 75]",
+            ["DEALWATCH_SCORING_BANDS", "did you mean DEALWATCH_SCORING__BANDS?"],
+        ),
+        ("HOM", "/elsewhere", ["DEALWATCH_HOM ", "did you mean DEALWATCH_HOME?"]),
+        ("DELIVERY__WINDOW_OPENS", "21:00", ["variable DEALWATCH_DELIVERY__WINDOW_OPENS", "before"]),
+    ],
+)
+def test_what_the_environment_says_wrong_is_blamed_on_its_variable_and_not_on_the_file(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, name: str, value: str, words: list[str]
+) -> None:
+    monkeypatch.setenv(f"DEALWATCH_{name}", value)
+    with pytest.raises(SettingsError) as refusal:
+        load(written(tmp_path, "[alerts]\ndaily_budget = 1\n"))
+    assert [word for word in words if word not in str(refusal.value)] == []
+    assert "dealwatch.toml" not in str(refusal.value)
+
+
+def test_each_wrong_setting_is_blamed_on_where_it_stands(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("DEALWATCH_ALERTS__DAILY_BUDGET", "many")
+    with pytest.raises(SettingsError) as refusal:
+        load(written(tmp_path, "[alerts]\nbudget = 1\n"))
+    told = str(refusal.value).splitlines()
+    assert [line for line in told if "dealwatch.toml: alerts.budget: " in line]
+    assert [line for line in told if "variable DEALWATCH_ALERTS__DAILY_BUDGET: " in line]
+
+
+def test_a_foreign_variable_that_begins_like_ours_is_told_of_once_and_harms_nothing(
+    monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    monkeypatch.setenv("DEALWATCH_PORT", "tcp://10.0.0.7:80")  # Kubernetes, for a service named dealwatch
+    monkeypatch.setenv("DEALWATCH_FILES", "./var")
+    load()
+    assert [record.getMessage().split(" is ")[0] for record in caplog.records] == [
+        "environment variable DEALWATCH_PORT"
+    ]
+
+
+def test_a_settings_file_that_cannot_be_read_is_told_in_a_sentence(tmp_path: Path) -> None:
+    with pytest.raises(SettingsError, match="cannot be read"):
+        load(tmp_path)
 
 
 def test_a_missing_file_is_refused() -> None:
@@ -53,7 +113,7 @@ def test_a_missing_file_is_refused() -> None:
 def test_secrets_are_not_printed(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("DEALWATCH_SLACK_TOKEN", "xoxb-canary")
     monkeypatch.setenv("DEALWATCH_WAREHOUSE_URL", "postgresql+psycopg://u:canary@h/d")
-    monkeypatch.setenv("DEALWATCH_SIGNING_KEY", "canary-key")
+    monkeypatch.setenv("DEALWATCH_SIGNING_KEY", "canary-key" * 4)
     settings = load()
     assert "canary" not in repr(settings) + str(settings) + settings.model_dump_json()
     assert "canary" in settings.url

@@ -1,16 +1,21 @@
 """The warehouse keeps what it is given, on both dialects, once."""
 
+import shutil
 from datetime import UTC, date, datetime
+from pathlib import Path
 
 import polars as pl
 import pytest
 from alembic.autogenerate import compare_metadata
 from alembic.migration import MigrationContext
+from alembic.script import ScriptDirectory
 from sqlalchemy import Engine, select
 
 from dealwatch import migrations
+from dealwatch.errors import NotReady, SettingsError, WarehouseDown
+from dealwatch.settings import Settings
 from dealwatch.tables import deals, metadata, raw_records
-from dealwatch.warehouse import add_missing, as_json, frame, put, reading, replace, writing
+from dealwatch.warehouse import add_missing, as_json, connect, frame, put, reading, replace, writing
 
 HOSTILE = 'a"b,\\N <!channel> \n=cmd() ; é 漢 \\'
 
@@ -85,3 +90,94 @@ def test_all_revisions_from_empty_equal_the_tables(either_engine: Engine) -> Non
         )
         assert compare_metadata(context, metadata) == []
     assert len(metadata.tables) > 10
+
+
+def test_a_warehouse_as_the_tables_are_passes_the_check(either_engine: Engine) -> None:
+    migrations.check(either_engine)
+
+
+@pytest.mark.parametrize(
+    ("change", "told"),
+    [
+        ("DROP TABLE model_promotions", "(model_promotions)"),
+        ("ALTER TABLE deal_scores DROP COLUMN p_loss_30", "(deal_scores.p_loss_30)"),
+        ("ALTER TABLE owners RENAME COLUMN name TO called", "(owners.name)"),
+    ],
+)
+def test_a_warehouse_of_an_unreleased_schema_is_told_with_the_remedy(
+    either_engine: Engine, change: str, told: str
+) -> None:
+    with writing(either_engine) as connection:
+        connection.exec_driver_sql(change)
+    migrations.upgrade(either_engine)  # nothing to do by the number alone
+    with pytest.raises(NotReady, match="extract again") as refusal:
+        migrations.check(either_engine)
+    assert told in str(refusal.value)
+
+
+def test_a_column_that_would_refuse_our_rows_is_told_and_a_harmless_one_is_not(either_engine: Engine) -> None:
+    with writing(either_engine) as connection:
+        connection.exec_driver_sql("ALTER TABLE owners ADD COLUMN remark VARCHAR")
+        connection.exec_driver_sql("ALTER TABLE owners ADD COLUMN rank INTEGER NOT NULL DEFAULT 0")
+    migrations.check(either_engine)
+    with writing(either_engine) as connection:
+        connection.exec_driver_sql("DROP TABLE model_health")
+        connection.exec_driver_sql("CREATE TABLE model_health (week INTEGER NOT NULL)")
+    with pytest.raises(NotReady, match="model_health"):
+        migrations.check(either_engine)
+
+
+def test_a_warehouse_of_another_revision_is_told_which_way_to_go(
+    engine: Engine, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    later = tmp_path / "later"
+    shutil.copytree(Path(migrations.__file__).parent, later)
+    head = ScriptDirectory(str(later)).get_current_head()
+    (later / "versions" / "9999_later.py").write_text(f"revision, down_revision = '9999', '{head}'\n")
+    with monkeypatch.context() as patch:
+        patch.setattr(migrations, "_script", lambda: ScriptDirectory(str(later)))
+        with pytest.raises(NotReady, match=f"schema is {head}, and this is 9999; run .*db upgrade"):
+            migrations.check(engine)
+    with writing(engine) as connection:
+        connection.exec_driver_sql("UPDATE dealwatch_alembic_version SET version_num = '9999'")
+    for act in (migrations.check, migrations.upgrade):
+        with pytest.raises(NotReady, match=f"9999 is of a later dealwatch, and this one knows up to {head}"):
+            act(engine)
+
+
+@pytest.mark.parametrize(
+    ("url", "told"),
+    [
+        ("geheim", "is no database URL"),
+        ("postgresql://u:geheim@host:port/d", "is no database URL"),
+        ("mysql://u:geheim@host/d", "begins with mysql"),
+        ("postgresql+asyncpg://u:geheim@host/d", "does not speak"),
+    ],
+)
+def test_a_url_of_no_warehouse_is_refused_without_showing_it(tmp_path: Path, url: str, told: str) -> None:
+    with pytest.raises(SettingsError, match=told) as refusal:
+        connect(Settings(home=tmp_path, warehouse_url=url))
+    assert "DEALWATCH_WAREHOUSE_URL" in str(refusal.value) and "geheim" not in str(refusal.value)
+
+
+def test_a_warehouse_that_does_not_answer_may_be_asked_again_and_its_password_is_not_told(
+    tmp_path: Path,
+) -> None:
+    url = "postgresql://u:geheim@127.0.0.1:1/d?sslpassword=geheim"
+    for act in (migrations.check, migrations.upgrade):
+        with pytest.raises(WarehouseDown, match="127.0.0.1:1/d does not answer .*refused") as refusal:
+            act(connect(Settings(home=tmp_path, warehouse_url=url)))
+        assert "geheim" not in str(refusal.value)
+
+
+def test_a_file_that_is_no_database_is_told_with_the_remedy(settings: Settings) -> None:
+    settings.home.mkdir()
+    (settings.home / "dealwatch.db").write_text("no database, " * 100)
+    with pytest.raises(NotReady, match="file is not a database.*backup"):
+        migrations.check(connect(settings))
+
+
+def test_a_home_that_cannot_be_made_is_refused_by_name(tmp_path: Path) -> None:
+    (tmp_path / "file").touch()
+    with pytest.raises(SettingsError, match="DEALWATCH_HOME"):
+        connect(Settings(home=tmp_path / "file" / "home"))

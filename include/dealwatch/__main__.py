@@ -4,34 +4,62 @@ import argparse
 import json
 import logging
 import sys
+import unicodedata
 from datetime import UTC, date, datetime
 from pathlib import Path
 from typing import Any
 
+from sqlalchemy.exc import OperationalError
+
 from dealwatch import jobs
-from dealwatch.errors import DealwatchError
-from dealwatch.moments import newest_business_morning, parse_moment
+from dealwatch.errors import DealwatchError, SettingsError, WarehouseDown
+from dealwatch.moments import newest_business_morning, not_to_come, parse_moment
 from dealwatch.settings import Settings, load
 
 
 def main(arguments: list[str] | None = None) -> int:
     """Run one verb; 0 when it did what it says, 2 when it could not, with the reason on standard error."""
     options = _parser().parse_args(arguments)
-    logging.basicConfig(level=logging.INFO, format="%(message)s", stream=sys.stderr)
+    told = logging.StreamHandler(sys.stderr)
+    told.setFormatter(_Shown("%(message)s"))
+    logging.basicConfig(level=logging.INFO, handlers=[told])
     logging.getLogger("alembic").setLevel(logging.WARNING)
     try:
         answer = options.run(options, load(options.settings))
-    except DealwatchError as error:
-        print(f"{options.verb}: {error}", file=sys.stderr)
-        return 2
-    print(answer if isinstance(answer, str) else json.dumps(answer, indent=2, default=str))
-    return 0
+    except (DealwatchError, WarehouseDown) as error:
+        reason = str(error)
+    except OperationalError as error:
+        reason = f"the warehouse failed on the way: {error.orig}; mend that and run the same again"
+    except OSError as error:
+        if error.filename is None:
+            raise
+        reason = f"{error.filename}: {error.strerror}; mend that and run the same again"
+    else:
+        print(_shown(answer) if isinstance(answer, str) else json.dumps(answer, indent=2, default=str))
+        return 0
+    print(_shown(f"{options.verb}: {reason}"), file=sys.stderr)
+    return 2
+
+
+def _shown(text: str) -> str:
+    """Without what a terminal would obey or nobody would see: words of the CRM and of files are in it."""
+    return "".join(c for c in text if c in "\n\t" or unicodedata.category(c)[0] != "C")
+
+
+class _Shown(logging.Formatter):
+    def format(self, record: logging.LogRecord) -> str:
+        return _shown(super().format(record))
 
 
 def _simulate(options: argparse.Namespace, _: Settings) -> Any:
     until = options.until or datetime.now(UTC).date()
     return jobs.simulate(
-        options.world, options.out, deals=options.deals, days=options.days, seed=options.seed, until=until
+        options.world,
+        _folder(options.out),
+        deals=options.deals,
+        days=options.days,
+        seed=options.seed,
+        until=until,
     )
 
 
@@ -81,7 +109,7 @@ def _card(options: argparse.Namespace, settings: Settings) -> Any:
 
 def _score(options: argparse.Namespace, settings: Settings) -> Any:
     as_of = _as_of(options, settings)
-    until = parse_moment(options.until, settings) if options.until else None
+    until = _begun(options.until, settings) if options.until else None
     scored = jobs.score(settings, as_of=as_of, until=until)
     told = jobs.alert(settings, as_of=until or as_of, now=datetime.now(UTC), notify=options.notify)
     return {**scored, **told}
@@ -92,7 +120,8 @@ def _deliver(options: argparse.Namespace, settings: Settings) -> Any:
 
 
 def _evaluate(options: argparse.Namespace, settings: Settings) -> Any:
-    return jobs.evaluate(settings, first=options.first, until=options.until, out=options.out)
+    out = _folder(options.out) if options.out else None
+    return jobs.evaluate(settings, first=options.first, until=options.until, out=out)
 
 
 def _quarantine(_: argparse.Namespace, settings: Settings) -> Any:
@@ -102,18 +131,41 @@ def _quarantine(_: argparse.Namespace, settings: Settings) -> Any:
 def _reference(options: argparse.Namespace, _: Settings) -> Any:
     from dealwatch.reference import write
 
-    return {"written": [str(path) for path in write(options.out)]}
+    return {"written": [str(path) for path in write(_folder(options.out))]}
+
+
+def _folder(out: Path) -> Path:
+    """The folder of --out, made when missing, before work is put into what goes there."""
+    try:
+        out.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise SettingsError(f"--out {out}: {error.strerror}; name a folder that we may write to") from None
+    return out
 
 
 def _as_of(options: argparse.Namespace, settings: Settings) -> datetime:
     if options.as_of:
-        return parse_moment(options.as_of, settings)
+        return _begun(options.as_of, settings)
     return newest_business_morning(datetime.now(UTC), settings)
 
 
 def _from(options: argparse.Namespace, settings: Settings) -> datetime:
     """A person's decision holds from the moment it is made, unless they name one."""
-    return parse_moment(options.as_of, settings) if options.as_of else datetime.now(UTC)
+    return _begun(options.as_of, settings) if options.as_of else datetime.now(UTC)
+
+
+def _begun(text: str, settings: Settings) -> datetime:
+    return not_to_come(parse_moment(text, settings), datetime.now(UTC), settings)
+
+
+def _day(text: str) -> date:
+    try:
+        day = date.fromisoformat(text)
+    except ValueError:
+        day = date.min
+    if not 1970 <= day.year < 2200:
+        raise argparse.ArgumentTypeError(f"{text!r} is no day; write it as 2026-03-29")
+    return day
 
 
 def _parser() -> argparse.ArgumentParser:
@@ -131,7 +183,7 @@ def _parser() -> argparse.ArgumentParser:
     simulate.add_argument("--deals", type=int, default=6000)
     simulate.add_argument("--days", type=int, default=548)
     simulate.add_argument("--seed", type=int, default=1)
-    simulate.add_argument("--until", type=date.fromisoformat, help="last day (default: today)")
+    simulate.add_argument("--until", type=_day, help="last day (default: today)")
     simulate.add_argument("--out", type=Path, required=True)
 
     database = verb("db", _upgrade, "Bring the warehouse's schema up to date.")
@@ -172,8 +224,8 @@ def _parser() -> argparse.ArgumentParser:
     deliver.add_argument("--dry", action="store_true", help="say what would be sent; send nothing")
 
     evaluate = verb("evaluate", _evaluate, "Judge past scores by the outcomes that came later.")
-    evaluate.add_argument("--from", dest="first", type=date.fromisoformat, required=True)
-    evaluate.add_argument("--until", type=date.fromisoformat, required=True)
+    evaluate.add_argument("--from", dest="first", type=_day, required=True)
+    evaluate.add_argument("--until", type=_day, required=True)
     evaluate.add_argument("--out", type=Path, help="folder for a report with plots (HTML and PNG)")
 
     reference = verb("reference", _reference, "Write the reference pages of the docs from the code.")

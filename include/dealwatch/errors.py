@@ -7,6 +7,8 @@ DealwatchError
 ├── ModelUnusable       a stored model failed verification or loading; scoring falls back
 ├── DecisionRefused     a model may not be promoted, rejected or rolled back to as asked
 └── ChannelDown         a channel refuses our account, so its messages wait until somebody mends it
+
+WarehouseDown           the warehouse does not answer; of no kind above, because trying again may help
 """
 
 
@@ -36,3 +38,7 @@ class DecisionRefused(DealwatchError):
 
 class ChannelDown(DealwatchError):
     """A channel takes no message of ours until its account or address is mended: names both."""
+
+
+class WarehouseDown(Exception):
+    """The warehouse does not answer: names where it is and the reason. Airflow tries again."""

@@ -8,6 +8,7 @@ used, because `deliver` runs every quarter of an hour and does not need scikit-l
 import logging
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from dataclasses import replace
 from datetime import date, datetime
 from pathlib import Path
 from typing import Any, Literal
@@ -38,8 +39,11 @@ def simulate(
 def upgrade(settings: Settings) -> dict[str, Any]:
     """Bring the warehouse's schema up to date."""
     engine = connect(settings)
-    migrations.upgrade(engine)
-    engine.dispose()
+    try:
+        migrations.upgrade(engine)
+        migrations.check(engine)
+    finally:
+        engine.dispose()
     return {"schema": "up to date"}
 
 
@@ -66,17 +70,22 @@ def train(settings: Settings, *, as_of: datetime) -> dict[str, Any]:
     """
     from dealwatch.alerts.renewal import decide
     from dealwatch.history.ledger import read_ledger
+    from dealwatch.history.lookback import nothing_to_look_back_on
     from dealwatch.scoring import leaks, panel, trial
 
     with _warehouse(settings) as engine:
         with reading(engine) as connection:
             ledger = read_ledger(connection, until=as_of)
+            lacking = nothing_to_look_back_on(connection, as_of)
+        if lacking:
+            log.warning("%s", lacking)
         for _, warning in leaks.give_aways(ledger):
             log.warning("%s", warning)
         rows = panel.followed_panel(ledger, as_of, settings=settings)
         trained = trial.train(rows, as_of, settings=settings)
         decided = decide(engine, ledger, rows, trained, as_of, settings=settings)
     gate = {"gate": "passed" if trained.may_alert else "refused", "verdict": trained.reason}
+    gate |= {"history": lacking} if lacking else {}
     numbers = {k: v for k, v in trained.metrics.items() if not isinstance(v, dict | list | tuple)}
     return _told("train", as_of, decided | gate | numbers)
 
@@ -195,10 +204,13 @@ def deliver(settings: Settings, *, now: Callable[[], datetime], dry: bool = Fals
 
 def evaluate(settings: Settings, *, first: date, until: date, out: Path | None = None) -> str:
     """How past scores did against the outcomes that came later, as a text to read; in `out`, with plots."""
+    from dealwatch.history.lookback import nothing_to_look_back_on
     from dealwatch.scoring.evaluate import evaluate as run
 
+    _check_order(first, until)
     with _warehouse(settings) as engine, reading(engine) as connection:
-        report = run(connection, first, until, settings)
+        lacking = nothing_to_look_back_on(connection, morning_of(until, settings))
+        report = replace(run(connection, first, until, settings), lacking=lacking)
     if out is None:
         return report.text()
     from dealwatch.scoring.evaluation_page import write
@@ -229,9 +241,13 @@ def _mornings_between(as_of: datetime, until: datetime, settings: Settings) -> l
     first, last = local_day(as_of, settings), local_day(until, settings)
     if [as_of, until] != [morning_of(first, settings), morning_of(last, settings)]:
         raise SettingsError("a range is of whole days; write --as-of and --until as 2026-03-29")
+    _check_order(first, last)
+    return mornings(first, last, settings)
+
+
+def _check_order(first: date, last: date) -> None:
     if last < first:
         raise SettingsError(f"the range ends on {last}, before it begins on {first}")
-    return mornings(first, last, settings)
 
 
 @contextmanager

@@ -30,9 +30,23 @@ def parse_moment(text: str, settings: Settings) -> datetime:
         if len(text) == len("2026-03-29"):
             return morning_of(date.fromisoformat(text), settings)
         instant = datetime.fromisoformat(text)
-    except ValueError as error:
-        raise SettingsError(f"as_of {text!r} is no moment; write 2026-03-29 or 2026-03-29T14:30") from error
-    return (instant if instant.tzinfo else instant.replace(tzinfo=settings.zone)).astimezone(UTC)
+        return (instant if instant.tzinfo else instant.replace(tzinfo=settings.zone)).astimezone(UTC)
+    except (ValueError, OverflowError) as error:
+        raise SettingsError(f"{text!r} is no moment; write 2026-03-29 or 2026-03-29T14:30") from error
+
+
+def not_to_come(moment: datetime, now: datetime, settings: Settings) -> datetime:
+    """The moment, if its day has begun by `now`; sockets ask before anything is written.
+
+    Scores and promotions of a mistyped year would count as the latest ones until that year.
+    Raises SettingsError for a day to come.
+    """
+    day, today = local_day(moment, settings), local_day(now, settings)
+    if day > today:
+        raise SettingsError(
+            f"{day} is to come: nothing is known of it; today, {today}, is the last day to name"
+        )
+    return moment
 
 
 def moment_of_run(run: Any, as_of: str | None, settings: Settings) -> datetime:

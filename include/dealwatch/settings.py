@@ -11,11 +11,19 @@ from collections.abc import Callable, Mapping
 from datetime import time
 from pathlib import Path
 from typing import Annotated, Any, Literal, Self
+from urllib.parse import urlsplit
 from zoneinfo import ZoneInfo, ZoneInfoNotFoundError
 
 from pydantic import AfterValidator, BaseModel, ConfigDict, Field, SecretStr, ValidationError, model_validator
-from pydantic_settings import BaseSettings, PydanticBaseSettingsSource, SettingsConfigDict
+from pydantic_settings import (
+    BaseSettings,
+    EnvSettingsSource,
+    PydanticBaseSettingsSource,
+    SettingsConfigDict,
+)
+from pydantic_settings import SettingsError as Unparsed
 
+from dealwatch import environment
 from dealwatch.errors import SettingsError
 
 PROJECT = Path(__file__).resolve().parents[2]
@@ -29,13 +37,46 @@ def _zone(name: str) -> str:
     return name
 
 
+KEY_LENGTH = 32  # characters
+
+
+def _key(key: SecretStr | None) -> SecretStr | None:
+    if key is not None and len(key.get_secret_value()) < KEY_LENGTH:
+        raise ValueError(
+            f"a signing key has {KEY_LENGTH} characters or more; make one with "
+            """python3 -c "import secrets; print(secrets.token_hex(48))" """.rstrip()
+        )
+    return key
+
+
+def _store(url: str) -> str:
+    """A store's URL is told in messages and logs, so it may hold no secret."""
+    parts = urlsplit(url)
+    if ":" in parts.netloc.rpartition("@")[0] or parts.query:
+        raise ValueError(
+            "the URL of scoring.model_store holds credentials; put them into DEALWATCH_MODEL_STORE_OPTIONS "
+            """as JSON, such as {"key": "...", "secret": "..."}, or into the connection dealwatch_models"""
+        )
+    return url
+
+
+def _options(text: SecretStr | None) -> SecretStr | None:
+    try:
+        is_table = text is None or isinstance(json.loads(text.get_secret_value()), dict)
+    except ValueError:
+        is_table = False
+    if not is_table:
+        raise ValueError("""model_store_options is no JSON table; write {"key": "...", "secret": "..."}""")
+    return text
+
+
 ZoneName = Annotated[str, AfterValidator(_zone)]
 Share = Annotated[float, Field(gt=0, lt=1)]
 SegmentColumn = Literal["industry", "region", "product_type", "lead_source"]
 
 
 class _Section(BaseModel):
-    model_config = ConfigDict(extra="forbid", frozen=True)
+    model_config = ConfigDict(extra="forbid", frozen=True, hide_input_in_errors=True)
 
 
 class Join(_Section):
@@ -141,7 +182,7 @@ class Scoring(_Section):
         description="How far from 1 the calibration slope may be for certain; 0.5 is from 0.67 to 1.5.",
     )
     threads: int = Field(default=2, ge=1, description="Threads for training; predicting takes one.")
-    model_store: str = Field(
+    model_store: Annotated[str, AfterValidator(_store)] = Field(
         default="",
         description="Where models live: empty is `models` in `home`; else a URL, as s3://bucket/dealwatch.",
     )
@@ -268,10 +309,11 @@ class Settings(BaseSettings):
     warehouse_url: SecretStr | None = Field(
         default=None, description="SQLAlchemy URL of the warehouse; without it, SQLite in `home`."
     )
-    signing_key: SecretStr | None = Field(
-        default=None, description="Signs model manifests; without it, a key made once in `home`."
+    signing_key: Annotated[SecretStr | None, AfterValidator(_key)] = Field(
+        default=None,
+        description="Signs model manifests; 32 characters or more; without it, a key made once in `home`.",
     )
-    model_store_options: SecretStr | None = Field(
+    model_store_options: Annotated[SecretStr | None, AfterValidator(_options)] = Field(
         default=None,
         description="JSON options of the model store's driver; else Airflow's `dealwatch_models`.",
     )
@@ -338,22 +380,44 @@ def load(path: Path | None = None, *, connection: Callable[[str], Any] | None = 
 
     `connection` looks an Airflow connection up by id and answers None when there is none; what the settings
     leave open is filled from `dealwatch_warehouse`, `dealwatch_models`, `slack_default` and `smtp_default`.
-    Raises SettingsError naming the file, the key and what is wrong with it.
+    Raises SettingsError naming the file and the key, or the variable, and what is wrong with it.
     """
+    environment.check_names(os.environ, Settings)
     if path is None and os.environ.get("DEALWATCH_SETTINGS"):
         path = Path(os.environ["DEALWATCH_SETTINGS"])
     values = _read(path) if path else {}
     try:
         settings = Settings(**values)
-    except ValidationError as error:
-        lines = [
-            f"  {'.'.join(str(part) for part in e['loc'])}: {e['msg']}"
-            for e in error.errors(include_input=False)
-        ]
+    except Unparsed:
         raise SettingsError(
-            "\n".join([f"{path or 'environment'}: these settings cannot be used:", *lines])
+            f"environment variable {_unparsed()}: not JSON; write a list or a table as JSON, as in\n"
+            """  DEALWATCH_SCORING__BANDS='[25, 50, 75]'"""
         ) from None
+    except ValidationError as error:
+        told = [_said(path, e) for e in error.errors(include_input=False)]
+        raise SettingsError("\n  ".join(["these settings cannot be used:", *told])) from None
     return settings if connection is None else _with_connections(settings, connection)
+
+
+def _said(path: Path | None, error: Any) -> str:
+    """Where a setting that cannot be used was written, and what is wrong with it."""
+    place, words = error["loc"], error["msg"].removeprefix("Value error, ")
+    name = environment.origin(place, words, os.environ) or ("" if path else environment.variable(place))
+    where = [f"environment variable {name}" if name else str(path), ".".join(map(str, place))]
+    what = "there is no such setting" if error["type"] == "extra_forbidden" else words
+    return ": ".join(part for part in (*where, what) if part)
+
+
+def _unparsed() -> str:
+    """Which variable is not the JSON it should be: each is asked alone."""
+    source = EnvSettingsSource(Settings)
+    for name, value in sorted(source.env_vars.items()):
+        source.env_vars = {name: value}
+        try:
+            source()
+        except Unparsed:
+            return name.upper()
+    return "DEALWATCH_*"
 
 
 def _read(path: Path) -> dict[str, Any]:
@@ -363,6 +427,8 @@ def _read(path: Path) -> dict[str, Any]:
         raise SettingsError(
             f"{path}: no such settings file; check --settings or DEALWATCH_SETTINGS"
         ) from None
+    except OSError as error:
+        raise SettingsError(f"{path}: the settings file cannot be read: {error.strerror}") from None
     except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
         raise SettingsError(f"{path}: not a TOML file: {error}") from error
     here = path.resolve().parent

@@ -14,6 +14,7 @@ from typing import Any
 import polars as pl
 from sqlalchemy import (
     JSON,
+    URL,
     Boolean,
     Column,
     ColumnElement,
@@ -38,7 +39,9 @@ from sqlalchemy import (
     text,
 )
 from sqlalchemy.dialects import postgresql, sqlite
+from sqlalchemy.exc import ArgumentError, DatabaseError, OperationalError
 
+from dealwatch.errors import NotReady, SettingsError, WarehouseDown
 from dealwatch.settings import Settings
 from dealwatch.tables import Instant
 
@@ -52,15 +55,62 @@ def connect(settings: Settings) -> Engine:
     """An engine for the settings' warehouse; the SQLite file's folder is made when missing.
 
     Errors do not show the rows that were written: logs are read by people who may not see the CRM.
+    Raises SettingsError for a URL that leads to no warehouse of ours and a folder that cannot be made.
     """
-    url = make_url(settings.url)
+    url = _url(settings)
     if url.get_backend_name() == "sqlite":
         if url.database:
-            Path(url.database).parent.mkdir(parents=True, exist_ok=True)
+            _make_folder(Path(url.database).parent)
         engine = create_engine(url, connect_args={"timeout": _BUSY_MILLISECONDS / 1000}, hide_parameters=True)
         event.listen(engine, "connect", _prepare_sqlite)
         return engine
     return create_engine(url, pool_pre_ping=True, hide_parameters=True)
+
+
+_SPOKEN = ("sqlite+pysqlite", "postgresql+psycopg")
+_SET_BY = "warehouse_url (DEALWATCH_WAREHOUSE_URL, the settings file or the connection dealwatch_warehouse)"
+
+
+def _url(settings: Settings) -> URL:
+    """The warehouse's URL; what is wrong with it is said without showing it, for it holds a password."""
+    remedy = "write postgresql://USER:PASSWORD@HOST:5432/DATABASE, or leave it out for SQLite in `home`"
+    try:
+        url = make_url(settings.url)
+        spoken = f"{url.get_backend_name()}+{url.get_driver_name()}"
+    except (ArgumentError, ValueError):
+        raise SettingsError(f"{_SET_BY} is no database URL; {remedy}") from None
+    if spoken not in _SPOKEN:
+        raise SettingsError(
+            f"{_SET_BY} begins with {url.drivername}, which dealwatch does not speak; {remedy}"
+        )
+    return url
+
+
+def _make_folder(folder: Path) -> None:
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise SettingsError(
+            f"{folder}: the warehouse's folder cannot be made ({error.strerror}); "
+            "let DEALWATCH_HOME, or `home` in the settings file, name a folder that we may write to"
+        ) from None
+
+
+def knock(engine: Engine) -> None:
+    """Raise WarehouseDown when the warehouse does not answer, NotReady when what is there is no database."""
+    where = engine.url.set(query={}).render_as_string(hide_password=True)
+    try:
+        engine.connect().close()
+    except OperationalError as error:
+        reason = " ".join(str(error.orig).split()).rstrip(".?")
+        raise WarehouseDown(
+            f"the warehouse {where} does not answer ({reason}); mend that, or {_SET_BY}"
+        ) from None
+    except DatabaseError as error:
+        raise NotReady(
+            f"the warehouse {where} cannot be read: {error.orig}. Restore it from a backup, or move it away, "
+            "run `python -m dealwatch db upgrade` and extract again"
+        ) from None
 
 
 def _prepare_sqlite(connection: Any, _record: Any) -> None:

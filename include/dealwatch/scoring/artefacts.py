@@ -30,11 +30,12 @@ from dealwatch.errors import ModelUnusable, SettingsError
 from dealwatch.scoring.calibration import Calibrator
 from dealwatch.scoring.forest import MODEL_FACTS, Bundle
 from dealwatch.scoring.horizons import Horizons, Leaves, chances_within
-from dealwatch.settings import Settings
+from dealwatch.settings import KEY_LENGTH, Settings
 
 log = logging.getLogger(__name__)
 _PAUSES = (1.0, 5.0, 15.0)  # seconds before each further try to read from a store
 ARTEFACT, MANIFEST, KEY = "model.joblib", "manifest.json", "model-signing.key"
+_KEY_TRIES = 20
 
 
 def packed(bundle: Bundle | None) -> bytes:
@@ -83,8 +84,8 @@ def opened(settings: Settings, version: str, sha256: str, *, trained_as_of: date
     signed = {name: value for name, value in manifest.items() if name != "signature"}
     try:
         ours = _signature(settings, signed).encode()
-    except OSError as error:
-        raise _unusable(version, f"our key cannot be read ({type(error).__name__}: {error})") from error
+    except ModelUnusable as error:
+        raise _unusable(version, str(error)) from error
     if not hmac.compare_digest(ours, str(manifest.get("signature", "")).encode("utf-8", "replace")):
         raise _unusable(version, "its manifest is not signed with our key")
     found = hashlib.sha256(content).hexdigest()
@@ -140,20 +141,47 @@ def _signature(settings: Settings, manifest: dict[str, Any]) -> str:
 
 
 def _key(settings: Settings) -> bytes:
-    """The settings' key, else one made once in `home`; of two that make one at once, the first wins."""
+    """The settings' key, else one made once in `home`; of two that make one at once, the first wins.
+
+    Raises ModelUnusable when the key's file cannot be read or is too short to be a key.
+    """
     if settings.signing_key is not None:
         return settings.signing_key.get_secret_value().encode()
     path = settings.home / KEY
-    if not path.exists():
-        path.parent.mkdir(parents=True, exist_ok=True)
-        draft = _draft(path, secrets.token_hex(32).encode())
+    try:
+        if not path.exists():
+            path.parent.mkdir(parents=True, exist_ok=True)
+            _make_key(path)
+        key = path.read_bytes()
+        for _ in range(_KEY_TRIES):  # a mount without links shows the file before what is in it
+            if len(key) >= KEY_LENGTH:
+                return key
+            time.sleep(0.05)
+            key = path.read_bytes()
+        reason = f"it holds {len(key)} bytes where {KEY_LENGTH} or more are due"
+    except OSError as error:
+        reason = error.strerror or type(error).__name__
+    raise ModelUnusable(
+        f"the key that signs models, {path}, is of no use: {reason}; put it back from a backup, or remove it"
+    )
+
+
+def _make_key(path: Path) -> None:
+    """A new key, whole or not at all, unless somebody else was first."""
+    draft = _draft(path, secrets.token_hex(32).encode())
+    try:
+        os.link(draft, path)
+    except FileExistsError:
+        pass
+    except OSError:  # SMB, exFAT and some mounts of containers know no hard links
         try:
-            os.link(draft, path)
+            descriptor = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600)
         except FileExistsError:
-            pass
-        finally:
-            draft.unlink()
-    return path.read_bytes()
+            return
+        with os.fdopen(descriptor, "wb") as file:
+            file.write(draft.read_bytes())
+    finally:
+        draft.unlink()
 
 
 def _folder(settings: Settings, version: str) -> Path | UPath:
@@ -168,9 +196,11 @@ def _folder(settings: Settings, version: str) -> Path | UPath:
         local = root.protocol in ("", "file", "local")
         return (Path(root.path) if local else root) / version
     except (ImportError, ValueError, TypeError) as error:
+        scheme = url.partition("://")[0]
         raise SettingsError(
-            f"scoring.model_store {url}: {error}; name a store that fsspec knows and install its driver"
-        ) from error
+            f"scoring.model_store, {scheme}://..., cannot be opened ({error}); name a store "
+            "that fsspec knows, install its driver, and check model_store_options"
+        ) from None
 
 
 def _read(settings: Settings, version: str) -> tuple[bytes, dict[str, Any]]:

@@ -104,6 +104,7 @@ class Report:
         None  # a model that waits for a yes, and from when it could have served
     )
     judged: pl.DataFrame = field(default_factory=pl.DataFrame, repr=False)
+    lacking: str = ""  # what a reader must know first: that there was no history to look at
 
     @property
     def main(self) -> Slice | None:

@@ -10,6 +10,7 @@ from dealwatch.scoring.evaluation_verdict import (
     verdict,
     waiting,
 )
+from dealwatch.scoring.markdown import plain
 from dealwatch.scoring.quality import Quality
 
 
@@ -133,6 +134,7 @@ def counts_of(part: Slice) -> str:
 
 def table(headers: tuple[str, ...], rows: list[tuple[str, ...]]) -> list[str]:
     """Lines of a table: the first column to the left, the others to the right."""
+    rows = [tuple(plain(cell) for cell in row) for row in rows]  # names of stages come from the CRM
     widths = [max(len(row[n]) for row in (headers, *rows)) for n in range(len(headers))]
     lines = []
     for first, *others in (headers, *rows):

@@ -61,10 +61,11 @@ def verdict(report: Report) -> list[str]:
     main = report.main
     if main is None:
         return []
+    first = [report.lacking] if report.lacking else []
     if refused := _no_verdict(report, main.score):
-        return [refused]
+        return [*first, refused]
     best = main.p_loss or main.score
-    said = [_on_ranking(main.score)]
+    said = [*first, _on_ranking(main.score)]
     if main.p_loss is None:
         return [*said, "These are scores by rules alone: there is no probability to be judged."]
     said += [_on_skill(best), _on_calibration(best)]

@@ -10,18 +10,23 @@ _BEGINS_A_LINK = re.compile(r"(?i)(https?|ftp|mailto|www)(?=[:.])|@")
 _JOINER = "\N{WORD JOINER}"  # invisible; renderers that make links of bare addresses find none
 
 
-def escaped(text: object) -> str:
-    """Text on one line, of `LONGEST` characters at most, in which nothing is markup, a link or HTML.
+def plain(text: object) -> str:
+    """Text on one line without the characters that have no shape of their own.
 
-    Characters without a shape of their own, such as those that turn the direction of reading, are dropped.
+    Such turn the direction of reading, or tell a terminal what to do.
     """
-    plain = "".join(
+    kept = "".join(
         " " if character.isspace() else character
         for character in str(text)
         if character.isspace() or unicodedata.category(character)[0] != "C"
     )
-    plain = " ".join(plain.split())
-    short = plain if len(plain) <= LONGEST else plain[: LONGEST - 1] + "…"
+    return " ".join(kept.split())
+
+
+def escaped(text: object) -> str:
+    """Text on one line, of `LONGEST` characters at most, in which nothing is markup, a link or HTML."""
+    whole = plain(text)
+    short = whole if len(whole) <= LONGEST else whole[: LONGEST - 1] + "…"
     parted = _BEGINS_A_LINK.sub(lambda found: found[0] + _JOINER, short)
     return _SPECIAL.sub(r"\\\1", parted)
 
