@@ -58,7 +58,7 @@ class Bundle:
         return votes(self.pipeline, facts)
 
     def p_loss(self, facts: pl.DataFrame) -> Floats:
-        """The probability of a loss in the end: the share of votes through the curve and the stage's shift."""
+        """The probability of a loss in the end: the share of votes through the curve, shifted by stage."""
         return self.calibrator(self.raw(facts), self.calibrator.shifts(facts["stage"]))
 
     def columns_of_fact(self) -> dict[str, NDArray[np.int64]]:
