@@ -22,7 +22,7 @@ from dealwatch.scoring.reliability import log_odds
 
 Floats = NDArray[np.float64]
 ISOTONIC_FROM = 1_000  # deals with a known outcome; fewer cannot carry a curve of their own
-STAGE_DEALS = 50.0  # as much weight as the curve's word has against a stage's own record
+STAGE_DEALS = 20.0  # as much weight as the curve's word has against a stage's own record
 _FURTHEST = 5.0  # of shifts in log-odds
 _HALVINGS = 50
 
