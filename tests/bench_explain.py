@@ -16,7 +16,7 @@ import polars as pl
 from numpy.typing import NDArray
 from sklearn.tree import DecisionTreeClassifier
 
-from dealwatch.scoring.explain import explain, nodes_of, shapley
+from dealwatch.scoring.explain import explain, nodes_of, shapley, worth_of
 from dealwatch.scoring.facts import GROUPS
 from dealwatch.scoring.forest import Bundle
 
@@ -63,7 +63,7 @@ def bias_in_points(bundle: Bundle, facts: pl.DataFrame) -> dict[str, tuple[float
     sums = np.full((1 << len(GROUPS), facts.height), base)
     for group in range(len(GROUPS)):
         sums[1 << group : 2 << group] = sums[: 1 << group] + raw[:, group]
-    apart = POINTS * np.abs(shapley(bundle.calibrator(sums)) - explain(bundle, facts).contributions)
+    apart = POINTS * np.abs(shapley(worth_of(bundle, sums, facts)) - explain(bundle, facts).contributions)
     return {group: (float(apart[:, n].mean()), float(apart[:, n].max())) for n, group in enumerate(GROUPS)}
 
 

@@ -20,6 +20,7 @@ from dealwatch.history.extract import extract
 from dealwatch.history.ledger import Ledger, read_ledger
 from dealwatch.moments import morning_of, mornings
 from dealwatch.scoring.facts import facts_at
+from dealwatch.scoring.forest import teaching_weights
 from dealwatch.scoring.panel import followed_panel, known_by, outcomes_at
 from dealwatch.scoring.quality import quality
 from dealwatch.scoring.rivals import compared, predictions
@@ -83,7 +84,7 @@ def prefix_forest(
     forest = RandomForestClassifier(
         n_estimators=settings.scoring.trees, max_depth=settings.scoring.max_depth, random_state=1
     )
-    forest.fit(prefixes(ledger, learned), learned["lost"], sample_weight=learned["weight"].to_numpy())
+    forest.fit(prefixes(ledger, learned), learned["lost"], sample_weight=teaching_weights(learned))
     return np.asarray(forest.predict_proba(prefixes(ledger, later))[:, 1])
 
 
@@ -102,7 +103,7 @@ def judged(ledger: Ledger, settings: Settings) -> tuple[pl.DataFrame, dict[str, 
         trained = train(panel, as_of, settings=settings)
         assert trained.bundle is not None, trained.reason
         raw = trained.bundle.raw(later)
-        told = {"raw": raw, "p_loss": trained.bundle.calibrator(raw)}
+        told = {"raw": raw, "p_loss": trained.bundle.p_loss(later)}
         ours.append(later.with_columns(**{name: pl.Series(value) for name, value in told.items()}))
         learned = known_by(panel, as_of)
         said = predictions(learned, later, settings=settings)

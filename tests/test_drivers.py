@@ -29,6 +29,8 @@ UNTIL = date(2026, 6, 30)
 PLANTED = {
     "silence": (
         *("days_since_touch", "days_since_news", "days_since_in", "days_since_out"),
+        *("days_since_touch_2", "days_since_touch_3", "days_since_touch_5"),
+        *("days_since_named", "days_since_unnamed", "touch_days", "touch_day_share"),
         *("touches_7d", "touches_14d", "touches_30d", "touches_all", "touches_in_stage"),
     ),
     "stall": ("days_in_stage", "cumulative_days_in_stage", "stage_share", "loss_chance"),

@@ -1,5 +1,6 @@
 """Every fact, counted by hand on a few deals; unknown is null, never zero."""
 
+from dataclasses import replace
 from datetime import date, datetime, timedelta
 from pathlib import Path
 from typing import Any
@@ -34,7 +35,7 @@ def facts_of(
 
 
 def test_facts_have_distinct_names_known_groups_and_sentences() -> None:
-    assert len({fact.name for fact in FACTS}) == len(FACTS) == 57
+    assert len({fact.name for fact in FACTS}) == len(FACTS) == 67
     assert {fact.group for fact in FACTS} == set(GROUPS)
     assert all(fact.sentence.endswith(".") and "|" not in fact.sentence for fact in FACTS)
 
@@ -294,6 +295,30 @@ def test_a_meeting_in_the_calendar_is_no_touch_yet() -> None:
     )
     told = facts_at(rows, [MONDAY], settings=UTC_DAYS)
     assert told.select("touches_all", "days_since_touch").rows() == [(1.0, 20.25)]
+
+
+def test_earlier_touches_their_days_and_who_made_them() -> None:
+    times = ["2026-02-10 22:30", "2026-02-10 23:30", "2026-02-27 06:00", "2026-03-01 09:15", "2026-03-05"]
+    rows = ledger({"d": deal("2026-02-10 06:00"), "quiet": deal("2026-02-20 06:00")}, touches={"d": times})
+    named = replace(rows, activities=rows.activities.with_columns(by=pl.Series(["a", "b", None, "a", None])))
+    told = facts_at(named, [MONDAY], settings=UTC_DAYS)
+    names = [f"days_since_touch{n}" for n in ("", "_2", "_3", "_5")]
+    assert told.filter(deal_id="d").select(names).row(0) == (
+        pytest.approx(0.864583),
+        3.0,
+        pytest.approx(19.270833),
+        20.0,
+    )
+    assert told.filter(deal_id="quiet").select(names).row(0) == (10.0,) * 4
+    names = ["touch_days", "touch_day_share", "last_touch_hour", "touches_unnamed"]
+    assert told.filter(deal_id="d").select(names).row(0) == (3.0, 3 / 21, 9.25, 1.0)
+    assert told.filter(deal_id="quiet").select(names).row(0) == (0.0, 0.0, None, 0.0)
+    names = ["last_touch_is_unnamed", "days_since_named", "days_since_unnamed"]
+    assert told.filter(deal_id="d").select(names).row(0) == (False, pytest.approx(0.864583), 3.0)
+    nobody = facts_at(rows, [MONDAY], settings=UTC_DAYS).filter(deal_id="d")
+    assert nobody.select("touches_unnamed", *names).row(0) == (None,) * 4
+    berlin = facts_at(named, [MONDAY], settings=UTC_DAYS.model_copy(update={"time_zone": "Europe/Berlin"}))
+    assert berlin.filter(deal_id="d").select("touch_days", "last_touch_hour").row(0) == (4.0, 10.25)
 
 
 def test_a_next_step_counts_from_today_on() -> None:

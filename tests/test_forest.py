@@ -13,7 +13,7 @@ import polars as pl
 import pytest
 from sklearn.tree import DecisionTreeClassifier
 
-from dealwatch.scoring.calibration import ISOTONIC_FROM, fit_calibrator
+from dealwatch.scoring.calibration import ISOTONIC_FROM, STAGE_DEALS, fit_calibrator, with_stages
 from dealwatch.scoring.forest import MODEL_FACTS, Bundle, wipe_padding
 from dealwatch.scoring.quality import quality
 from dealwatch.scoring.trial import Trained, train
@@ -33,7 +33,7 @@ def digest(trained: Trained) -> str:
 
 
 def p_loss(bundle: Bundle, facts: pl.DataFrame) -> np.ndarray:
-    return bundle.calibrator(bundle.raw(facts))
+    return bundle.p_loss(facts)
 
 
 def test_a_signal_is_found_and_passes_the_gate(trained: Trained) -> None:
@@ -183,3 +183,21 @@ def test_knobs_reach_the_forest() -> None:
     assert bundle is not None
     assert len(bundle.forest.estimators_) == 12
     assert max(tree.get_depth() for tree in bundle.forest.estimators_) <= 3
+
+
+def test_each_stage_is_drawn_from_the_curve_towards_what_came_true_there() -> None:
+    raw = np.full(400, 0.5)
+    rows = pl.DataFrame(
+        {
+            "deal_id": [f"d{n}" for n in range(400)],
+            "stage": ["Many"] * 300 + ["Few"] * 10 + ["As said"] * 88 + [None] * 2,
+            "lost": [1] * 240 + [0] * 60 + [1] * 10 + [0, 1] * 45,
+        }
+    )
+    plain = fit_calibrator(np.linspace(0, 1, 400), np.linspace(0, 1, 400) > 0.5, deals=400)
+    curve = with_stages(plain, raw, rows)
+    said = float(plain(np.array([0.5]))[0])
+    p = curve(np.full(5, 0.5), curve.shifts(pl.Series(["Many", "Few", "As said", "Unseen", None])))
+    assert p[0] == pytest.approx((300 * 0.8 + STAGE_DEALS * said) / (300 + STAGE_DEALS))
+    assert p[1] == pytest.approx((10 + STAGE_DEALS * said) / (10 + STAGE_DEALS))
+    assert p[2:] == pytest.approx([said] * 3, abs=1e-3)

@@ -164,13 +164,13 @@ class Scoring(_Section):
         default=7, ge=1, description="Days between snapshots of the training panel, at most."
     )
     panel_months: int = Field(default=24, ge=1, description="How far back the training panel reaches.")
-    trees: int = Field(default=300, ge=10, description="Trees in the forest.")
+    trees: int = Field(default=200, ge=10, description="Trees in the forest.")
     max_depth: int = Field(default=8, ge=2, description="Depth of a tree; explanation pays for nodes.")
     min_leaf_weight_share: float = Field(
-        default=0.002, gt=0, lt=0.5, description="Least share of the panel's weight in a leaf."
+        default=0.001, gt=0, lt=0.5, description="Least share of the panel's weight in a leaf."
     )
     max_samples: float = Field(
-        default=0.5, gt=0, le=1, description="Snapshots a tree draws, as a share of deals."
+        default=0.5, gt=0, le=1, description="Snapshots a tree draws, as a share of their weight in sum."
     )
     seed: int = Field(default=20120116, description="Seed of everything random in training and intervals.")
     train_minimum: int = Field(default=40, ge=10, description="Fewest won and fewest lost deals to train on.")

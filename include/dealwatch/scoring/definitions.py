@@ -9,7 +9,7 @@ from typing import Literal
 
 import polars as pl
 
-from dealwatch.scoring.touches import TOUCH_WINDOWS
+from dealwatch.scoring.touches import EARLIER_TOUCHES, TOUCH_WINDOWS
 
 Kind = Literal["number", "flag", "category"]
 GROUPS: tuple[str, ...] = ("age", "stage", "amount", "close_date", "activity", "owner", "segment", "calendar")
@@ -236,6 +236,16 @@ FACTS: tuple[Fact, ...] = (
     ),
     *(
         _number(
+            f"days_since_touch_{n}",
+            "days",
+            "activity",
+            f"How long ago the {name} touch was; the deal's age when there were fewer.",
+            pl.when("has_touches").then(pl.coalesce(_since(f"touch_{n}_at"), _AGE)),
+        )
+        for n, name in zip(EARLIER_TOUCHES, ("last but one", "last but two", "last but four"), strict=True)
+    ),
+    *(
+        _number(
             f"touches_{days}d",
             "touches",
             "activity",
@@ -258,6 +268,27 @@ FACTS: tuple[Fact, ...] = (
         "Touches since the deal entered its stage, this time.",
         pl.when("has_touches").then(_TOUCHES_IN_STAGE),
     ),
+    _number(
+        "touch_days",
+        "days",
+        "activity",
+        "On how many days anyone touched the deal.",
+        pl.when("has_touches").then(pl.col("touch_days").fill_null(0)),
+    ),
+    _number(
+        "touch_day_share",
+        "ratio",
+        "activity",
+        "Days on which anyone touched it, as a share of its days so far, today included.",
+        pl.when("has_touches").then(pl.col("touch_days").fill_null(0) / (_AGE + 1)),
+    ),
+    _number(
+        "last_touch_hour",
+        "hour",
+        "activity",
+        "At which hour of its day the last touch was, where the organisation is.",
+        pl.col("last_touch_hour"),
+    ),
     Fact(
         "last_touch_kind",
         "name",
@@ -279,6 +310,33 @@ FACTS: tuple[Fact, ...] = (
         "activity",
         "How many different people have touched the deal.",
         pl.when("has_people").then(pl.col("people_touching").fill_null(0)),
+    ),
+    _number(
+        "touches_unnamed",
+        "touches",
+        "activity",
+        "Touches that name nobody, as those of a system do.",
+        pl.when("has_people").then(pl.col("touches_unnamed").fill_null(0)),
+    ),
+    _flag(
+        "last_touch_is_unnamed",
+        "activity",
+        "The last touch names nobody.",
+        pl.when("has_people").then("last_touch_is_unnamed"),
+    ),
+    _number(
+        "days_since_named",
+        "days",
+        "activity",
+        "How long ago a touch last named somebody; the deal's age when none did.",
+        pl.when("has_people").then(pl.coalesce(_since("last_named_at"), _AGE)),
+    ),
+    _number(
+        "days_since_unnamed",
+        "days",
+        "activity",
+        "How long ago a touch last named nobody; the deal's age when all named somebody.",
+        pl.when("has_people").then(pl.coalesce(_since("last_unnamed_at"), _AGE)),
     ),
     _number(
         "days_since_in",

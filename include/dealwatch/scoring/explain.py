@@ -7,7 +7,8 @@ A game is played by the eight groups of facts. A coalition S of groups is worth
 where the forest averages what it does not know by the training rows that went each way (`coalitions`). A
 group's contribution is its Shapley value: its gain v(S with it) - v(S), averaged over all orders in which the
 groups may become known. Hence base + contributions = p_loss, where base = v(nothing known) is the same for
-every row. Because the game is played on the calibrated output, the curve needs no approximation.
+every row. Because the game is played on the calibrated output, the curve needs no approximation. A stage's
+shift of the curve is part of the game: it counts in the coalitions that know the stage's facts.
 """
 
 from dataclasses import dataclass
@@ -26,6 +27,7 @@ if TYPE_CHECKING:
 
 Floats = NDArray[np.float64]
 _ROWS = 2_048  # rows explained at once: 256 coalitions of each are 4 MB
+_KNOWS_STAGE = (np.arange(1 << len(GROUPS))[:, None] >> GROUPS.index("stage")) & 1  # a line a coalition
 
 
 @dataclass(frozen=True)
@@ -47,11 +49,17 @@ def explain(bundle: "Bundle", facts: pl.DataFrame) -> Explanation:
     p_loss = np.empty(facts.height)
     for start in range(0, facts.height, _ROWS):
         part = slice(start, start + _ROWS)
-        worth = bundle.calibrator(expectations(nodes, bundle.inputs(facts[part]), groups=len(GROUPS)))
+        expected = expectations(nodes, bundle.inputs(facts[part]), groups=len(GROUPS))
+        worth = worth_of(bundle, expected, facts[part])
         contributions[part], p_loss[part] = shapley(worth), worth[-1]
     roots = nodes.loss_rate[nodes.begins[:-1]]
     base = float(bundle.calibrator(np.array([roots.mean()]))[0])
     return Explanation(base, contributions, p_loss)
+
+
+def worth_of(bundle: "Bundle", expected: Floats, facts: pl.DataFrame) -> Floats:
+    """What each coalition (a line) is worth for each row of `facts`, given what the forest expects then."""
+    return bundle.calibrator(expected, _KNOWS_STAGE * bundle.calibrator.shifts(facts["stage"]))
 
 
 def shapley(worth: Floats) -> Floats:

@@ -17,7 +17,7 @@ from dealwatch.scoring.forest import fit
 from dealwatch.settings import Scoring, Settings
 
 FOLDS = 3  # parts of the deals; each is spoken of by a forest grown on the others
-_TREES = 100
+_TREES = 50
 
 
 @dataclass(frozen=True)
@@ -52,5 +52,5 @@ def _fold(rows: pl.DataFrame, deals: pl.DataFrame) -> NDArray[np.int64]:
 
 
 def _fewer(knobs: Scoring) -> Scoring:
-    """A hundred trees at most: a curve wants the trend of the votes, not each digit, and in less time."""
+    """Fifty trees at most: a curve wants the trend of the votes, not each digit, and in less time."""
     return knobs.model_copy(update={"trees": min(knobs.trees, _TREES)})

@@ -58,8 +58,8 @@ class Bundle:
         return votes(self.pipeline, facts)
 
     def p_loss(self, facts: pl.DataFrame) -> Floats:
-        """The probability of a loss in the end."""
-        return self.calibrator(self.raw(facts))
+        """The probability of a loss in the end: the share of votes through the curve, shifted by stage."""
+        return self.calibrator(self.raw(facts), self.calibrator.shifts(facts["stage"]))
 
     def columns_of_fact(self) -> dict[str, NDArray[np.int64]]:
         """Which columns of the forest's input each fact became."""
@@ -73,19 +73,19 @@ class Bundle:
 
 
 def fit(panel: pl.DataFrame, *, settings: Settings) -> Pipeline:
-    """One forest. Each tree draws snapshots by weight: one for every other deal at the default setting."""
-    knobs = settings.scoring
+    """One forest. Each tree draws snapshots by their weights, about one a deal at the default setting."""
+    knobs, weight = settings.scoring, teaching_weights(panel)
     forest = RandomForestClassifier(
         n_estimators=knobs.trees,
         max_depth=knobs.max_depth,
         min_weight_fraction_leaf=knobs.min_leaf_weight_share,
         max_features=_TRIED,
-        max_samples=max(1, round(knobs.max_samples * float(panel["weight"].to_numpy().sum()))),
+        max_samples=max(1, round(knobs.max_samples * float(weight.sum()))),
         random_state=knobs.seed,
         n_jobs=knobs.threads,
     )
     pipeline = Pipeline([("columns", columns()), ("forest", forest)])
-    pipeline.fit(table(panel), panel["lost"].to_numpy(), forest__sample_weight=panel["weight"].to_numpy())
+    pipeline.fit(table(panel), panel["lost"].to_numpy(), forest__sample_weight=weight)
     forest.set_params(n_jobs=1)  # threads add votes in any order; one thread keeps the last digit
     for tree in forest.estimators_:
         wipe_padding(tree.tree_)
@@ -108,6 +108,14 @@ def leaves(pipeline: Pipeline, facts: pl.DataFrame) -> NDArray[np.int64]:
     """Rows x trees: the leaf that each row reaches in each tree; of no rows, none."""
     asked = inputs(pipeline, facts)
     return np.column_stack([tree.tree_.apply(asked) for tree in pipeline["forest"].estimators_])
+
+
+def teaching_weights(panel: pl.DataFrame) -> Floats:
+    """How much each row of a panel teaches: one over the root of its deal's snapshots.
+
+    A deal's snapshots agree with each other, so ten tell less than ten deals; they tell more than one.
+    """
+    return np.asarray(np.sqrt(panel["weight"].to_numpy()), dtype=np.float64)
 
 
 def columns() -> ColumnTransformer:

@@ -93,7 +93,7 @@ def known_at(history: History, moments: NDArray[np.int64], *, settings: Settings
             current,
             _stages(history.lives, grid, pipeline),
             own_values(history.changes, history.amounts, grid, large_quantile=pipeline.large_deal_quantile),
-            touches(history.activities, history.lives, grid),
+            touches(history.activities, history.lives, grid, time_zone=settings.time_zone),
             grid.latest(_news(history.changes)),
             win_rates(history.lives, grid),
             win_norms(history.lives, grid, pipeline=pipeline),

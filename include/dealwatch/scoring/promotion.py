@@ -149,5 +149,4 @@ def share_moved(changes: pl.DataFrame) -> float:
 
 
 def _said(bundle: Bundle, rows: pl.DataFrame) -> tuple[Floats, Floats]:
-    raw = bundle.raw(rows)
-    return raw, bundle.calibrator(raw)
+    return bundle.raw(rows), bundle.p_loss(rows)

@@ -18,7 +18,7 @@ from sklearn.linear_model import LogisticRegression
 from sklearn.metrics import roc_auc_score
 from threadpoolctl import threadpool_limits
 
-from dealwatch.scoring.forest import columns, table
+from dealwatch.scoring.forest import columns, table, teaching_weights
 from dealwatch.scoring.panel import known_by
 from dealwatch.scoring.quality import difference
 from dealwatch.settings import Settings
@@ -47,7 +47,7 @@ def rivals(
 
 def predictions(learned: pl.DataFrame, later: pl.DataFrame, *, settings: Settings) -> dict[str, Floats]:
     """Each rival's probability of a loss for the later rows, by name."""
-    lost, weight = learned["lost"].to_numpy(), learned["weight"].to_numpy()
+    lost, weight = learned["lost"].to_numpy(), teaching_weights(learned)
     encoder = columns().fit(table(learned))
     known, asked = encoder.transform(table(learned)), encoder.transform(table(later))
     told = ~np.isnan(known).all(axis=0)

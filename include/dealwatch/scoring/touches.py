@@ -11,20 +11,23 @@ from numpy.typing import NDArray
 from dealwatch.scoring.spells import Grid, Lives, microseconds
 
 TOUCH_WINDOWS = (7, 14, 30)
+EARLIER_TOUCHES = (2, 3, 5)  # counted back from the last one, which is the first
 _ORDER = ("deal", "known_at", "happened_at")
 
 
-def touches(activities: pl.DataFrame, lives: Lives, grid: Grid) -> pl.DataFrame:
-    """The touches of each pair of the grid; `activities` carry `deal`, a number.
+def touches(activities: pl.DataFrame, lives: Lives, grid: Grid, *, time_zone: str) -> pl.DataFrame:
+    """The touches of each pair of the grid; `activities` carry `deal`, a number; days are of `time_zone`.
 
-    Columns: last_touch_at, last_in_at, last_out_at, last_touch_kind, touches_all, same_kind_touches,
-    people_touching, touches_before_..d (those that left the window), touches_before_stage, and has_touches,
-    has_directions and has_people: whether anything of the kind was known of any deal by then.
+    Columns: last_touch_at, touch_2_at and so on (the last but one), last_in_at, last_out_at, last_named_at,
+    last_unnamed_at, last_touch_kind, last_touch_is_unnamed, last_touch_hour, touches_all, touches_unnamed,
+    touch_days, same_kind_touches, people_touching, touches_before_..d (those that left the window),
+    touches_before_stage, and has_touches, has_directions and has_people: whether anything of the kind was
+    known of any deal by then.
     """
     counted = activities.with_columns(known_at=pl.max_horizontal("known_at", "happened_at")).sort(
         *_ORDER, maintain_order=True
     )
-    told = grid.latest(_counted(counted)).with_columns(pl.col("last_touch_kind").cast(pl.String))
+    told = grid.latest(_counted(counted, time_zone)).with_columns(pl.col("last_touch_kind").cast(pl.String))
     windows = [_left_the_window(counted, grid, days) for days in TOUCH_WINDOWS]
     known = {
         "has_touches": counted,
@@ -35,27 +38,30 @@ def touches(activities: pl.DataFrame, lives: Lives, grid: Grid) -> pl.DataFrame:
     return pl.concat([told, *windows, _before_stage(counted, lives, grid), used], how="horizontal")
 
 
-def _counted(counted: pl.DataFrame) -> pl.DataFrame:
+def _counted(counted: pl.DataFrame, time_zone: str) -> pl.DataFrame:
     """Each touch with what is known of its deal's touches up to it."""
 
-    def latest(direction: str) -> pl.Expr:
-        return (
-            pl.when(pl.col("direction") == direction)
-            .then("happened_at")
-            .cum_max()
-            .forward_fill()
-            .over("deal")
-        )
+    def latest(which: pl.Expr) -> pl.Expr:
+        return pl.when(which).then("happened_at").cum_max().forward_fill().over("deal")
 
-    is_new = pl.struct("deal", "by").is_first_distinct() & pl.col("by").is_not_null()
+    unnamed, local = pl.col("by").is_null(), pl.col("happened_at").dt.convert_time_zone(time_zone)
+    is_new = pl.struct("deal", "by").is_first_distinct() & ~unnamed
+    is_new_day = pl.struct("deal", local.dt.date().alias("day")).is_first_distinct()
     return counted.select(
         "deal",
         "known_at",
+        *(pl.col("happened_at").shift(n - 1).over("deal").alias(f"touch_{n}_at") for n in EARLIER_TOUCHES),
         last_touch_at=pl.col("happened_at").cum_max().over("deal"),
-        last_in_at=latest("in"),
-        last_out_at=latest("out"),
+        last_in_at=latest(pl.col("direction") == "in"),
+        last_out_at=latest(pl.col("direction") == "out"),
+        last_named_at=latest(~unnamed),
+        last_unnamed_at=latest(unnamed),
         last_touch_kind="kind",
+        last_touch_is_unnamed=unnamed,
+        last_touch_hour=local.dt.hour() + local.dt.minute() / 60,
         touches_all=pl.int_range(1, pl.len() + 1).over("deal"),
+        touches_unnamed=unnamed.cast(pl.Int64).cum_sum().over("deal"),
+        touch_days=is_new_day.cast(pl.Int64).cum_sum().over("deal"),
         same_kind_touches=pl.int_range(1, pl.len() + 1).over("deal", "kind"),
         people_touching=is_new.cast(pl.Int64).cum_sum().over("deal"),
     )

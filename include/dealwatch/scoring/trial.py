@@ -17,7 +17,7 @@ import polars as pl
 from numpy.typing import NDArray
 
 from dealwatch.scoring.artefacts import packed
-from dealwatch.scoring.calibration import Calibrator, fit_calibrator
+from dealwatch.scoring.calibration import Calibrator, fit_calibrator, with_stages
 from dealwatch.scoring.folds import Folds, grow_folds
 from dealwatch.scoring.forest import Bundle, fit, votes
 from dealwatch.scoring.horizons import judge_horizons, learn_horizons, offered
@@ -110,7 +110,8 @@ def curve_of(learned: pl.DataFrame, folds: Folds) -> Calibrator:
     raw = np.empty(learned.height)
     for forest, unseen in folds.parts(learned):
         raw[unseen] = votes(forest, learned.filter(unseen))
-    return fit_calibrator(raw, learned["lost"].to_numpy(), deals=learned["deal_id"].n_unique())
+    curve = fit_calibrator(raw, learned["lost"].to_numpy(), deals=learned["deal_id"].n_unique())
+    return with_stages(curve, raw, learned)
 
 
 def _judged(before: Bundle, later: pl.DataFrame) -> pl.DataFrame:
@@ -123,7 +124,7 @@ def _judged(before: Bundle, later: pl.DataFrame) -> pl.DataFrame:
         "amount",
         "lost",
         raw=pl.Series(raw),
-        p_loss=pl.Series(before.calibrator(raw)),
+        p_loss=pl.Series(before.p_loss(later)),
     )
 
 
