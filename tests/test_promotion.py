@@ -8,9 +8,9 @@ import pytest
 
 from dealwatch.scoring.artefacts import packed
 from dealwatch.scoring.promotion import Comparison, advice, band_changes, compare, outcome_of, share_moved
-from dealwatch.scoring.quality import Difference
+from dealwatch.scoring.quality import Difference, Quality
 from dealwatch.scoring.registry import Model
-from dealwatch.scoring.trial import bundle_at
+from dealwatch.scoring.trial import _refusal, bundle_at
 from dealwatch.settings import Scoring, Settings
 from made_up_facts import PANEL_UNTIL, SMALL, START, made_up_facts, made_up_panel
 from test_score import NO_RULES
@@ -146,13 +146,21 @@ def test_each_open_deal_is_shown_under_both_models(panel: pl.DataFrame) -> None:
     assert none.height == 0 and share_moved(none) == 0
 
 
-def test_a_slope_far_from_1_beyond_doubt_is_refused(panel: pl.DataFrame) -> None:
-    from dealwatch.scoring.quality import Quality
-    from dealwatch.scoring.trial import _is_calibrated
+def test_probabilities_that_are_off_beyond_doubt_are_refused() -> None:
+    good = {"auc": 0.7, "auc_low": 0.65, "auc_high": 0.75}
+    good |= {"brier_skill": 0.2, "brier_skill_low": 0.1, "brier_skill_high": 0.3}
 
-    def sane(slope: float | None, low: float | None, high: float | None) -> bool:
-        found = replace(Quality(9, 9, 5, 4), slope=slope, slope_low=low, slope_high=high)
-        return _is_calibrated(found, Scoring())
+    def refusal(slope: tuple[float, float, float] | None, bias: tuple[float, float, float]) -> str:
+        told = dict(zip(("slope", "slope_low", "slope_high"), slope, strict=True)) if slope else {}
+        told |= dict(zip(("bias", "bias_low", "bias_high"), bias, strict=True))
+        found = replace(Quality(900, 900, 500, 400), **good, **told)
+        return _refusal({"n_won": 500, "n_lost": 400}, found, Scoring())
 
-    assert sane(0.5, 0.1, 1.0) and sane(0.7, 0.68, 0.72) and sane(1.49, 1.4, 1.6)
-    assert not sane(0.66, 0.6, 0.9) and not sane(1.51, 1.4, 1.6) and not sane(None, None, None)
+    fair, right = (1.0, 0.9, 1.1), (0.0, -0.02, 0.02)
+    for slope in (fair, (0.5, 0.1, 1.0), (0.7, 0.68, 0.72), (1.49, 1.4, 1.6)):
+        assert refusal(slope, right) == "", slope
+    for slope in ((0.66, 0.6, 0.9), (1.51, 1.4, 1.6)):
+        assert f"the slope, which should be 1, is {slope[0]:.2f}" in refusal(slope, right)
+    assert "is unknown" in refusal(None, right)
+    assert refusal(fair, (0.09, 0.07, 0.11)) == refusal(fair, (0.12, -0.01, 0.25)) == ""
+    assert "more were lost than was said by +0.18 (+0.15 to +0.21)" in refusal(fair, (0.18, 0.15, 0.21))

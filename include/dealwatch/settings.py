@@ -181,6 +181,9 @@ class Scoring(_Section):
         ge=0,
         description="How far from 1 the calibration slope may be for certain; 0.5 is from 0.67 to 1.5.",
     )
+    gate_bias_off: float = Field(
+        default=0.1, ge=0, description="How much more or less may be lost, for certain, than was said."
+    )
     threads: int = Field(default=2, ge=1, description="Threads for training; predicting takes one.")
     model_store: Annotated[str, AfterValidator(_store)] = Field(
         default="",

@@ -21,9 +21,9 @@ from dealwatch.scoring.calibration import Calibrator, fit_calibrator, with_stage
 from dealwatch.scoring.folds import Folds, grow_folds
 from dealwatch.scoring.forest import Bundle, fit, votes
 from dealwatch.scoring.horizons import judge_horizons, learn_horizons, offered
-from dealwatch.scoring.judgement import by_slices
+from dealwatch.scoring.judgement import LEAST, by_slices
 from dealwatch.scoring.panel import known_by
-from dealwatch.scoring.quality import Quality, quality
+from dealwatch.scoring.quality import Quality, calibration, quality
 from dealwatch.scoring.rivals import rivals
 from dealwatch.settings import Scoring, Settings
 from dealwatch.warehouse import instant
@@ -65,7 +65,7 @@ def train(panel: pl.DataFrame, as_of: datetime, *, settings: Settings) -> Traine
     since = _split(learned)
     before = bundle_at(panel, since, settings=settings)
     later = learned.filter(pl.col("as_of") >= instant(since))
-    if before is None or _fewest(later) == 0:
+    if before is None or _fewest(later) < LEAST:
         reason = f"too little history: {_closed(counts)}, too few of them early enough to judge a model on."
         return Trained(None, counts, False, False, reason)
     judged = _judged(before, later)
@@ -171,6 +171,15 @@ def _auc(found: Quality) -> str:
     return f"AUC {found.auc:.2f} ({found.auc_low:.2f} to {found.auc_high:.2f})"
 
 
+def _calibration(found: Quality) -> str:
+    slope = bias = "unknown"
+    if found.slope is not None:
+        slope = f"{found.slope:.2f} ({found.slope_low:.2f} to {found.slope_high:.2f})"
+    if found.bias is not None:
+        bias = f"{found.bias:+.2f} ({found.bias_low:+.2f} to {found.bias_high:+.2f})"
+    return f"the slope, which should be 1, is {slope}, and more were lost than was said by {bias}"
+
+
 def _refusal(counts: dict[str, Any], found: Quality, knobs: Scoring) -> str:
     """Why the model may not be used, in one sentence; empty when it may."""
     skill = (
@@ -183,19 +192,9 @@ def _refusal(counts: dict[str, Any], found: Quality, knobs: Scoring) -> str:
         return (
             f"no evidence: {skill} on {found.deals} later deals, no better than always saying the loss rate."
         )
-    if not _is_calibrated(found, knobs):
-        slope = "unknown"
-        if found.slope is not None:
-            slope = f"{found.slope:.2f} ({found.slope_low:.2f} to {found.slope_high:.2f})"
-        return f"not calibrated: the slope is {slope} on {found.deals:,} later deals, which is not 1."
+    fit_of = calibration(found, near_slope=knobs.gate_slope_off, near_bias=knobs.gate_bias_off)
+    if fit_of.is_off:
+        return f"not calibrated: {_calibration(found)} on {found.deals:,} later deals."
     if min(counts["n_won"], counts["n_lost"]) < knobs.alert_minimum:
         return f"too little history: {_closed(counts)}, and alerting takes {knobs.alert_minimum} of each."
     return ""
-
-
-def _is_calibrated(found: Quality, knobs: Scoring) -> bool:
-    """The slope's interval covers 1, or the slope is near it: with many deals an interval is never wide."""
-    if found.slope is None or found.slope_low is None or found.slope_high is None:
-        return False
-    near = 1 + knobs.gate_slope_off
-    return found.slope_low <= 1 <= found.slope_high or 1 / near <= found.slope <= near
