@@ -28,22 +28,16 @@ def connection(name: str) -> Any:
         return None
 
 
-def moment(dag_run: Any, params: Any) -> datetime:
+def moment(dag_run: Any, params: Any, *, is_past: bool = False) -> datetime:
     """What the run is about: the param, else its logical date, partition or run_after, at that morning.
 
-    A day to come is refused, before anything is written about it.
+    is_past: else the last morning before the run. A day to come is refused before anything is written.
     """
-    from dealwatch.moments import moment_of_run, not_to_come
+    from dealwatch import moments
 
     ours = settings(connected=False)
-    return not_to_come(moment_of_run(dag_run, params["as_of"], ours), datetime.now(UTC), ours)
-
-
-def known_moment(dag_run: Any, params: Any) -> datetime:
-    """As `moment`, but by default the last morning before the run: what it learns from is past."""
-    from dealwatch.moments import moment_known_to_run
-
-    return moment_known_to_run(dag_run, params["as_of"], settings(connected=False))
+    of_run = moments.last_moment_before_run if is_past else moments.moment_of_run
+    return moments.not_to_come(of_run(dag_run, params["as_of"], ours), datetime.now(UTC), ours)
 
 
 def at(cron: str, *, hours_early: int = 0) -> CronTriggerTimetable:

@@ -16,8 +16,8 @@ from datetime import timedelta
 
 from airflow.sdk import dag, task
 from dealwatch_approval import MACROS, answer, approval
-from dealwatch_notices import late
-from dealwatch_socket import AS_OF, ONCE, at, known_moment, settings
+from dealwatch_late import late
+from dealwatch_socket import AS_OF, ONCE, at, moment, settings
 
 DEADLINE = late(timedelta(hours=settings(connected=False).scoring.late_after_hours), unless="is_trained")
 RUNS = {"deadline": DEADLINE, "user_defined_macros": MACROS, "tags": ["dealwatch", "monthly"], **ONCE}
@@ -30,7 +30,7 @@ def retrain_model():
     def train(dag_run=None, params=None):
         from dealwatch import jobs
 
-        told = jobs.train(settings(), as_of=known_moment(dag_run, params))
+        told = jobs.train(settings(), as_of=moment(dag_run, params, is_past=True))
         return {name: told[name] for name in ("version", "decision", "reason")}
 
     @task.short_circuit(**SHORT)

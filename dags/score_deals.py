@@ -24,7 +24,7 @@ from datetime import UTC, datetime, timedelta
 
 from airflow.providers.standard.operators.trigger_dagrun import TriggerDagRunOperator
 from airflow.sdk import Asset, Param, dag, task
-from dealwatch_notices import late
+from dealwatch_late import late
 from dealwatch_socket import AS_OF, COMMON, at, moment, settings
 
 SCORES = Asset(name="deal_scores", uri="dealwatch://warehouse/deal_scores")

@@ -56,7 +56,7 @@ def test_every_dag_file_is_read_without_the_heavy_libraries(found: dict[str, Any
 
 def test_dag_files_are_named_after_their_dags() -> None:
     files = {path.stem for path in (ROOT / "dags").glob("*.py")}
-    shared = {"dealwatch_socket", "dealwatch_notices", "dealwatch_approval"}
+    shared = {"dealwatch_socket", "dealwatch_notices", "dealwatch_late", "dealwatch_approval"}
     assert shared < files
     assert files - shared == DAGS
 
@@ -115,7 +115,7 @@ def test_a_model_is_promoted_only_behind_a_question_whose_default_is_no(dags: di
 
 
 def test_late_mornings_and_trainings_are_told_counted_from_the_queue(dags: dict[str, Any]) -> None:
-    told = "dealwatch_notices.tell_late"
+    told = "dealwatch_late.tell_late"
     assert dags["score_deals"]["late"] == [["WhenQueued", 3600, told]]
     assert dags["retrain_model"]["late"] == [["WhenQueued", 4 * 3600, told]]
 
@@ -124,13 +124,14 @@ TELL_LATE = """
 import json, logging, sys
 import dealwatch_socket
 from airflow.sdk.exceptions import AirflowSecretsBackendAccessDenied
-from dealwatch_notices import tell_late
+from dealwatch_late import tell_late
 def denied(name):  # as Airflow answers beside a deadline for whatever is not in the environment
     raise AirflowSecretsBackendAccessDenied(name)
 dealwatch_socket.connection = denied
 heard = []
 ear = type("Ear", (logging.Handler,), {"emit": lambda _, record: heard.append(record)})
-logging.getLogger("dealwatch_notices").addHandler(ear())
+for name in ("dealwatch_late", "dealwatch_notices"):
+    logging.getLogger(name).addHandler(ear())
 for run_type, as_of, unless in json.loads(sys.argv[1]):
     run = {"dag_id": "a_dag", "dag_run_id": run_type + as_of + unless, "conf": {"as_of": as_of}}
     run |= {"run_type": run_type, "logical_date": None, "run_after": "2026-03-01T05:00:00Z"}

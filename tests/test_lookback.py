@@ -60,4 +60,4 @@ def test_past_scores_of_deals_without_a_history_are_judged_under_that_reservatio
     jobs.score(settings, as_of=datetime(2026, 2, 10, 5, tzinfo=UTC))
     judged = jobs.evaluate(settings, first=date(2026, 2, 10), until=date(2026, 3, 10)).splitlines()
     assert ("  There was no history to look at: of 30 deals" in judged[3]) != has_history, judged
-    assert "judged on outcomes" in judged[0] and "deal-mornings are left out" in judged[1]
+    assert "judged on outcomes" in judged[0] and "all of those deals have ended" in judged[1]

@@ -7,7 +7,7 @@ import pytest
 
 from dealwatch.errors import SettingsError
 from dealwatch.moments import (
-    moment_known_to_run,
+    last_moment_before_run,
     moment_of_run,
     morning_of,
     mornings,
@@ -108,6 +108,6 @@ def test_what_a_run_learns_from_is_past_when_it_starts() -> None:
     first = morning_of(date(2026, 3, 1), settings)
     before = morning_of(date(2026, 2, 28), settings)
     at_three = first - timedelta(hours=3)
-    assert moment_known_to_run(run(logical_date=at_three, run_after=at_three), None, settings) == before
-    assert moment_known_to_run(run(run_after=first), None, settings) == first
-    assert moment_known_to_run(run(run_after=at_three), "2026-03-01", settings) == first  # as asked
+    assert last_moment_before_run(run(logical_date=at_three, run_after=at_three), None, settings) == before
+    assert last_moment_before_run(run(run_after=first), None, settings) == first
+    assert last_moment_before_run(run(run_after=at_three), "2026-03-01", settings) == first  # as asked

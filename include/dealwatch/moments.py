@@ -60,7 +60,7 @@ def moment_of_run(run: Any, as_of: str | None, settings: Settings) -> datetime:
     return morning_of(local_day(_instant_of(run), settings), settings)
 
 
-def moment_known_to_run(run: Any, as_of: str | None, settings: Settings) -> datetime:
+def last_moment_before_run(run: Any, as_of: str | None, settings: Settings) -> datetime:
     """As `moment_of_run`, but by default the last morning before the run: what it learns from is past."""
     if as_of:
         return parse_moment(as_of, settings)
@@ -70,8 +70,10 @@ def moment_known_to_run(run: Any, as_of: str | None, settings: Settings) -> date
     return morning if morning <= instant else morning_of(day - timedelta(days=1), settings)
 
 
-def _instant_of(run: Any) -> Any:
-    return run.logical_date or getattr(run, "partition_date", None) or run.run_after
+def _instant_of(run: Any) -> datetime:
+    """Airflow tells the run of a deadline as text."""
+    found = run.logical_date or getattr(run, "partition_date", None) or run.run_after
+    return datetime.fromisoformat(found) if isinstance(found, str) else found
 
 
 def mornings(first: date, last: date, settings: Settings) -> list[datetime]:

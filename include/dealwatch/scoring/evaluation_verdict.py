@@ -35,10 +35,11 @@ def nothing(report: Report) -> str:
 def judged_on(report: Report) -> list[str]:
     """Which mornings are judged, what of them has no outcome, and what was left out, in sentences."""
     followed = report.followed
-    said = [
-        f"{_many(followed.mornings, 'morning')} with {followed.rows:,} deal-mornings; {followed.unresolved:,}"
-        f" of these ({followed.open_share:.1%}) are left out, for those deals are still open."
-    ]
+    judged = f"{_many(followed.mornings, 'morning')} with {followed.rows:,} deal-mornings"
+    still_open = f"{followed.unresolved:,} of these ({followed.open_share:.1%})"
+    said = [f"{judged}; {still_open} are left out, for those deals are still open."]
+    if not followed.unresolved:
+        said = [f"{judged}; all of those deals have ended."]
     if MANY_OPEN <= followed.open_share:
         said.append(
             "Deals that take long are harder to foretell: once they have ended, expect a little less."
