@@ -6,24 +6,40 @@ import subprocess
 import sys
 from collections.abc import Callable
 from dataclasses import replace
+from datetime import timedelta
 from pathlib import Path
 
 import numpy as np
 import polars as pl
 import pytest
+from sqlalchemy import Table, delete, select
 
 from dealwatch import jobs
+from dealwatch.errors import ModelUnusable
 from dealwatch.scoring.artefacts import ARTEFACT, MANIFEST, _signature
 from dealwatch.settings import Settings
-from dealwatch.tables import deal_scores
-from small_company import MORNING, SmallCompany, grown, promoted_by_hand, rows
+from dealwatch.tables import deal_scores, model_health
+from dealwatch.warehouse import connect, frame, writing
+from small_company import MORNING, SmallCompany, grown, opened, promoted_by_hand, rows
 
+DAY = timedelta(days=1)
 Harm = Callable[[Settings, Path], object]
 
 
 def scored(settings: Settings) -> pl.DataFrame:
+    """The morning, scored as for the first time."""
+    engine = connect(settings)
+    with writing(engine) as connection:
+        connection.execute(delete(deal_scores))
+    engine.dispose()
     jobs.score(settings, as_of=MORNING)
     return rows(settings, deal_scores)
+
+
+def whole_table(settings: Settings, table: Table) -> pl.DataFrame:
+    with opened(settings) as connection:
+        found = frame(connection, select(table))
+    return found.sort([column.name for column in table.primary_key.columns])
 
 
 def signed_anew(settings: Settings, folder: Path, **changes: object) -> None:
@@ -70,6 +86,36 @@ def test_scores_are_made_by_the_model_before_and_then_by_rules(
         assert made["deal_id"].equals(whole["deal_id"]) and made["score"].null_count() == 0
         points = [sum(part["points"] for part in json.loads(text)) for text in made["points"]]
         assert points == made["score"].to_list()
+
+
+def test_a_morning_scored_by_a_model_that_cannot_be_loaded_now_is_kept(
+    small_company: SmallCompany, tmp_path: Path
+) -> None:
+    settings = small_company.copied(tmp_path)
+    whole = scored(settings)
+    the_version(settings, settings.home / "models" / small_company.versions[1])  # as after an upgrade
+    told = jobs.score(settings, as_of=MORNING - DAY, until=MORNING)
+    assert (told["kept"], told["mornings"]) == (1, 1)
+    found = whole_table(settings, deal_scores)
+    assert found.filter(pl.col("as_of") == MORNING).equals(whole.sort("deal_id"))
+    earlier = found.filter(pl.col("as_of") < MORNING)
+    assert earlier["model_version"].unique().to_list() == [small_company.versions[0]]
+    assert jobs.score(settings, as_of=MORNING)["kept"] == 1
+
+
+def test_a_week_measured_of_a_model_that_cannot_be_loaded_now_is_kept(
+    small_company: SmallCompany, tmp_path: Path
+) -> None:
+    settings = small_company.copied(tmp_path)
+    assert jobs.drift(settings, as_of=MORNING)["measured"] > 0
+    measured = whole_table(settings, model_health)
+    for version in small_company.versions[::-1]:
+        the_version(settings, settings.home / "models" / version)
+        with pytest.raises(ModelUnusable, match="stays as it is: model .* is not used"):
+            jobs.drift(settings, as_of=MORNING)
+    assert whole_table(settings, model_health).equals(measured)
+    with pytest.raises(ModelUnusable, match="Rules alone"):
+        jobs.drift(settings, as_of=MORNING + 7 * DAY)
 
 
 CHILD = """

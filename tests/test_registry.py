@@ -86,7 +86,7 @@ def test_a_moment_is_served_by_the_latest_model_promoted_by_then(engine: Engine,
     first = promoted(engine, settings, good(), JANUARY)  # trained afterwards, for an earlier moment
     with reading(engine) as connection:
         found = champions_at(connection, settings, [JANUARY - MONTH, JANUARY, FEBRUARY, MARCH, MARCH + MONTH])
-    assert [model and model.version for model, _ in found] == [None, first, first, second, second]
+    assert [one.model and one.model.version for one in found] == [None, first, first, second, second]
     assert statuses(engine) == {first: "retired", second: "champion"}
 
 
@@ -97,7 +97,7 @@ def test_a_later_decision_changes_no_earlier_champion(engine: Engine, settings: 
         roll_back(connection, settings, as_of=MARCH + MONTH, by="Bob")
     with reading(engine) as connection:
         found = champions_at(connection, settings, [FEBRUARY, MARCH, MARCH + MONTH])
-    assert [model and model.version for model, _ in found] == [first, second, first]
+    assert [one.model and one.model.version for one in found] == [first, second, first]
     assert decisions(engine) == [
         (JANUARY, 0, first, "promoted", ""),
         (MARCH, 0, second, "promoted", "Ann"),

@@ -13,13 +13,14 @@ from typing import Any, get_args
 import polars as pl
 from sqlalchemy import Connection, Engine, and_, select
 
+from dealwatch.errors import ModelUnusable
 from dealwatch.history.ledger import Ledger, read_ledger
 from dealwatch.moments import local_day, morning_of
 from dealwatch.scoring.facts import facts_at
 from dealwatch.scoring.forest import MODEL_FACTS
 from dealwatch.scoring.health_words import proposal, realised_words, stability_words
 from dealwatch.scoring.realised import Realised, judged_at, realised
-from dealwatch.scoring.registry import Model, champion_at
+from dealwatch.scoring.registry import Model, champions_at
 from dealwatch.scoring.stability import CHANCE, Stability, false_discovery, stability
 from dealwatch.settings import SegmentColumn, Settings
 from dealwatch.tables import deal_scores, deal_snapshots, model_health, scored_mornings
@@ -57,14 +58,27 @@ class Health:
 
 
 def watch(engine: Engine, as_of: datetime, *, settings: Settings) -> list[Health]:
-    """Measure the champion of the moment and write the week's rows of `model_health` anew."""
+    """Measure the champion of the moment and write the week's rows of `model_health` anew.
+
+    Raises ModelUnusable, and leaves the week as it is, when no champion can be loaded, or not the one that
+    the week was measured of.
+    """
     with reading(engine) as connection:
-        model, _ = champion_at(connection, settings, as_of)
+        (serving,) = champions_at(connection, settings, [as_of])
+        model = serving.model
+        if serving.unusable and (model is None or _was_measured(connection, as_of, serving.unusable)):
+            raise ModelUnusable(f"the week's health stays as it is: {serving.reason}")
         ledger = read_ledger(connection, until=as_of)
         scored = _scored(connection, as_of, settings)
     rows = health(ledger, model, scored, as_of, settings=settings)
     keep(engine, as_of, rows)
     return rows
+
+
+def _was_measured(connection: Connection, as_of: datetime, versions: Sequence[str]) -> bool:
+    rows = model_health.c
+    of_these = (rows.measured_as_of == as_of) & rows.model_version.in_(versions)
+    return connection.execute(select(rows.kind).where(of_these)).first() is not None
 
 
 def keep(engine: Engine, as_of: datetime, rows: Sequence[Health]) -> None:

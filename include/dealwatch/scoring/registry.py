@@ -34,6 +34,15 @@ class Model:
     metrics: dict[str, Any]
 
 
+@dataclass(frozen=True)
+class Serving:
+    """Who serves a moment: a model, or none for rules alone; why; and who should, but cannot be trusted."""
+
+    model: Model | None
+    reason: str
+    unusable: tuple[str, ...] = ()
+
+
 def version_of(trained: Trained, as_of: datetime) -> str:
     """The name of a training's outcome: its moment and a digest of artefact and verdict."""
     digest = hashlib.sha256(_sha256(trained).encode() + trained.reason.encode()).hexdigest()[:12]
@@ -112,21 +121,20 @@ def _standing(entries: Sequence[Any]) -> list[Any]:
 
 def champion_at(connection: Connection, settings: Settings, as_of: datetime) -> tuple[Model | None, str]:
     """The model that serves a moment, and in a sentence why it is this one or none."""
-    return champions_at(connection, settings, [as_of])[0]
+    (serving,) = champions_at(connection, settings, [as_of])
+    return serving.model, serving.reason
 
 
-def champions_at(
-    connection: Connection, settings: Settings, moments: Sequence[datetime]
-) -> list[tuple[Model | None, str]]:
+def champions_at(connection: Connection, settings: Settings, moments: Sequence[datetime]) -> list[Serving]:
     """`champion_at` for each moment; each version is verified and loaded once, each failure logged once."""
     entries = _promotions(connection)
-    trained = model_versions.c.trained_as_of
-    rows = connection.execute(select(model_versions).order_by(trained.desc(), model_versions.c.version)).all()
+    newest_first = model_versions.c.trained_as_of.desc(), model_versions.c.version
+    rows = connection.execute(select(model_versions).order_by(*newest_first)).all()
     known = {row.version: row for row in rows}
     tried: dict[str, Model | str] = {}
-    answers: list[tuple[Model | None, str]] = []
+    answers: list[Serving] = []
     for moment in moments:
-        failures: list[str] = []
+        failures: dict[str, str] = {}
         model = None
         for entry in reversed(_standing([e for e in entries if e.promoted_as_of <= moment])):
             if entry.version not in tried:
@@ -135,8 +143,10 @@ def champions_at(
             if isinstance(outcome, Model):
                 model = outcome
                 break
-            failures.append(outcome)
-        answers.append((model, _why(model, failures, [r for r in rows if r.trained_as_of <= moment])))
+            failures[entry.version] = outcome
+        trained_by_then = [row for row in rows if row.trained_as_of <= moment]
+        why = _why(model, list(failures.values()), trained_by_then)
+        answers.append(Serving(model, why, tuple(failures)))
     return answers
 
 
