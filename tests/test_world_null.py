@@ -21,7 +21,7 @@ pytestmark = pytest.mark.slow
 @pytest.fixture(scope="module")
 def world(tmp_path_factory: pytest.TempPathFactory) -> Settings:
     # A model that is refused each time need not be a good one.
-    return lived_through("null", tmp_path_factory.mktemp("null"), seed=7, trees=30)
+    return lived_through("null", tmp_path_factory.mktemp("null"), seed=7, trees=10)
 
 
 def test_no_model_passes_the_gate(world: Settings) -> None:

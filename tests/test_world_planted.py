@@ -15,7 +15,7 @@ pytestmark = pytest.mark.slow
 
 @pytest.fixture(scope="module")
 def world(tmp_path_factory: pytest.TempPathFactory) -> Settings:
-    return lived_through("planted", tmp_path_factory.mktemp("planted"), seed=7, trees=100)
+    return lived_through("planted", tmp_path_factory.mktemp("planted"), seed=7, trees=40)
 
 
 def test_the_scores_foresee_the_outcomes(world: Settings) -> None:

@@ -22,7 +22,7 @@ MONTHS = [date(2025 + n // 12, n % 12 + 1, 1) for n in range(10, 22)]  # Novembe
 def lived_through(world: Literal["planted", "null"], home: Path, *, seed: int, trees: int) -> Settings:
     """The settings of a warehouse that holds the last 12 of 18 months, each by the model of its own time."""
     jobs.simulate(world, home / "drop", deals=6000, days=548, seed=seed, until=UNTIL)
-    # A hundred trees rank nearly as well as two hundred and are trained twelve times here.
+    # Few trees rank nearly as well as two hundred, and are grown twelve times here.
     scoring = Scoring(trees=trees, auto_approve=True)
     settings = Settings(home=home, sources={"crm": Source(path=home / "drop")}, scoring=scoring)
     jobs.upgrade(settings)
