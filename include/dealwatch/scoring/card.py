@@ -209,7 +209,10 @@ def _rivals(found: Sequence[Measures] | None) -> str:
         ]
         for part in found
     ]
-    told = "Other ways to say the same, on the same rows. Ahead is this model's AUC less theirs."
+    told = (
+        "Other ways to say the same, on the same rows; their probabilities as they come, without a curve. "
+        "Ahead is this model's AUC less theirs."
+    )
     titles = ["Rival", "AUC", "Brier", "Ahead by", "Brier less theirs"]
     return f"## Rivals\n\n{told}\n\n" + table(titles, rows)
 
