@@ -217,11 +217,12 @@ def test_when_the_champion_cannot_be_loaded_the_gate_is_enough(home: Settings) -
     (champion,) = status(home)
     before = scores(home, date(2026, 3, 2))
     (home.home / "models" / str(champion) / "model.joblib").unlink()
-    alone = scores(home, date(2026, 3, 2))
+    assert scores(home, date(2026, 3, 2)).equals(before), "what it judged is kept"
+    alone = scores(home, date(2026, 3, 3))
     assert alone["method"].unique().to_list() == ["rules"] and alone["model_version"].null_count() > 0
     mended = train(home, MARCH)
     assert mended["decision"] == "promoted" and mended["reason"] == "no model serves, and it passed the gate"
-    assert scores(home, date(2026, 3, 2))["model_version"].unique().to_list() == [mended["version"]]
+    assert scores(home, date(2026, 3, 3))["model_version"].unique().to_list() == [mended["version"]]
     assert train(home, DECEMBER)["version"] == champion, "training it again brings its files back"
     assert before["model_version"].unique().to_list() == [champion]
     assert scores(home, date(2026, 2, 27))["model_version"].unique().to_list() == [champion]
