@@ -78,8 +78,9 @@ def opened(settings: Settings) -> Iterator[Connection]:
     engine.dispose()
 
 
-def rows(settings: Settings, table: Table, moment: datetime = MORNING) -> pl.DataFrame:
-    """What a table says of a morning, by its key."""
+def rows(settings: Settings, table: Table, moment: datetime | None = MORNING) -> pl.DataFrame:
+    """What a table says of a morning, or of all there is, by its key."""
+    query = select(table) if moment is None else select(table).where(table.c.as_of == moment)
     with opened(settings) as connection:
-        found = frame(connection, select(table).where(table.c.as_of == moment))
+        found = frame(connection, query)
     return found.sort([column.name for column in table.primary_key])

@@ -12,15 +12,15 @@ from pathlib import Path
 import numpy as np
 import polars as pl
 import pytest
-from sqlalchemy import Table, delete, select
+from sqlalchemy import delete
 
 from dealwatch import jobs
 from dealwatch.errors import ModelUnusable
 from dealwatch.scoring.artefacts import ARTEFACT, MANIFEST, _signature
 from dealwatch.settings import Settings
 from dealwatch.tables import deal_scores, model_health
-from dealwatch.warehouse import connect, frame, writing
-from small_company import MORNING, SmallCompany, grown, opened, promoted_by_hand, rows
+from dealwatch.warehouse import connect, writing
+from small_company import MORNING, SmallCompany, grown, promoted_by_hand, rows
 
 DAY = timedelta(days=1)
 Harm = Callable[[Settings, Path], object]
@@ -34,12 +34,6 @@ def scored(settings: Settings) -> pl.DataFrame:
     engine.dispose()
     jobs.score(settings, as_of=MORNING)
     return rows(settings, deal_scores)
-
-
-def whole_table(settings: Settings, table: Table) -> pl.DataFrame:
-    with opened(settings) as connection:
-        found = frame(connection, select(table))
-    return found.sort([column.name for column in table.primary_key.columns])
 
 
 def signed_anew(settings: Settings, folder: Path, **changes: object) -> None:
@@ -96,7 +90,7 @@ def test_a_morning_scored_by_a_model_that_cannot_be_loaded_now_is_kept(
     the_version(settings, settings.home / "models" / small_company.versions[1])  # as after an upgrade
     told = jobs.score(settings, as_of=MORNING - DAY, until=MORNING)
     assert (told["kept"], told["mornings"]) == (1, 1)
-    found = whole_table(settings, deal_scores)
+    found = rows(settings, deal_scores, None)
     assert found.filter(pl.col("as_of") == MORNING).equals(whole.sort("deal_id"))
     earlier = found.filter(pl.col("as_of") < MORNING)
     assert earlier["model_version"].unique().to_list() == [small_company.versions[0]]
@@ -108,12 +102,12 @@ def test_a_week_measured_of_a_model_that_cannot_be_loaded_now_is_kept(
 ) -> None:
     settings = small_company.copied(tmp_path)
     assert jobs.drift(settings, as_of=MORNING)["measured"] > 0
-    measured = whole_table(settings, model_health)
+    measured = rows(settings, model_health, None)
     for version in small_company.versions[::-1]:
         the_version(settings, settings.home / "models" / version)
         with pytest.raises(ModelUnusable, match="stays as it is: model .* is not used"):
             jobs.drift(settings, as_of=MORNING)
-    assert whole_table(settings, model_health).equals(measured)
+    assert rows(settings, model_health, None).equals(measured)
     with pytest.raises(ModelUnusable, match="Rules alone"):
         jobs.drift(settings, as_of=MORNING + 7 * DAY)
 

@@ -6,14 +6,13 @@ import shutil
 import subprocess
 import sys
 from collections.abc import Iterator
-from contextlib import contextmanager
 from datetime import UTC, date, datetime, timedelta
 from pathlib import Path
 
 import polars as pl
 import pytest
 from pydantic import SecretStr
-from sqlalchemy import Connection, select
+from sqlalchemy import select
 
 from conftest import new_database
 from dealwatch import jobs
@@ -24,7 +23,8 @@ from dealwatch.moments import morning_of
 from dealwatch.scoring.facts import facts_at
 from dealwatch.settings import Scoring, Settings, Source
 from dealwatch.tables import deal_scores, model_promotions, model_versions
-from dealwatch.warehouse import connect, frame, reading
+from dealwatch.warehouse import frame
+from small_company import opened
 
 pytestmark = pytest.mark.slow
 
@@ -77,14 +77,6 @@ def having(settings: Settings, **knobs: object) -> Settings:
     return settings.model_copy(update={"scoring": settings.scoring.model_copy(update=knobs)})
 
 
-@contextmanager
-def read(settings: Settings) -> Iterator[Connection]:
-    engine = connect(settings)
-    with reading(engine) as connection:
-        yield connection
-    engine.dispose()
-
-
 def at(day: date, settings: Settings) -> datetime:
     return morning_of(day, settings)
 
@@ -97,19 +89,19 @@ def scores(settings: Settings, first: date, last: date | None = None) -> pl.Data
     """Score the mornings and read their rows."""
     until = at(last, settings) if last else None
     jobs.score(settings, as_of=at(first, settings), until=until)
-    with read(settings) as connection:
+    with opened(settings) as connection:
         rows = frame(connection, select(deal_scores)).sort("as_of", "deal_id")
     return rows.filter(pl.col("as_of").is_between(at(first, settings), until or at(first, settings)))
 
 
 def log(settings: Settings) -> list[tuple[object, ...]]:
-    with read(settings) as connection:
+    with opened(settings) as connection:
         rows = frame(connection, select(model_promotions)).sort("promoted_as_of", "number")
     return rows.select("promoted_as_of", "version", "kind", "decided_by").rows()
 
 
 def status(settings: Settings) -> dict[object, object]:
-    with read(settings) as connection:
+    with opened(settings) as connection:
         return dict(frame(connection, select(model_versions)).select("version", "status").iter_rows())
 
 
@@ -122,7 +114,7 @@ def test_the_same_training_again_changes_nothing(home: Settings) -> None:
 
 def test_the_card_compares_p_loss_with_the_very_score_that_mornings_show(home: Settings) -> None:
     shown = scores(home, FEBRUARY).select("as_of", "deal_id", "p_loss", "score")
-    with read(home) as connection:
+    with opened(home) as connection:
         ledger = read_ledger(connection, until=at(FEBRUARY, home))
     facts = facts_at(ledger, [at(FEBRUARY, home)], settings=home).join(shown.drop("score"), on=KEYS)
     told = scored(load_rules(home.alerts.rules), facts).select(*KEYS, pl.col("score").cast(pl.Int64))
@@ -241,7 +233,7 @@ def outcome(settings: Settings) -> str:
     """The names and hashes of the model files that a training makes, and the scores of the next morning."""
     train(settings, DECEMBER)
     rows = scores(settings, date(2026, 1, 2))
-    with read(settings) as connection:
+    with opened(settings) as connection:
         stored = frame(connection, select(model_versions.c.version, model_versions.c.sha256))
     assert rows["method"].unique().to_list() == ["hybrid"]
     files = [path.read_bytes() for path in (settings.home / "models").glob("*/model.joblib")]
