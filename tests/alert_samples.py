@@ -137,6 +137,7 @@ def prove(engine: Engine, *rules: str, levels: tuple[int, ...] = (1, 2, 3), prov
         {
             "rule": rule,
             "level": level,
+            "segment": "",
             "measured_as_of": LONG_AGO,
             "alerted": 142,
             "lost": 88,

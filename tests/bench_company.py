@@ -12,7 +12,8 @@ from pathlib import Path
 from sqlalchemy import Table
 
 from dealwatch import jobs
-from dealwatch.settings import Scoring, Settings, Source
+from dealwatch.knobs import Scoring, Source
+from dealwatch.settings import Settings
 from dealwatch.tables import activities, deal_changes
 
 UNTIL = date(2026, 11, 20)

@@ -7,7 +7,8 @@ from typing import Any
 from sqlalchemy import Engine, select
 
 from dealwatch.history.extract import extract
-from dealwatch.settings import Settings, Source
+from dealwatch.knobs import Source
+from dealwatch.settings import Settings
 from dealwatch.tables import WALL_CLOCK_COLUMNS, deal_changes, deals, metadata, quarantine
 from dealwatch.warehouse import reading
 

@@ -5,9 +5,10 @@ from datetime import UTC, datetime, timedelta
 import numpy as np
 import polars as pl
 
+from dealwatch.knobs import Scoring
 from dealwatch.scoring.facts import FACTS
 from dealwatch.scoring.trial import Trained, train
-from dealwatch.settings import Scoring, Settings
+from dealwatch.settings import Settings
 
 START = datetime(2025, 1, 6, 5, tzinfo=UTC)
 STAGES = ("Qualify", "Propose", "Negotiate")

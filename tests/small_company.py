@@ -12,10 +12,11 @@ from sqlalchemy import Connection, Table, select
 
 from dealwatch import jobs
 from dealwatch.history.ledger import read_ledger
+from dealwatch.knobs import Scoring, Source
 from dealwatch.scoring.forest import Bundle
 from dealwatch.scoring.panel import followed_panel
 from dealwatch.scoring.trial import Trained, bundle_at
-from dealwatch.settings import Scoring, Settings, Source
+from dealwatch.settings import Settings
 from dealwatch.warehouse import connect, frame, reading
 from model_samples import promoted
 

@@ -22,9 +22,10 @@ from sqlalchemy import Engine, update
 from upath import UPath
 
 from dealwatch.errors import ModelUnusable, SettingsError
+from dealwatch.knobs import Scoring
 from dealwatch.scoring import artefacts
 from dealwatch.scoring.artefacts import ARTEFACT, KEY, MANIFEST
-from dealwatch.settings import Scoring, Settings
+from dealwatch.settings import Settings
 from dealwatch.tables import model_versions
 from dealwatch.warehouse import writing
 from model_samples import FEBRUARY, JANUARY, MARCH, champion, good, other, promoted, serving, stored, versions

@@ -4,8 +4,9 @@ import polars as pl
 import pytest
 
 from dealwatch.history.ledger import Ledger
+from dealwatch.knobs import Pipeline
 from dealwatch.scoring.facts import facts_at
-from dealwatch.settings import Pipeline, Settings
+from dealwatch.settings import Settings
 from ledger_rows import at, deal, ledger
 
 SETTINGS = Settings(time_zone="UTC", pipeline=Pipeline(stages=("A", "B")))

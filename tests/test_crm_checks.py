@@ -6,7 +6,8 @@ import pytest
 from sqlalchemy import Engine
 
 from dealwatch.history.quarantine import quarantined
-from dealwatch.settings import Pipeline, Settings
+from dealwatch.knobs import Pipeline
+from dealwatch.settings import Settings
 from dealwatch.warehouse import reading
 from drop_files import ACTIVITIES, DEALS, HISTORY, changes, current, extracted, set_aside, with_source
 

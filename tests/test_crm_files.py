@@ -7,7 +7,7 @@ import pytest
 
 from dealwatch.crm.files import Chunk, find_file, read_chunks
 from dealwatch.errors import ExtractRefused
-from dealwatch.settings import FileMapping
+from dealwatch.knobs import FileMapping
 
 PLAIN = FileMapping(file="deals.csv")
 

@@ -8,7 +8,7 @@ import pytest
 
 from dealwatch.crm.mapping import mapper_of
 from dealwatch.errors import ExtractRefused
-from dealwatch.settings import FileMapping
+from dealwatch.knobs import FileMapping
 from drop_files import write_drop
 
 REQUIRED = {"deal_id": ["1"], "stage": ["Demo"], "created_at": ["2026-01-01"]}

@@ -11,7 +11,8 @@ from pydantic import SecretStr
 from conftest import free_port
 from dealwatch.delivery import email as channel
 from dealwatch.delivery.parcel import Parcel, Refused, TryLater, Uncertain
-from dealwatch.settings import Delivery, Settings, Smtp
+from dealwatch.knobs import Delivery, Smtp
+from dealwatch.settings import Settings
 from delivery_samples import ALERT
 from standins.smtp import Mailbox, endless_answer, self_signed, smtp_server
 

@@ -19,7 +19,8 @@ from sqlalchemy import Engine, insert, select, update
 
 from dealwatch.delivery.outbox import deliver
 from dealwatch.errors import ChannelDown
-from dealwatch.settings import Delivery, Settings, Smtp
+from dealwatch.knobs import Delivery, Smtp
+from dealwatch.settings import Settings
 from dealwatch.tables import alerts, deliveries, owners, tellings
 from dealwatch.warehouse import writing
 from delivery_samples import ALERT, DIGEST, card

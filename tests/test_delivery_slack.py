@@ -10,7 +10,8 @@ from pydantic import SecretStr
 from conftest import free_port
 from dealwatch.delivery import slack as channel
 from dealwatch.delivery.parcel import Parcel, Refused, TryLater, Uncertain
-from dealwatch.settings import Delivery, Settings
+from dealwatch.knobs import Delivery
+from dealwatch.settings import Settings
 from delivery_samples import ALERT
 from standins.slack import TOKEN, Slack, slack_server
 

@@ -13,10 +13,11 @@ from dealwatch import jobs
 from dealwatch.alerts.morning import score_mornings
 from dealwatch.alerts.rules import load_rules
 from dealwatch.history.ledger import Ledger, read_ledger
+from dealwatch.knobs import Scoring, Source
 from dealwatch.moments import morning_of
 from dealwatch.scoring.drift import Health, health, keep, recent_morning, reference_mornings, watch
 from dealwatch.scoring.registry import Model, champion_at
-from dealwatch.settings import Scoring, Settings, Source
+from dealwatch.settings import Settings
 from dealwatch.tables import deal_scores, deal_snapshots, model_health
 from dealwatch.warehouse import connect, frame, instant, reading
 from ledger_rows import deal, ledger

@@ -12,6 +12,7 @@ from numpy.typing import NDArray
 from dealwatch import jobs
 from dealwatch.company.process import DRIVERS, PRODUCT_TYPES, STAGES, Slope
 from dealwatch.history.ledger import read_ledger
+from dealwatch.knobs import Scoring, Source
 from dealwatch.moments import morning_of, mornings
 from dealwatch.scoring.coalitions import Nodes, expectations
 from dealwatch.scoring.explain import shapley
@@ -19,7 +20,7 @@ from dealwatch.scoring.facts import facts_at
 from dealwatch.scoring.forest import Bundle
 from dealwatch.scoring.panel import followed_panel
 from dealwatch.scoring.trial import bundle_at
-from dealwatch.settings import Scoring, Settings, Source
+from dealwatch.settings import Settings
 from dealwatch.warehouse import connect, reading
 
 pytestmark = pytest.mark.slow

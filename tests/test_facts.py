@@ -10,11 +10,12 @@ import polars as pl
 import pytest
 
 from dealwatch.history.ledger import CHANGE_ORDER, Ledger
+from dealwatch.knobs import Pipeline
 from dealwatch.moments import morning_of
 from dealwatch.scoring.facts import FACTS, GROUPS, IDENTITY, facts_at
 from dealwatch.scoring.known import quarter_end
 from dealwatch.scoring.reference import facts_page
-from dealwatch.settings import Pipeline, Settings
+from dealwatch.settings import Settings
 from ledger_rows import at, deal, ledger
 
 STAGES = ("Qualify", "Propose", "Negotiate")

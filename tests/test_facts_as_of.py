@@ -14,10 +14,11 @@ from dealwatch import migrations
 from dealwatch.company.world import simulate
 from dealwatch.history.extract import extract
 from dealwatch.history.ledger import CHANGE_ORDER, TOUCH_ORDER, Ledger, read_ledger
+from dealwatch.knobs import Pipeline, Source
 from dealwatch.moments import morning_of, mornings
 from dealwatch.scoring.facts import facts_at
 from dealwatch.scoring.spells import in_slices
-from dealwatch.settings import Pipeline, Settings, Source
+from dealwatch.settings import Settings
 from dealwatch.settings import load as load_settings
 from dealwatch.warehouse import connect, reading
 from ledger_rows import at, deal, ledger

@@ -8,10 +8,11 @@ from sqlalchemy import Engine
 
 from dealwatch.history.ledger import Ledger, whole_deals
 from dealwatch.history.stored import StoredLedger
+from dealwatch.knobs import Pipeline
 from dealwatch.moments import mornings
 from dealwatch.scoring.facts import facts_at, facts_of
 from dealwatch.scoring.known import history_of, microseconds_of
-from dealwatch.settings import Pipeline, Settings
+from dealwatch.settings import Settings
 from dealwatch.tables import activities, deal_changes
 from dealwatch.warehouse import add_missing, instant, reading, writing
 from ledger_rows import at, deal, ledger

@@ -6,11 +6,12 @@ import numpy as np
 import polars as pl
 import pytest
 
+from dealwatch.knobs import Scoring
 from dealwatch.scoring import folds, horizons
 from dealwatch.scoring.folds import FOLDS, Folds, grow_folds
 from dealwatch.scoring.forest import fit, leaves, table
 from dealwatch.scoring.horizons import Leaves, learn_horizons
-from dealwatch.settings import Scoring, Settings
+from dealwatch.settings import Settings
 from made_up_facts import PANEL_UNTIL, made_up_facts, made_up_panel
 
 SETTINGS = Settings(scoring=Scoring(trees=10, train_minimum=20))

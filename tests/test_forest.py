@@ -13,11 +13,12 @@ import polars as pl
 import pytest
 from sklearn.tree import DecisionTreeClassifier
 
+from dealwatch.knobs import Scoring
 from dealwatch.scoring.calibration import ISOTONIC_FROM, STAGE_DEALS, fit_calibrator, with_stages
 from dealwatch.scoring.forest import MODEL_FACTS, Bundle, wipe_padding
 from dealwatch.scoring.quality import quality
 from dealwatch.scoring.trial import Trained, train
-from dealwatch.settings import Scoring, Settings
+from dealwatch.settings import Settings
 from made_up_facts import PANEL_UNTIL, SMALL, made_up_facts, made_up_panel, small_training
 
 

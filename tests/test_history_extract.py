@@ -18,7 +18,8 @@ from dealwatch.history.landing import land, unread_drops
 from dealwatch.history.ledger import read_ledger, values_as_of
 from dealwatch.history.raw import raw_slices
 from dealwatch.history.remember import remember
-from dealwatch.settings import Pipeline, Settings
+from dealwatch.knobs import Pipeline
+from dealwatch.settings import Settings
 from dealwatch.tables import extract_runs
 from dealwatch.warehouse import connect, reading
 from drop_files import (

@@ -7,9 +7,10 @@ from typing import Any
 import numpy as np
 import pytest
 
+from dealwatch.knobs import Pipeline
 from dealwatch.scoring.facts import facts_at
 from dealwatch.scoring.norms import CENSORED, COMPETING, EVENT, cumulative_incidence, norms_of
-from dealwatch.settings import Pipeline, Settings
+from dealwatch.settings import Settings
 from ledger_rows import at, deal, ledger
 
 DAY = 86_400_000_000

@@ -6,8 +6,9 @@ import polars as pl
 from pytest import MonkeyPatch
 
 from dealwatch.history.ledger import Ledger
+from dealwatch.knobs import Scoring
 from dealwatch.scoring.panel import known_by, outcomes_at, panel_moments, training_panel
-from dealwatch.settings import Scoring, Settings
+from dealwatch.settings import Settings
 from ledger_rows import at, deal, ledger
 
 UTC_SETTINGS = Settings(time_zone="UTC")

@@ -6,12 +6,13 @@ from datetime import datetime, timedelta
 import polars as pl
 import pytest
 
+from dealwatch.knobs import Scoring
 from dealwatch.scoring.artefacts import packed
 from dealwatch.scoring.promotion import Comparison, advice, band_changes, compare, outcome_of, share_moved
 from dealwatch.scoring.quality import Difference, Quality
 from dealwatch.scoring.registry import Model
 from dealwatch.scoring.trial import _refusal, bundle_at
-from dealwatch.settings import Scoring, Settings
+from dealwatch.settings import Settings
 from made_up_facts import PANEL_UNTIL, SMALL, START, made_up_facts, made_up_panel
 from test_score import NO_RULES
 

@@ -11,7 +11,8 @@ from sqlalchemy import Engine, delete, select, update
 from alert_samples import MONDAY, Deal, at, close, extract, hire, prove, score_morning
 from dealwatch.alerts.queue import Notify, speak
 from dealwatch.errors import NotReady
-from dealwatch.settings import Settings, Source
+from dealwatch.knobs import Source
+from dealwatch.settings import Settings
 from dealwatch.tables import alert_events, alerts, deliveries, extract_runs, tellings
 from dealwatch.warehouse import reading, rows_of, writing
 

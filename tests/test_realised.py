@@ -6,8 +6,9 @@ import numpy as np
 import polars as pl
 import pytest
 
+from dealwatch.knobs import Scoring
 from dealwatch.scoring.realised import LEAST, MARGINS, Realised, judged_at, realised
-from dealwatch.settings import Scoring, Settings
+from dealwatch.settings import Settings
 from ledger_rows import at, deal, ledger
 
 SETTINGS = Settings(time_zone="UTC", scoring=Scoring(panel_months=12))

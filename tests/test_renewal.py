@@ -19,9 +19,10 @@ from dealwatch import jobs
 from dealwatch.alerts.model_card import scored
 from dealwatch.alerts.rules import load_rules
 from dealwatch.history.ledger import read_ledger
+from dealwatch.knobs import Scoring, Source
 from dealwatch.moments import morning_of
 from dealwatch.scoring.facts import facts_at
-from dealwatch.settings import Scoring, Settings, Source
+from dealwatch.settings import Settings
 from dealwatch.tables import deal_scores, model_promotions, model_versions
 from dealwatch.warehouse import frame
 from small_company import opened

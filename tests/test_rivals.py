@@ -6,8 +6,9 @@ import numpy as np
 import polars as pl
 import pytest
 
+from dealwatch.knobs import Pipeline, Scoring
 from dealwatch.scoring.rivals import compared, predictions, rivals, segment_prior
-from dealwatch.settings import Pipeline, Scoring, Settings
+from dealwatch.settings import Settings
 from made_up_facts import PANEL_UNTIL, SMALL, made_up_panel, small_training
 
 SETTINGS = Settings(scoring=SMALL)

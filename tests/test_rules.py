@@ -15,7 +15,8 @@ from dealwatch.alerts.rules import Rule, levels_held, load_rule, load_rules, rul
 from dealwatch.alerts.sayings import SayingFault, saying
 from dealwatch.delivery.claims import UNDELIVERABLE
 from dealwatch.errors import SettingsError
-from dealwatch.settings import PROJECT, Settings
+from dealwatch.knobs import PROJECT
+from dealwatch.settings import Settings
 
 GOOD = """\
 title = "Quiet"

@@ -8,11 +8,12 @@ from hypothesis import given
 from hypothesis import settings as hypothesis_settings
 from hypothesis import strategies as st
 
+from dealwatch.knobs import Scoring
 from dealwatch.scoring.bands import band
 from dealwatch.scoring.facts import GROUPS
 from dealwatch.scoring.registry import Model
 from dealwatch.scoring.score import score, whole_points
-from dealwatch.settings import Scoring, Settings
+from dealwatch.settings import Settings
 from made_up_facts import START, made_up_facts, small_training
 
 SETTINGS = Settings()

@@ -7,10 +7,11 @@ import pytest
 
 from dealwatch import jobs
 from dealwatch.history.ledger import read_ledger
+from dealwatch.knobs import Scoring, Source
 from dealwatch.moments import morning_of
 from dealwatch.scoring.panel import followed_panel
 from dealwatch.scoring.trial import train
-from dealwatch.settings import Scoring, Settings, Source
+from dealwatch.settings import Settings
 from dealwatch.tables import deal_scores, deliveries, model_versions, rule_evidence
 from dealwatch.warehouse import connect, reading
 from year import MONTHS, lived_through, rows, scores_that_do_not_sum

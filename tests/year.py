@@ -10,8 +10,9 @@ import polars as pl
 from sqlalchemy import select
 
 from dealwatch import jobs
+from dealwatch.knobs import Scoring, Source
 from dealwatch.moments import morning_of
-from dealwatch.settings import Scoring, Settings, Source
+from dealwatch.settings import Settings
 from dealwatch.tables import deal_scores
 from dealwatch.warehouse import connect, frame, reading
 

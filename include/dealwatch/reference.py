@@ -12,8 +12,9 @@ from pydantic import BaseModel, SecretStr
 from pydantic.fields import FieldInfo
 
 from dealwatch.alerts.reference import rules_page
+from dealwatch.knobs import PROJECT
 from dealwatch.scoring.reference import facts_page
-from dealwatch.settings import PROJECT, Settings
+from dealwatch.settings import Settings
 from dealwatch.tables import metadata
 
 

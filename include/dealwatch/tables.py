@@ -80,6 +80,8 @@ extract_runs = Table(
     _must("records", Integer),
     _must("quarantined", Integer),
     _must("changes", Integer),
+    Column("deals", Integer),  # rows of the deals' file; a sudden fall is an incident
+    Column("fault", Text),  # why the drop could not be used, in a sentence
     _must("recorded_at", Instant),
     comment="One row per drop read; its content digest makes a second reading a no-op.",
 )
@@ -321,7 +323,10 @@ alerts = Table(
     _must("opened_at", Instant),
     _must("last_seen_at", Instant),
     _must("level", Integer),
-    _must("state"),  # open, resolved
+    _must("state"),  # open, acknowledged, snoozed, resolved
+    Column("owner_id", String),  # who owned the deal when the alert was last seen
+    Column("quiet_until", Instant),  # until when somebody's answer keeps it quiet, unless it gets worse
+    Column("is_held_out", Boolean),  # drawn to stay silent, so that the effect of telling can be measured
     Column("resolved_at", Instant),
     Column("resolution", String),  # cleared, won, lost, deleted, rule_retired
     Index(None, "deal_id"),
@@ -348,7 +353,7 @@ deliveries = Table(
         "fingerprint", String
     ),  # the alert's: it outlives the alert_id, which an earlier morning can change
     _must("as_of", Instant),
-    _must("kind"),  # alert, digest, operations
+    _must("kind"),  # alert, digest, manager_digest, channel_digest, update, operations
     _must("recipient"),
     _must("channel"),
     _must("address"),
@@ -364,9 +369,56 @@ deliveries = Table(
     Column("sent_at", Instant),
     Column("provider_ref", String),
     Column("last_error", Text),
+    Column("edits", String),  # the delivery whose message this one changes
+    Column("follows", String),  # the delivery in whose thread this one stands
+    Column("first_channel", String),  # the channel that failed, when this one stands in for it
     Index(None, "state", "not_before"),
     Index(None, "as_of"),
     comment="The outbox: each message once, sent or not, with the reason and the provider's receipt.",
+)
+
+alert_actions = Table(
+    "alert_actions",
+    metadata,
+    _key("action_id"),  # digest of alert, kind, choice, person and message: a second click is the same row
+    _must("at", Instant),
+    _must("fingerprint"),
+    _must("rule"),
+    _must("deal_id"),
+    _must("kind"),  # acknowledged, snoozed, already_knew, false_alarm, useful
+    _must("choice"),  # of a snooze: 1, 3 or 7 (days), next_step, close_date; else empty
+    _must("reason", Text),
+    _must("by"),  # who answered, as the way they came in proves it
+    _must("via"),  # slack, email, shell, board
+    Column("delivery_id", String),  # the message that was answered
+    _must("recorded_at", Instant),
+    Index(None, "fingerprint"),
+    comment="Append-only: what people answered to alerts; the fold and the evidence read it.",
+)
+
+recipient_choices = Table(
+    "recipient_choices",
+    metadata,
+    _key("choice_id"),
+    _must("at", Instant),
+    _must("recipient"),
+    _must("choice"),  # everything, digest_only, nothing
+    Column("until", Date),  # the last day it holds; null: until another choice
+    _must("by"),
+    _must("via"),
+    _must("recorded_at", Instant),
+    Index(None, "recipient"),
+    comment="Append-only: how people want to be told; the newest choice of a person holds.",
+)
+
+rule_books = Table(
+    "rule_books",
+    metadata,
+    _key("digest"),
+    _key("in_force_from", Instant),  # the first live morning it was used on
+    _must("rules", JSON),  # text of each rule file by name
+    _must("settings", JSON),  # the settings that decide who is told what; never a secret
+    comment="The rules and settings that live mornings were decided by; `plan` compares with the newest.",
 )
 
 alert_mornings = Table(
@@ -398,6 +450,7 @@ rule_evidence = Table(
     metadata,
     _key("rule"),
     _key("level", Integer),
+    _key("segment"),  # empty for all deals together, which is what proves a rule
     _key("measured_as_of", Instant),
     _must("alerted", Integer),  # deals alerted and resolved
     _must("lost", Integer),
@@ -405,6 +458,13 @@ rule_evidence = Table(
     Column("lift", Float),
     Column("lift_low", Float),
     Column("lift_high", Float),
+    Column("losses", Integer),  # lost deals that the rule could have found
+    Column("recall", Float),  # share of them alerted seven days or more before the loss
+    Column("recall_low", Float),
+    Column("recall_high", Float),
+    Column("lead_days", Float),  # median days from the first alert to the loss
+    Column("alerts_per_owner_week", Float),  # episodes opened
+    Column("reopened_share", Float),  # of resolved episodes, reopened within alerts.reopen_days
     _must("proven", Boolean),
     _must("months", Integer),
     comment="Each rule's record by replay, against comparable deals.",

@@ -34,6 +34,7 @@ _KEYS = ["as_of", "deal_id"]
 _SCHEMA: dict[str, Any] = {
     "rule": pl.String,
     "level": pl.Int64,
+    "segment": pl.String,
     "measured_as_of": INSTANT,
     "alerted": pl.Int64,
     "lost": pl.Int64,
@@ -182,6 +183,7 @@ def _judged(
         {
             "rule": one.rule,
             "level": one.level,
+            "segment": "",
             "measured_as_of": as_of,
             **record,
             "proven": record["alerted"] >= minimum and (record["lift_low"] or 0.0) > 1.0,

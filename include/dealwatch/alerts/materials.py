@@ -66,7 +66,9 @@ def read_known(connection: Connection, rules: Sequence[Rule], settings: Settings
         )
         for row in rows_of(connection, select(owners))
     }
-    evidence = frame(connection, select(rule_evidence)).sort("measured_as_of", "rule", "level")
+    evidence = frame(connection, select(rule_evidence).where(rule_evidence.c.segment == "")).sort(
+        "measured_as_of", "rule", "level"
+    )
     return Known({rule.name: rule for rule in rules}, people, evidence.to_dicts(), settings)
 
 

@@ -3,7 +3,7 @@
 from dealwatch.alerts.reasons import REASONS
 from dealwatch.alerts.rule_files import FIELDS, LEVEL_FIELDS, Field
 from dealwatch.alerts.rules import Rule, load_rules
-from dealwatch.settings import PROJECT
+from dealwatch.knobs import PROJECT
 
 _TYPES = {str: "text", int: "number", bool: "true/false", list: "list"}
 _HEAD = """# Rules

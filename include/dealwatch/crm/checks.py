@@ -32,7 +32,7 @@ from dealwatch.crm.faults import (
     unreadable,
 )
 from dealwatch.crm.values import iso_dates, plain_numbers
-from dealwatch.settings import Pipeline
+from dealwatch.knobs import Pipeline
 
 
 def check(object_: Object, rows: pl.DataFrame, reading: Reading) -> pl.DataFrame:

@@ -19,7 +19,8 @@ from dealwatch.crm.faults import PROBLEM, Reading
 from dealwatch.crm.files import Misfit, find_file, read_chunks
 from dealwatch.crm.mapping import Mapper, mapper_of
 from dealwatch.errors import ExtractRefused
-from dealwatch.settings import FileMapping, Settings, Source
+from dealwatch.knobs import FileMapping, Source
+from dealwatch.settings import Settings
 
 DAILY_AT = time(5)
 PLAIN = "files"

@@ -7,7 +7,7 @@ from datetime import datetime
 import polars as pl
 
 from dealwatch.crm.values import INSTANT, instant_of, iso_instants
-from dealwatch.settings import FileMapping, Pipeline
+from dealwatch.knobs import FileMapping, Pipeline
 
 # Columns of our own beside a file's begin with `=`, which no column of a file may.
 PROBLEM = ("=field", "=reason", "=remedy")

@@ -16,7 +16,7 @@ from typing import TextIO, cast
 import polars as pl
 
 from dealwatch.errors import ExtractRefused
-from dealwatch.settings import FileMapping
+from dealwatch.knobs import FileMapping
 
 CHUNK_ROWS = 50_000
 LONGEST_FIELD = 1_000_000

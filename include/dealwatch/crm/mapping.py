@@ -8,7 +8,7 @@ import polars as pl
 from dealwatch.crm.contract import COLUMNS, REQUIRED, RESERVED, Object
 from dealwatch.crm.files import find_file, read_chunks
 from dealwatch.errors import ExtractRefused
-from dealwatch.settings import FileMapping, Join
+from dealwatch.knobs import FileMapping, Join
 
 Mapper = Callable[[pl.DataFrame], pl.DataFrame]
 

@@ -23,7 +23,8 @@ from typing import Any
 from dealwatch.delivery.pages import html_page, text_page
 from dealwatch.delivery.parcel import Parcel, Receipt, Refused, TryLater, Uncertain, shaped
 from dealwatch.delivery.wording import title_of
-from dealwatch.settings import Settings, Smtp
+from dealwatch.knobs import Smtp
+from dealwatch.settings import Settings
 
 LONGEST_SEND = timedelta(seconds=25)  # the deadline of the whole talk, from name look-up to last answer
 CAN_LOOK_UP = False

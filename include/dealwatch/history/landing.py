@@ -14,7 +14,8 @@ from dealwatch.crm.drops import PLAIN, Batch, Drop, digest_of, find_drops, read_
 from dealwatch.errors import ExtractRefused
 from dealwatch.history.strangers import known_ids, taken_up, without_strangers
 from dealwatch.history.vanished import refuse_a_drop_that_lacks_too_much
-from dealwatch.settings import Settings, Source
+from dealwatch.knobs import Source
+from dealwatch.settings import Settings
 from dealwatch.tables import extract_runs, quarantine, raw_records
 from dealwatch.warehouse import add_missing, instant, reading, rows_of, writing
 

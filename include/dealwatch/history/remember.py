@@ -15,7 +15,8 @@ from dealwatch.history.knowing import Moments
 from dealwatch.history.raw import raw_rows, raw_slices
 from dealwatch.history.sequence import with_sequence
 from dealwatch.history.vanished import vanished_deals
-from dealwatch.settings import Settings, Source
+from dealwatch.knobs import Source
+from dealwatch.settings import Settings
 from dealwatch.tables import activities, deal_changes, deals, extract_runs, owners, raw_records
 from dealwatch.warehouse import add_missing, frame, instant, put, rows_of, writing
 

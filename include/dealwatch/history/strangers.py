@@ -10,7 +10,8 @@ from sqlalchemy import Connection, bindparam, delete, select
 from dealwatch.crm.contract import Object
 from dealwatch.crm.drops import FAULTS, Batch, Drop, reread
 from dealwatch.errors import ExtractRefused
-from dealwatch.settings import Settings, Source
+from dealwatch.knobs import Source
+from dealwatch.settings import Settings
 from dealwatch.tables import deals, quarantine
 from dealwatch.warehouse import frame
 

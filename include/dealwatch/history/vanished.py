@@ -6,7 +6,7 @@ from sqlalchemy import Connection, func, select
 from dealwatch.crm.drops import Drop
 from dealwatch.errors import ExtractRefused
 from dealwatch.history.raw import raw_rows
-from dealwatch.settings import Source
+from dealwatch.knobs import Source
 from dealwatch.tables import deals, quarantine
 from dealwatch.warehouse import frame, rows_of
 

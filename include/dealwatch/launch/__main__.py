@@ -12,6 +12,7 @@ from typing import Any
 from rich.console import Console
 
 from dealwatch.errors import DealwatchError
+from dealwatch.knobs import PROJECT
 from dealwatch.launch import diary, story
 from dealwatch.launch.airflow_home import LocalAirflow, require_free
 from dealwatch.launch.places import LOGIN, Places, without_ours
@@ -19,7 +20,7 @@ from dealwatch.launch.report import print_summary
 from dealwatch.launch.screen import Screen
 from dealwatch.launch.summary import read_summary
 from dealwatch.moments import local_day, morning_of, newest_business_morning
-from dealwatch.settings import PROJECT, Settings, load
+from dealwatch.settings import Settings, load
 from dealwatch.warehouse import connect, reading
 
 _SIGNALS = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)

@@ -12,8 +12,9 @@ from pathlib import Path
 from sqlalchemy import inspect, select
 
 from dealwatch.errors import NotReady
+from dealwatch.knobs import PROJECT
 from dealwatch.launch.places import Places
-from dealwatch.settings import PROJECT, Settings
+from dealwatch.settings import Settings
 from dealwatch.tables import extract_runs
 from dealwatch.warehouse import connect, reading
 

@@ -8,7 +8,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
-from dealwatch.settings import PROJECT
+from dealwatch.knobs import PROJECT
 
 LOGIN = "admin"
 

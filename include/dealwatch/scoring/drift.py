@@ -15,6 +15,7 @@ from sqlalchemy import Connection, Engine, and_, select
 
 from dealwatch.errors import ModelUnusable
 from dealwatch.history.ledger import Ledger, read_ledger
+from dealwatch.knobs import SegmentColumn
 from dealwatch.moments import local_day, morning_of
 from dealwatch.scoring.facts import facts_at
 from dealwatch.scoring.forest import MODEL_FACTS
@@ -22,7 +23,7 @@ from dealwatch.scoring.health_words import proposal, realised_words, stability_w
 from dealwatch.scoring.realised import Realised, judged_at, realised
 from dealwatch.scoring.registry import Model, champions_at
 from dealwatch.scoring.stability import CHANCE, Stability, false_discovery, stability
-from dealwatch.settings import SegmentColumn, Settings
+from dealwatch.settings import Settings
 from dealwatch.tables import deal_scores, deal_snapshots, model_health, scored_mornings
 from dealwatch.warehouse import frame, instant, reading, rows_of, writing
 from dealwatch.warehouse import replace as write_anew

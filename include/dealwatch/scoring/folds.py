@@ -13,8 +13,9 @@ import polars as pl
 from numpy.typing import NDArray
 from sklearn.pipeline import Pipeline
 
+from dealwatch.knobs import Scoring
 from dealwatch.scoring.forest import fit
-from dealwatch.settings import Scoring, Settings
+from dealwatch.settings import Settings
 
 FOLDS = 3  # parts of the deals; each is spoken of by a forest grown on the others
 _TREES = 50

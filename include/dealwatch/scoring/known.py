@@ -11,6 +11,7 @@ from numpy.typing import NDArray
 
 from dealwatch.history.ledger import CHANGE_ORDER, TOUCH_ORDER, Ledger
 from dealwatch.history.stored import StoredLedger
+from dealwatch.knobs import Pipeline
 from dealwatch.moments import local_day
 from dealwatch.scoring.chances import loss_chances
 from dealwatch.scoring.spells import Grid, Lives, ever_open, joined, life_fields, lives, open_deals
@@ -19,7 +20,7 @@ from dealwatch.scoring.touches import touches
 from dealwatch.scoring.values import own_values
 from dealwatch.scoring.waits import stage_norms, win_norms
 from dealwatch.scoring.win_rates import win_rates
-from dealwatch.settings import Pipeline, Settings
+from dealwatch.settings import Settings
 
 
 @dataclass(frozen=True)

@@ -12,7 +12,7 @@ import numpy as np
 import polars as pl
 from numpy.typing import NDArray
 
-from dealwatch.settings import Pipeline
+from dealwatch.knobs import Pipeline
 
 GROUPING = ("owner_id", "industry", "region", "product_type", "lead_source")
 _STATE = ("created_at", "outcome", "stage", "deleted")

@@ -10,8 +10,8 @@ import numpy as np
 import polars as pl
 from numpy.typing import NDArray
 
+from dealwatch.knobs import Pipeline
 from dealwatch.scoring.spells import Grid, microseconds
-from dealwatch.settings import Pipeline
 
 NO_RANK = -1
 

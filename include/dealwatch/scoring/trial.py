@@ -16,6 +16,7 @@ import numpy as np
 import polars as pl
 from numpy.typing import NDArray
 
+from dealwatch.knobs import Scoring
 from dealwatch.scoring.artefacts import packed
 from dealwatch.scoring.calibration import Calibrator, fit_calibrator, with_stages
 from dealwatch.scoring.folds import Folds, grow_folds
@@ -25,7 +26,7 @@ from dealwatch.scoring.judgement import LEAST, by_slices
 from dealwatch.scoring.panel import known_by
 from dealwatch.scoring.quality import Quality, calibration, quality
 from dealwatch.scoring.rivals import rivals
-from dealwatch.settings import Scoring, Settings
+from dealwatch.settings import Settings
 from dealwatch.warehouse import instant
 
 Floats = NDArray[np.float64]

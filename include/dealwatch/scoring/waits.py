@@ -9,10 +9,10 @@ from collections.abc import Iterator
 import numpy as np
 import polars as pl
 
+from dealwatch.knobs import Pipeline
 from dealwatch.scoring.norms import CENSORED, COMPETING, EVENT, QUANTILES, Times, Waits, norms_at
 from dealwatch.scoring.spells import Grid, Lives, microseconds
 from dealwatch.scoring.stage_order import NO_RANK, StageOrder
-from dealwatch.settings import Pipeline
 
 _CLOSINGS = ("won", "lost", "deleted")
 _NEVER = np.iinfo(np.int64).max
