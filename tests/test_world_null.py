@@ -14,7 +14,7 @@ from dealwatch.scoring.trial import train
 from dealwatch.settings import Settings
 from dealwatch.tables import deal_scores, deliveries, model_versions, rule_evidence
 from dealwatch.warehouse import connect, reading
-from year import MONTHS, lived_through, rows, scores_that_do_not_sum
+from year import QUARTERS, lived_through, rows, scores_that_do_not_sum
 
 pytestmark = pytest.mark.slow
 
@@ -27,7 +27,7 @@ def world(tmp_path_factory: pytest.TempPathFactory) -> Settings:
 
 def test_no_model_passes_the_gate(world: Settings) -> None:
     versions = rows(world, model_versions.c.status, model_versions.c.reason)
-    assert versions.height == len(MONTHS)
+    assert versions.height == len(QUARTERS)
     assert versions["status"].unique().to_list() == ["refused"]
     assert rows(world, deal_scores.c.method)["method"].unique().to_list() == ["rules"]
 
@@ -47,7 +47,7 @@ def test_nothing_interrupts(world: Settings) -> None:
 
 def test_points_sum_to_the_score_for_every_deal_of_the_year(world: Settings) -> None:
     judged, wrong = scores_that_do_not_sum(world)
-    assert judged > 200_000 and wrong.is_empty()
+    assert judged > 130_000 and wrong.is_empty()
 
 
 def verdict(folder: Path, seed: int) -> tuple[bool, str]:
