@@ -25,6 +25,8 @@ _REASONS = {
     "past_day": "about a past day",
     "not_business_day": "on a day off",
     "dry_run": "part of a dry run",
+    "acknowledged": "about an alert that was answered in time",
+    "snoozed": "about an alert that was put off in time",
     "cooldown": "repeating an alert that is cooling down",
     "budget": "beyond the day's number of single messages",
     "unproven_rule": "from a rule without a proven record",
