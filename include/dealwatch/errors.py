@@ -5,7 +5,7 @@ DealwatchError
 ├── ExtractRefused      a drop is unusable as a whole (missing file, column, encoding); nothing of it was kept
 ├── NotReady            a job was asked before what it needs exists (no ledger, no schema)
 ├── ModelUnusable       a stored model failed verification or loading; scoring falls back
-├── DecisionRefused     a model may not be promoted, rejected or rolled back to as asked
+├── DecisionRefused     a model or an alert may not be decided on as asked
 └── ChannelDown         a channel refuses our account, so its messages wait until somebody mends it
 
 WarehouseDown           the warehouse does not answer; of no kind above, because trying again may help
@@ -33,7 +33,7 @@ class ModelUnusable(DealwatchError):
 
 
 class DecisionRefused(DealwatchError):
-    """A decision about a model cannot be followed: names the version, the reason and what to do instead."""
+    """A decision about a model, or an answer to an alert, cannot be followed: says why, and the remedy."""
 
 
 class ChannelDown(DealwatchError):

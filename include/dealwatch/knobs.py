@@ -189,6 +189,18 @@ class Alerts(_Section):
     close_date_near_days: int = Field(
         default=14, ge=0, description="A close date this near breaks a cooldown."
     )
+    acknowledged_days: int = Field(
+        default=7, ge=1, description="Days an answered alert stays quiet unless it gets worse."
+    )
+    snooze_max_days: int = Field(
+        default=60, ge=1, description="Days after which every snooze ends, whatever it waited for."
+    )
+    holdout_share: float = Field(
+        default=0.0,
+        ge=0,
+        lt=1,
+        description="Share of deals drawn to get no alerts, so that the effect of telling can be measured.",
+    )
     evidence_minimum: int = Field(
         default=100, ge=10, description="Resolved episodes before a rule can be proven."
     )

@@ -338,7 +338,7 @@ alert_events = Table(
     metadata,
     _key("alert_id"),
     _key("at", Instant),
-    _key("kind"),  # opened, escalated, reopened, resolved, held
+    _key("kind"),  # opened, escalated, reopened, handed_over, acknowledged, snoozed, resolved, held
     _must("reason"),
     _must("fingerprint"),  # the alert's: it outlives the alert_id, which an earlier morning can change
     comment="What happened to an episode and why; every silence is a row with its reason.",
@@ -380,7 +380,7 @@ deliveries = Table(
 alert_actions = Table(
     "alert_actions",
     metadata,
-    _key("action_id"),  # digest of alert, kind, choice, person and message: a second click is the same row
+    _key("action_id"),  # digest of the answer and of how many came before it: a second click is the same row
     _must("at", Instant),
     _must("fingerprint"),
     _must("rule"),
@@ -390,6 +390,8 @@ alert_actions = Table(
     _must("reason", Text),
     _must("by"),  # who answered, as the way they came in proves it
     _must("via"),  # slack, email, shell, board
+    _must("until", Instant),  # the end of the quiet it asked for, as it was promised then
+    Column("close_date", Date),  # the deal's, of a snooze until the close date moves
     Column("delivery_id", String),  # the message that was answered
     _must("recorded_at", Instant),
     Index(None, "fingerprint"),

@@ -24,6 +24,8 @@ def upgrade() -> None:
         sa.Column("reason", sa.Text(), nullable=False),
         sa.Column("by", sa.String(), nullable=False),
         sa.Column("via", sa.String(), nullable=False),
+        sa.Column("until", Instant(), nullable=False),
+        sa.Column("close_date", sa.Date(), nullable=True),
         sa.Column("delivery_id", sa.String(), nullable=True),
         sa.Column("recorded_at", Instant(), nullable=False),
         sa.PrimaryKeyConstraint("action_id", name=op.f("pk_alert_actions")),
