@@ -3,7 +3,7 @@
 Pure. A repeat waits for the rule's cooldown in business days; what got worse does not wait.
 """
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import date, datetime, timedelta
 from typing import Literal
@@ -11,6 +11,14 @@ from typing import Literal
 from dealwatch.moments import is_business_day
 
 Kind = Literal["new", "escalated", "reminder"]
+
+
+@dataclass(frozen=True)
+class Tenure:
+    """Mornings on which somebody owned a deal: from the first one until the first without."""
+
+    began_at: datetime
+    ended_at: datetime | None
 
 
 @dataclass(frozen=True)
@@ -27,6 +35,10 @@ class Standing:
     amount: float
     at_risk: float  # the amount times the chance of losing it
     is_close_near: bool
+    is_held_out: bool = False  # drawn to stay silent
+    quiet: str = ""  # acknowledged or snoozed, while an answer keeps it quiet and it did not get worse
+    answered_at: datetime | None = None  # the last answer given while its owner had the deal
+    tenures: tuple["Tenure", ...] = ()  # when its owner had the deal; empty: ever since it opened
 
 
 @dataclass(frozen=True)
@@ -49,6 +61,27 @@ class Due:
     reason: str = ""
 
 
+def heard(now: Standing, told: Mapping[datetime, Telling]) -> list[Telling]:
+    """What was told of an episode to the one who owns the deal, in order.
+
+    What a former owner heard is no news of the present one's; an owner who comes back has heard it.
+    """
+    since = [told[at] for at in sorted(told) if at >= now.opened_at]
+    if not now.tenures:
+        return since
+    return [one for one in since if any(_is_within(one.as_of, tenure) for tenure in now.tenures)]
+
+
+def unanswered_since(now: Standing, heard: Sequence[Telling]) -> datetime | None:
+    """The first telling that nobody has answered; none while there is nothing to answer."""
+    answered = now.answered_at
+    return next((one.as_of for one in heard if answered is None or one.as_of > answered), None)
+
+
+def _is_within(moment: datetime, tenure: Tenure) -> bool:
+    return tenure.began_at <= moment and (tenure.ended_at is None or moment < tenure.ended_at)
+
+
 def due(
     now: Standing,
     told: Sequence[Telling],
@@ -58,7 +91,14 @@ def due(
     amount_escalation_pct: int,
     days_since_told: int,
 ) -> Due:
-    """Whether the alert is due. `told` are this episode's tellings, in order; days are business days."""
+    """Whether the alert is due. `told` are what its owner heard of it, in order; days are business days.
+
+    What gets worse has ended the quiet of an answer already, in the fold.
+    """
+    if now.is_held_out:
+        return Due(None, "holdout")
+    if now.quiet:
+        return Due(None, now.quiet)
     if not told:
         return Due("new")
     if _is_worse(now, told, amount_escalation_pct):

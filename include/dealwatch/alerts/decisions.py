@@ -9,7 +9,7 @@ from dataclasses import dataclass, field, replace
 from datetime import datetime
 from typing import Literal
 
-from dealwatch.alerts.cooldowns import Due, Kind, Standing, Telling, business_days_between, due
+from dealwatch.alerts.cooldowns import Due, Kind, Standing, Telling, business_days_between, due, heard
 from dealwatch.alerts.routing import NOWHERE, Person, Route, routes_for
 from dealwatch.alerts.rules import Rule
 from dealwatch.moments import local_day
@@ -117,8 +117,8 @@ def dueness(standing: Standing, morning: Morning, *, settings: Settings) -> Due:
     """
     told = [
         telling
-        for at, telling in sorted(morning.told.get(standing.fingerprint, {}).items())
-        if at >= standing.opened_at and (morning.is_live or at < morning.as_of)
+        for telling in heard(standing, morning.told.get(standing.fingerprint, {}))
+        if morning.is_live or telling.as_of < morning.as_of
     ]
     since = 0
     if told:
