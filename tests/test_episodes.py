@@ -7,7 +7,7 @@ import polars as pl
 import pytest
 
 from alert_samples import at
-from dealwatch.alerts.episodes import Episodes, digest, fold
+from dealwatch.alerts.episodes import Background, Episodes, digest, fold
 from dealwatch.alerts.rules import INSTANT
 from dealwatch.settings import Settings
 
@@ -45,7 +45,8 @@ def episodes(
         [{"deal_id": "d", "known_at": at(day), "ending": ending} for day, ending in endings],
         schema={"deal_id": pl.String, "known_at": INSTANT, "ending": pl.String},
     )
-    return fold(signals, [at(day) for day in mornings], ends, retired=retired or {}, settings=Settings())
+    known = Background(endings=ends, retired=retired or {})
+    return fold(signals, [at(day) for day in mornings], known, settings=Settings())
 
 
 def events(made: Episodes) -> list[tuple[str, str, str]]:

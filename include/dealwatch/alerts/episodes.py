@@ -1,21 +1,25 @@
-"""Episodes: runs of signals under one fingerprint, from opening to resolution.
+"""Episodes: runs of signals under one fingerprint, from opening to resolution, and people's part in them.
 
-A pure fold over the mornings that were scored, in their order; the order they were worked on leaves no trace.
-A condition that is absent on a scored morning is over. A morning that was not scored says nothing.
+A pure fold over the mornings that were scored, in their order, and the answers, by their moment; the order
+they were worked on leaves no trace.
 """
 
 import hashlib
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from datetime import datetime
 from typing import Any
 
 import polars as pl
 
-from dealwatch.alerts.rules import INSTANT, STAYS_OPEN
+from dealwatch.alerts.cooldowns import Tenure
+from dealwatch.alerts.holdout import Drawn, draw
+from dealwatch.alerts.lives import answered, handovers, tenures
+from dealwatch.alerts.quiet import Given
+from dealwatch.alerts.rules import INSTANT
+from dealwatch.alerts.runs import FINGERPRINT, in_episodes, in_runs, resolved, runs_of
 from dealwatch.settings import Settings
 
-FINGERPRINT = ["rule", "deal_id", "scope"]
 _ALERTS: dict[str, Any] = {
     "alert_id": pl.String,
     "fingerprint": pl.String,
@@ -26,6 +30,9 @@ _ALERTS: dict[str, Any] = {
     "last_seen_at": INSTANT,
     "level": pl.Int64,
     "state": pl.String,
+    "owner_id": pl.String,
+    "quiet_until": INSTANT,
+    "is_held_out": pl.Boolean,
     "resolved_at": INSTANT,
     "resolution": pl.String,
 }
@@ -47,7 +54,32 @@ _STANDING: dict[str, Any] = {
     "owner_id": pl.String,
     "amount": pl.Float64,
     "score": pl.Int64,
+    "is_held_out": pl.Boolean,
+    "quiet": pl.String,
+    "answered_at": INSTANT,
 }
+_PENDING: dict[str, Any] = {"as_of": INSTANT, "alert_id": pl.String, "fingerprint": pl.String}
+_ENDINGS: dict[str, Any] = {"deal_id": pl.String, "known_at": INSTANT, "ending": pl.String}
+_CLOSE_DATES: dict[str, Any] = {"as_of": INSTANT, "deal_id": pl.String, "close_date": pl.Date}
+
+
+@dataclass(frozen=True)
+class Background:
+    """What is known beside the signals.
+
+    endings: deal_id, known_at, ending (won, lost, deleted, or open again), in the order they became known.
+    retired: rules that exist no more, each with the last morning it held for any deal.
+    confirm: how many mornings in a row a rule wants before it opens an alert; one, when it is not named.
+    answers: by fingerprint, in order. close_dates: as_of, deal_id and close_date of the deals with answers.
+    drawn: which episodes of a fingerprint were held out when they were folded before.
+    """
+
+    endings: pl.DataFrame = field(default_factory=lambda: pl.DataFrame(schema=_ENDINGS))
+    retired: Mapping[str, datetime] = field(default_factory=dict)
+    confirm: Mapping[str, int] = field(default_factory=dict)
+    answers: Mapping[str, Sequence[Given]] = field(default_factory=dict)
+    close_dates: pl.DataFrame = field(default_factory=lambda: pl.DataFrame(schema=_CLOSE_DATES))
+    drawn: Mapping[str, Sequence[Drawn]] = field(default_factory=dict)
 
 
 @dataclass(frozen=True)
@@ -55,116 +87,44 @@ class Episodes:
     """The fold's result: rows of `alerts`, rows of `alert_events`, and how each alert stood each morning.
 
     An alert that is only kept open has nothing to say that morning, and is not among those that stand.
+    `pending` are mornings of signals that were not confirmed by then. `tenures`: by alert and owner, of the
+    alerts that changed hands.
     """
 
     alerts: pl.DataFrame
     events: pl.DataFrame
     standing: pl.DataFrame
+    pending: pl.DataFrame
+    tenures: Mapping[tuple[str, str], tuple[Tenure, ...]] = field(default_factory=dict)
 
 
 def fold(
-    signals: pl.DataFrame,
-    mornings: Sequence[datetime],
-    endings: pl.DataFrame,
-    *,
-    retired: Mapping[str, datetime],
-    settings: Settings,
+    signals: pl.DataFrame, mornings: Sequence[datetime], known: Background, *, settings: Settings
 ) -> Episodes:
-    """Episodes from the signals of the given mornings.
-
-    endings: deal_id, known_at, ending (won, lost, deleted, or open again), in the order they became known.
-    retired: rules that exist no more, each with the last morning it held for any deal; what was open then is
-    resolved as retired.
-    """
+    """Episodes from the signals of the given mornings."""
     scored = pl.DataFrame({"as_of": sorted(set(mornings))}, schema={"as_of": INSTANT}).with_row_index("n")
-    held = _held(signals, scored)
-    if held.is_empty():
-        return Episodes(
-            pl.DataFrame(schema=_ALERTS), pl.DataFrame(schema=_EVENTS), pl.DataFrame(schema=_STANDING)
-        )
-    runs = _resolved(_runs(held), scored, endings, retired)
-    runs = _identified(_episodes_of(runs, settings), settings)
-    standing = held.join(runs.select("run", "episode", "alert_id", "fingerprint", "opened_at"), on="run")
-    standing = standing.sort("run", "n")
+    rows = in_runs(signals, scored, known.confirm)
+    pending = _pending(rows.filter(~pl.col("is_open") & pl.col("is_held")), settings)
+    rows = rows.filter("is_open")
+    if rows.is_empty():
+        alerts, events, standing = (pl.DataFrame(schema=named) for named in (_ALERTS, _EVENTS, _STANDING))
+        return Episodes(alerts, events, standing, pending)
+    runs = resolved(runs_of(rows), scored, known.endings, known.retired)
+    runs = _identified(in_episodes(runs, settings), settings)
+    runs = runs.with_columns(is_held_out=draw(runs, known.drawn, settings))
+    standing = _graded(rows, runs, settings)
+    life = answered(standing, runs, known.answers, known.close_dates, settings=settings)
+    standing = standing.join(life.mornings, on=["alert_id", "as_of"], how="left", maintain_order="left")
+    standing = standing.with_columns(pl.col("quiet").fill_null(""))
+    events = [_began(runs), _over(runs), _escalations(standing), handovers(standing), life.events]
     return Episodes(
-        alerts=_alerts(runs),
-        events=_events(runs, standing, settings),
+        alerts=_alerts(runs, life.now),
+        events=pl.concat([part.select(list(_EVENTS)) for part in events]).sort("alert_id", "at", "kind"),
         standing=standing.filter("is_held")
         .select(list(_STANDING))
         .sort("as_of", "rule", "deal_id", "fingerprint"),
-    )
-
-
-def _held(signals: pl.DataFrame, scored: pl.DataFrame) -> pl.DataFrame:
-    """Signals that are part of an episode, numbered by run: mornings in a row under one fingerprint."""
-    rows = signals.join(scored.with_columns(pl.col("n").cast(pl.Int64)), on="as_of").sort(*FINGERPRINT, "n")
-    begins = pl.any_horizontal(pl.col(name) != pl.col(name).shift(1) for name in FINGERPRINT) | (
-        pl.col("n") - pl.col("n").shift(1) != 1
-    )
-    rows = rows.with_columns(run=begins.fill_null(True).cum_sum())
-    # A signal that only keeps an alert open begins no run, and passes the level on that it found.
-    level = pl.when(pl.col("level") > STAYS_OPEN).then(pl.col("level")).forward_fill().over("run")
-    return rows.with_columns(level=level, is_held=pl.col("level") > STAYS_OPEN).drop_nulls("level")
-
-
-def _runs(held: pl.DataFrame) -> pl.DataFrame:
-    return held.group_by("run", maintain_order=True).agg(
-        *[pl.col(name).first() for name in FINGERPRINT],
-        began_at=pl.col("as_of").first(),
-        first_level=pl.col("level").first(),
-        first_amount=pl.col("amount").first(),
-        last_n=pl.col("n").last(),
-        last_seen_at=pl.col("as_of").last(),
-        level=pl.col("level").last(),
-    )
-
-
-def _resolved(
-    runs: pl.DataFrame, scored: pl.DataFrame, endings: pl.DataFrame, retired: Mapping[str, datetime]
-) -> pl.DataFrame:
-    """Each run with the first scored morning without it, and why it was over by then."""
-    next_morning = scored.select(last_n=pl.col("n").cast(pl.Int64) - 1, resolved_at="as_of")
-    known = endings.select("deal_id", "ending", pl.col("known_at").cast(INSTANT)).sort(
-        "known_at", maintain_order=True
-    )
-    over = runs.join(next_morning, on="last_n", how="left").sort("resolved_at", "run", nulls_last=True)
-    over = over.join_asof(
-        known,
-        left_on="resolved_at",
-        right_on="known_at",
-        by="deal_id",
-        strategy="backward",
-        check_sortedness=False,
-    )
-    rules = pl.DataFrame(
-        {"rule": list(retired), "rule_last_held_at": list(retired.values())},
-        schema={"rule": pl.String, "rule_last_held_at": INSTANT},
-    )
-    over = over.join(rules, on="rule", how="left", maintain_order="left")
-    is_retired = pl.col("last_seen_at") == pl.col("rule_last_held_at")
-    cause = (
-        pl.when(pl.col("resolved_at").is_null())
-        .then(None)
-        .when(pl.col("ending").is_in(["won", "lost", "deleted"]))
-        .then(pl.col("ending"))
-        .when(is_retired)
-        .then(pl.lit("rule_retired"))
-        .otherwise(pl.lit("cleared"))
-    )
-    return over.with_columns(resolution=cause).sort("run")
-
-
-def _episodes_of(runs: pl.DataFrame, settings: Settings) -> pl.DataFrame:
-    """Runs that follow each other within the reopening days are one episode."""
-    day_ended = pl.col("resolved_at").dt.convert_time_zone(settings.time_zone).dt.date().shift(1)
-    day_began = pl.col("began_at").dt.convert_time_zone(settings.time_zone).dt.date()
-    begins = pl.any_horizontal(pl.col(name) != pl.col(name).shift(1) for name in FINGERPRINT) | (
-        (day_began - day_ended).dt.total_days() > settings.alerts.reopen_days
-    )
-    runs = runs.with_columns(episode=begins.fill_null(True).cum_sum())
-    return runs.with_columns(
-        opened_at=pl.col("began_at").first().over("episode"),
-        opening_amount=pl.col("first_amount").first().over("episode"),
+        pending=pending,
+        tenures=tenures(standing),
     )
 
 
@@ -183,48 +143,67 @@ def _identified(runs: pl.DataFrame, settings: Settings) -> pl.DataFrame:
     )
 
 
+def _pending(rows: pl.DataFrame, settings: Settings) -> pl.DataFrame:
+    """Mornings that wait for another one, each under the name the alert would have had, had it opened."""
+    if rows.is_empty():
+        return pl.DataFrame(schema=_PENDING)
+    began = rows.with_columns(opened_at=pl.col("as_of").min().over("run"))
+    return _identified(began, settings).select(list(_PENDING)).sort("as_of", "fingerprint")
+
+
 def digest(*parts: str) -> str:
     """A name that no other parts have: their lengths are in it, so that no two joins are the same."""
     text = "".join(f"{len(part)}:{part}" for part in parts)
     return hashlib.sha256(text.encode("utf-8", "surrogatepass")).hexdigest()[:32]
 
 
-def _alerts(runs: pl.DataFrame) -> pl.DataFrame:
+def _graded(rows: pl.DataFrame, runs: pl.DataFrame, settings: Settings) -> pl.DataFrame:
+    """Each morning of each episode, and whether its level or its amount passed all that it had before."""
+    of_run = ("episode", "alert_id", "fingerprint", "opened_at", "opening_amount", "is_held_out")
+    standing = rows.join(runs.select("run", *of_run), on="run").sort("run", "n")
+    worst_before = pl.col("level").cum_max().shift(1).over("episode")
+    bar = pl.col("opening_amount") * (1 + settings.alerts.amount_escalation_pct / 100)
+    grown = (pl.col("opening_amount") > 0) & (pl.col("amount") >= bar)
+    return standing.with_columns(
+        is_level=(pl.col("level") > worst_before).fill_null(False),
+        is_amount=grown & (grown.cast(pl.Int64).cum_sum().over("episode") == 1),
+    )
+
+
+def _alerts(runs: pl.DataFrame, now: pl.DataFrame) -> pl.DataFrame:
+    """The latest run of each episode, in the state that its answers leave it in."""
     latest = runs.group_by("episode", maintain_order=True).last()
-    state = pl.when(pl.col("resolved_at").is_null()).then(pl.lit("open")).otherwise(pl.lit("resolved"))
-    return latest.with_columns(state=state).select(list(_ALERTS)).sort("alert_id")
+    latest = latest.join(now, on="alert_id", how="left", maintain_order="left")
+    is_over = pl.col("resolved_at").is_not_null()
+    state = pl.when(is_over).then(pl.lit("resolved")).otherwise(pl.col("quiet").fill_null("open"))
+    quiet_until = pl.when(~is_over).then(pl.col("quiet_until"))
+    return latest.with_columns(state=state, quiet_until=quiet_until).select(list(_ALERTS)).sort("alert_id")
 
 
-def _events(runs: pl.DataFrame, standing: pl.DataFrame, settings: Settings) -> pl.DataFrame:
+def _began(runs: pl.DataFrame) -> pl.DataFrame:
     is_first = pl.col("began_at") == pl.col("opened_at")
-    began = runs.select(
+    return runs.select(
         "alert_id",
         at="began_at",
         kind=pl.when(is_first).then(pl.lit("opened")).otherwise(pl.lit("reopened")),
         reason=pl.format("level {}", "first_level"),
         fingerprint="fingerprint",
     )
-    over = runs.filter(pl.col("resolved_at").is_not_null()).select(
+
+
+def _over(runs: pl.DataFrame) -> pl.DataFrame:
+    return runs.filter(pl.col("resolved_at").is_not_null()).select(
         "alert_id",
         at="resolved_at",
         kind=pl.lit("resolved"),
         reason="resolution",
         fingerprint="fingerprint",
     )
-    return pl.concat([began, over, _escalations(runs, standing, settings)]).sort("alert_id", "at", "kind")
 
 
-def _escalations(runs: pl.DataFrame, standing: pl.DataFrame, settings: Settings) -> pl.DataFrame:
+def _escalations(standing: pl.DataFrame) -> pl.DataFrame:
     """Mornings on which an episode reached a level, or an amount, above all it had before."""
-    worst_before = pl.col("level").cum_max().shift(1).over("episode")
-    bar = pl.col("opening_amount") * (1 + settings.alerts.amount_escalation_pct / 100)
-    grown = (pl.col("opening_amount") > 0) & (pl.col("amount") >= bar)
-    rows = standing.join(
-        runs.select("run", "opening_amount"), on="run", how="left", maintain_order="left"
-    ).with_columns(is_level=pl.col("level") > worst_before, grown=grown)
-    rows = rows.with_columns(
-        is_amount=pl.col("grown") & (pl.col("grown").cast(pl.Int64).cum_sum().over("episode") == 1)
-    ).filter(pl.col("is_level").fill_null(False) | pl.col("is_amount"))
+    rows = standing.filter(pl.col("is_level") | pl.col("is_amount"))
     reason = pl.concat_str(
         pl.when(pl.col("is_level")).then(pl.format("level {}", "level")),
         pl.when(pl.col("is_amount")).then(pl.lit("amount")),

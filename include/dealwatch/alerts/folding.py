@@ -5,6 +5,7 @@ earlier events. So signals are read for deals that have any from that morning on
 and later rows are written anew.
 """
 
+from collections import defaultdict
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
@@ -13,15 +14,20 @@ from typing import Any
 import polars as pl
 from sqlalchemy import ColumnElement, Connection, Select, func, or_, select, union, update
 
-from dealwatch.alerts.episodes import Episodes, fold
+from dealwatch.alerts.cooldowns import Tenure
+from dealwatch.alerts.episodes import Background, Episodes, fold
+from dealwatch.alerts.holdout import Drawn
+from dealwatch.alerts.quiet import Given
 from dealwatch.alerts.rules import Rule
 from dealwatch.settings import Settings
 from dealwatch.tables import (
+    alert_actions,
     alert_events,
     alert_mornings,
     alert_signals,
     alerts,
     deal_changes,
+    deal_snapshots,
     deliveries,
     scored_mornings,
 )
@@ -38,6 +44,8 @@ class Folded:
     mornings: tuple[datetime, ...]  # all scored ones, in order
     live: frozenset[datetime]  # those on which messages were queued for real
     standing: pl.DataFrame  # of `start` and later
+    pending: pl.DataFrame  # of `start` and later: signals that were not confirmed by then
+    tenures: Mapping[tuple[str, str], tuple[Tenure, ...]]  # by alert and owner, where the owner changed
 
 
 def refold(
@@ -54,33 +62,63 @@ def refold(
     mornings = rows_of(connection, select(alert_mornings).where(alert_mornings.c.is_live))
     live = frozenset(row.as_of for row in mornings)
     start = min([as_of, *anew])
-    signals = _signals(connection, start)
-    episodes = fold(
-        signals,
-        scored,
-        _endings(connection, signals),
+    touched = _touched(start)
+    signals = frame(connection, select(alert_signals).where(alert_signals.c.deal_id.in_(touched)))
+    known = Background(
+        endings=_endings(connection, signals),
         retired=_retired(connection, rules, until),
-        settings=settings,
+        confirm={rule.name: rule.confirm_mornings for rule in rules},
+        answers=_answers(connection, touched),
+        close_dates=_close_dates(connection, touched),
+        drawn=_drawn(connection, touched),
     )
+    episodes = fold(signals, scored, known, settings=settings)
     is_later = pl.col("as_of") >= instant(start)
-    standing = episodes.standing.filter(is_later)
-    _write(connection, start, episodes, standing)
-    return Folded(start, tuple(scored), live, standing)
+    standing, pending = episodes.standing.filter(is_later), episodes.pending.filter(is_later)
+    _write(connection, start, episodes, standing, pending)
+    return Folded(start, tuple(scored), live, standing, pending, episodes.tenures)
 
 
-def _signals(connection: Connection, start: datetime) -> pl.DataFrame:
+def _touched(start: datetime) -> Select[Any]:
+    """Deals with a signal from `start` on, or an alert that reaches it."""
     touched = union(
         select(alert_signals.c.deal_id).where(alert_signals.c.as_of >= start),
         select(alerts.c.deal_id).where(_reaches(start)),
     ).subquery()
-    return frame(
-        connection, select(alert_signals).where(alert_signals.c.deal_id.in_(select(touched.c.deal_id)))
-    )
+    return select(touched.c.deal_id)
 
 
 def _reaches(start: datetime) -> ColumnElement[bool]:
     """Alerts that a change from `start` on can change."""
-    return or_(alerts.c.state == "open", alerts.c.last_seen_at >= start, alerts.c.resolved_at >= start)
+    return or_(alerts.c.resolved_at.is_(None), alerts.c.last_seen_at >= start, alerts.c.resolved_at >= start)
+
+
+def _answers(connection: Connection, touched: Select[Any]) -> dict[str, list[Given]]:
+    """What people answered, by fingerprint and in order."""
+    c = alert_actions.c
+    query = select(alert_actions).where(c.deal_id.in_(touched)).order_by(c.at, c.action_id)
+    found: dict[str, list[Given]] = defaultdict(list)
+    for row in rows_of(connection, query):
+        answer = Given(row.at, row.kind, row.by, row.until, row.choice, row.reason, row.close_date)
+        found[row.fingerprint].append(answer)
+    return found
+
+
+def _close_dates(connection: Connection, touched: Select[Any]) -> pl.DataFrame:
+    """The close date on each morning of the deals that somebody answered about."""
+    answered = select(alert_actions.c.deal_id).where(alert_actions.c.deal_id.in_(touched))
+    c = deal_snapshots.c
+    return frame(connection, select(c.as_of, c.deal_id, c.close_date).where(c.deal_id.in_(answered)))
+
+
+def _drawn(connection: Connection, touched: Select[Any]) -> dict[str, list[Drawn]]:
+    """What the episodes were drawn as when they were folded before; older than the draw is not held out."""
+    c = alerts.c
+    query = select(c.fingerprint, c.opened_at, c.resolved_at, c.is_held_out).where(c.deal_id.in_(touched))
+    found: dict[str, list[Drawn]] = defaultdict(list)
+    for row in rows_of(connection, query.order_by(c.opened_at)):
+        found[row.fingerprint].append(Drawn(row.opened_at, row.resolved_at, bool(row.is_held_out)))
+    return found
 
 
 def _endings(connection: Connection, signals: pl.DataFrame) -> pl.DataFrame:
@@ -119,10 +157,20 @@ def _retired(connection: Connection, rules: Sequence[Rule], until: datetime) -> 
     return {row.rule: row.last for row in rows_of(connection, last) if row.rule not in in_force}
 
 
-def _write(connection: Connection, start: datetime, episodes: Episodes, standing: pl.DataFrame) -> None:
+def _write(
+    connection: Connection,
+    start: datetime,
+    episodes: Episodes,
+    standing: pl.DataFrame,
+    pending: pl.DataFrame,
+) -> None:
     """The later part of both tables anew; what live mornings left is carried over to the episodes' ids."""
-    ids = standing.select("fingerprint", pl.col("as_of").alias("at"), "alert_id")
-    silences = frame(connection, _live_silences(start)).join(ids, on=["fingerprint", "at"], how="inner")
+    ids, waiting = (
+        rows.select("fingerprint", pl.col("as_of").alias("at"), "alert_id") for rows in (standing, pending)
+    )
+    silences = frame(connection, _live_silences(start)).join(
+        pl.concat([ids, waiting]), on=["fingerprint", "at"], how="inner"
+    )
     messages = frame(connection, _live_messages(start)).join(ids, on=["fingerprint", "at"], how="left")
     replace(connection, alerts, _reaches(start), pl.DataFrame())
     put(connection, alerts, episodes.alerts)

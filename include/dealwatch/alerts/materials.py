@@ -9,7 +9,7 @@ from typing import Any
 import polars as pl
 from sqlalchemy import Connection, Select, and_, or_, select
 
-from dealwatch.alerts.cooldowns import Standing, Telling
+from dealwatch.alerts.cooldowns import Standing, Telling, Tenure
 from dealwatch.alerts.decisions import Spoken
 from dealwatch.alerts.folding import LIVE_STATES, Folded
 from dealwatch.alerts.routing import Person
@@ -39,6 +39,7 @@ class Known:
     people: Mapping[str, Person]
     evidence: Sequence[Mapping[str, Any]]  # in order of measured_as_of
     settings: Settings
+    tenures: Mapping[tuple[str, str], tuple[Tenure, ...]] = field(default_factory=dict)  # by alert and owner
 
 
 @dataclass
@@ -154,7 +155,7 @@ def standing_on(
     rows: pl.DataFrame | None,
     deals: Mapping[str, Mapping[str, Any]],
     morning: datetime,
-    settings: Settings,
+    known: Known,
 ) -> list[Standing]:
     """The morning's open alerts, with what is at risk: the amount times the chance of losing it."""
     if rows is None:
@@ -176,7 +177,11 @@ def standing_on(
                 owner_id=row["owner_id"],
                 amount=row["amount"],
                 at_risk=row["amount"] * chance,
-                is_close_near=_is_near(deal["close_date"], morning, settings),
+                is_close_near=_is_near(deal["close_date"], morning, known.settings),
+                is_held_out=row["is_held_out"],
+                quiet=row["quiet"],
+                answered_at=row["answered_at"],
+                tenures=known.tenures.get((row["alert_id"], row["owner_id"]), ()),
             )
         )
     return found

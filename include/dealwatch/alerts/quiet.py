@@ -60,7 +60,7 @@ def event_of(answer: Given, alert_id: str, fingerprint: str) -> dict[str, object
 
 
 def after(quiet: Quiet | None, answer: Given) -> Quiet:
-    """What holds after an answer. A snooze is a choice of time and replaces all; nothing else shortens one."""
+    """What holds after an answer. A snooze chooses a time and replaces all; nothing else shortens one."""
     if answer.kind == "snoozed":
         return Quiet("snoozed", answer.until, answer.choice == "close_date", answer.close_date)
     if quiet is not None and answer.at < quiet.until and answer.until <= quiet.until:

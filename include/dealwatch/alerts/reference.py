@@ -48,6 +48,8 @@ def _about(rule: Rule) -> str:
         lines.append("- A new visit to a stage is a new alert.")
     if rule.stays_when is not None:
         lines.append(f"- Once open, it stays open while `{rule.stays_when}`.")
+    if rule.confirm_mornings > 1:
+        lines.append(f"- It opens when it held on {rule.confirm_mornings} scored mornings in a row.")
     if rule.folds_others:
         lines.append("- The deal's other alerts become part of its message.")
     return "\n".join([*lines, ""])

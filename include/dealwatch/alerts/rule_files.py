@@ -30,6 +30,13 @@ FIELDS: tuple[Field, ...] = (
     Field("scope", str, "`deal` (default), or `stage_spell`: a new visit to a stage is a new alert.", False),
     Field("points", int, "Points a level adds to the score unless it has its own, 0 to 40.", False),
     Field("stays_when", str, "An open alert stays open while this holds, though no level does.", False),
+    Field(
+        "confirm_mornings",
+        int,
+        "Scored mornings in a row it has to hold before it opens an alert, 1 to 10; else 2 for a rule that"
+        " compares the score, and 1 for any other.",
+        False,
+    ),
     Field("folds_others", bool, "The deal's other alerts become part of this one's message.", False),
     Field("when", str, "The condition of a rule with one level; else each level has its own.", False),
     Field("levels", list, "One [[levels]] table per level.", False),

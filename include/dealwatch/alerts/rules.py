@@ -21,6 +21,7 @@ Scope = Literal["deal", "stage_spell"]
 RECIPIENTS = ("owner", "manager", "revops")
 MAX_POINTS = 40
 MAX_COOLDOWN_DAYS = 90
+MAX_CONFIRM_MORNINGS = 10
 INSTANT = pl.Datetime("us", "UTC")  # how frames carry moments
 _HELD: Mapping[str, Any] = {"as_of": INSTANT, "deal_id": pl.String, "rule": pl.String, "level": pl.Int64}
 _POINTS: Mapping[str, Any] = {
@@ -63,6 +64,14 @@ class Rule:
     levels: tuple[Level, ...]  # rising
     stays_when: str | None
     stays: pl.Expr | None = field(compare=False, repr=False)
+    confirms_after: int | None = None  # as the file says
+
+    @property
+    def confirm_mornings(self) -> int:
+        """Scored mornings in a row before an alert opens: a score wavers, a fact does not."""
+        if self.confirms_after is not None:
+            return self.confirms_after
+        return 2 if self.uses_score else 1
 
     @cached_property
     def uses_score(self) -> bool:
@@ -107,6 +116,7 @@ def load_rule(path: Path) -> Rule:
         levels=_levels(file),
         stays_when=stays,
         stays=None if stays is None else _condition(file, "stays_when", stays, None),
+        confirms_after=values.get("confirm_mornings"),
     )
     _check_score_rule(file, rule)
     return rule
@@ -182,6 +192,8 @@ def _check_fields(file: RuleFile) -> None:
         file.refuse("send_to", f"write a list of {', '.join(RECIPIENTS)}, not {values['send_to']!r}")
     if not 0 <= values["cooldown_days"] <= MAX_COOLDOWN_DAYS:
         file.refuse("cooldown_days", f"write 0 to {MAX_COOLDOWN_DAYS} business days")
+    if not 1 <= values.get("confirm_mornings", 1) <= MAX_CONFIRM_MORNINGS:
+        file.refuse("confirm_mornings", f"write 1 to {MAX_CONFIRM_MORNINGS} scored mornings")
     if values.get("scope", "deal") not in ("deal", "stage_spell"):
         file.refuse("scope", f"write deal or stage_spell, not {values['scope']!r}")
     if ("when" in values) == bool(values.get("levels")):

@@ -1,7 +1,7 @@
 """Works mornings out one by one, each judged by what was said before it, and writes what comes of it."""
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from datetime import datetime
 from typing import Any
 
@@ -101,14 +101,26 @@ def speak_on(
 ) -> int:
     """Work the occasions out in order and write what comes of them; how many messages were queued anew."""
     _clear(connection, occasions, folded)
-    known = read_known(connection, rules, settings)
+    known = replace(read_known(connection, rules, settings), tenures=folded.tenures)
     memory = read_memory(connection, folded)
-    standing = {key[0]: rows for key, rows in folded.standing.partition_by("as_of", as_dict=True).items()}
+    standing, pending = _by_morning(folded.standing), _by_morning(folded.pending)
     written = _Written()
     for occasion in sorted(occasions, key=lambda o: o.morning):
         rows = standing.get(occasion.morning)
         _work_out(connection, occasion, rows, known, memory, written)
+        _wait(pending.get(occasion.morning), occasion, written)
     return _write(connection, occasions, written)
+
+
+def _by_morning(rows: pl.DataFrame) -> dict[Any, pl.DataFrame]:
+    return {key[0]: part for key, part in rows.partition_by("as_of", as_dict=True).items()}
+
+
+def _wait(rows: pl.DataFrame | None, occasion: Occasion, written: _Written) -> None:
+    """What was not confirmed by the morning is held, under the name that its alert would have had."""
+    if rows is not None:
+        fingerprints = dict(rows.select("alert_id", "fingerprint").rows())
+        _hold(dict.fromkeys(fingerprints, "unconfirmed"), fingerprints, occasion, written)
 
 
 def _work_out(
@@ -120,7 +132,7 @@ def _work_out(
     written: _Written,
 ) -> None:
     deals = deals_on(connection, occasion.morning) if rows is not None else {}
-    standing = standing_on(rows, deals, occasion.morning, known.settings)
+    standing = standing_on(rows, deals, occasion.morning, known)
     records = records_by(known.evidence, occasion.morning)
     told = memory.live if occasion.is_live else memory.all
     morning = Morning(
