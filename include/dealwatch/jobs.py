@@ -202,6 +202,23 @@ def deliver(settings: Settings, *, now: Callable[[], datetime], dry: bool = Fals
         return _told("deliver", now(), run(engine, settings=settings, now=now, dry=dry))
 
 
+def answer(
+    settings: Settings, deal_id: str, said: dict[str, str], *, rule: str | None = None, now: datetime
+) -> str:
+    """Answer a deal's open alerts, or that of one rule; what holds since, in plain words.
+
+    `said` has the answer's kind, by and, of a snooze, choice and reason.
+    """
+    from dealwatch.alerts.answers import Answer, record, standing_of
+
+    with _warehouse(settings) as engine, writing(engine) as connection:
+        told = [
+            (name, record(connection, Answer(one, via="shell", at=now, **said), settings=settings))
+            for one, name in standing_of(connection, deal_id, rule, now)
+        ]
+    return "".join(f"{deal_id}, {name}: {recorded.sentence}\n" for name, recorded in told)
+
+
 def evaluate(settings: Settings, *, first: date, until: date, out: Path | None = None) -> str:
     """How past scores did against the outcomes that came later, as a text to read; in `out`, with plots."""
     from dealwatch.history.lookback import nothing_to_look_back_on

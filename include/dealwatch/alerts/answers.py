@@ -107,20 +107,22 @@ def record(connection: Connection, answer: Answer, *, settings: Settings) -> Rec
     return Recorded(is_new, _sentence(given, quiet, settings))
 
 
-def standing_of(connection: Connection, deal_id: str, rule: str | None, now: datetime) -> list[str]:
-    """The fingerprints of a deal's open alerts, those of one rule if it is named.
+def standing_of(
+    connection: Connection, deal_id: str, rule: str | None, now: datetime
+) -> list[tuple[str, str]]:
+    """Fingerprint and rule of a deal's open alerts, those of one rule if it is named.
 
     Raises DecisionRefused when there is none, naming what there is.
     """
     is_open = or_(alerts.c.resolved_at.is_(None), alerts.c.resolved_at > now)
     found = rows_of(connection, select(alerts).where(alerts.c.deal_id == deal_id, is_open))
     rules = sorted({row.rule for row in found})
-    named = sorted(row.fingerprint for row in found if rule in (None, row.rule))
+    named = sorted((row.rule, row.fingerprint) for row in found if rule in (None, row.rule))
     if not named:
         there = f"; open are: {', '.join(rules)}" if rules else ""
         what = f"alert of the rule {rule}" if rule else "alert"
         raise DecisionRefused(f"no {what} is open for the deal {deal_id}{there}")
-    return named
+    return [(fingerprint, name) for name, fingerprint in named]
 
 
 def _check(answer: Answer) -> None:
@@ -133,7 +135,7 @@ def _check(answer: Answer) -> None:
     if answer.kind == "snoozed" and not answer.reason.strip():
         raise DecisionRefused("a snooze needs a reason: say in a few words why this may wait")
     if not answer.by.strip():
-        raise DecisionRefused("an answer needs a name: say who answers")
+        raise DecisionRefused("an answer needs a name: say who answers, in a shell with --by")
 
 
 def _alert_of(connection: Connection, fingerprint: str) -> Any:

@@ -107,8 +107,8 @@ def fold(
     pending = _pending(rows.filter(~pl.col("is_open") & pl.col("is_held")), settings)
     rows = rows.filter("is_open")
     if rows.is_empty():
-        alerts, events, standing = (pl.DataFrame(schema=named) for named in (_ALERTS, _EVENTS, _STANDING))
-        return Episodes(alerts, events, standing, pending)
+        nothing = [pl.DataFrame(schema=named) for named in (_ALERTS, _EVENTS, _STANDING)]
+        return Episodes(nothing[0], nothing[1], nothing[2], pending)
     runs = resolved(runs_of(rows), scored, known.endings, known.retired)
     runs = _identified(in_episodes(runs, settings), settings)
     runs = runs.with_columns(is_held_out=draw(runs, known.drawn, settings))

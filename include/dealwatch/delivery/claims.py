@@ -13,6 +13,7 @@ from typing import Any
 
 from sqlalchemy import ColumnElement, Engine, and_, exists, or_, select, update
 
+from dealwatch.delivery.answered import answered_as, is_answered
 from dealwatch.delivery.hours import Hours
 from dealwatch.delivery.parcel import Receipt
 from dealwatch.settings import Settings
@@ -66,10 +67,13 @@ def settle(engine: Engine, now: datetime) -> dict[str, int]:
     cancel = queued.where(deliveries.c.not_before <= now, ~_is_wanted(now)).values(
         state="cancelled", reason="no_longer_wanted"
     )
+    answered = queued.where(deliveries.c.not_before <= now, is_answered(now)).values(
+        state="cancelled", reason=answered_as(now)
+    )
     with writing(engine) as connection:
         return {
             "not_sent": connection.execute(expire).rowcount,
-            "cancelled": connection.execute(cancel).rowcount,
+            "cancelled": connection.execute(cancel).rowcount + connection.execute(answered).rowcount,
         }
 
 
@@ -154,7 +158,7 @@ def _is_wanted(now: datetime) -> ColumnElement[bool]:
     `alerts` is as the last scored morning left it, and that morning may lie after `now`: an alert that
     resolves only then is open today.
     """
-    is_open = or_(alerts.c.state == "open", alerts.c.resolved_at > now)
+    is_open = or_(alerts.c.state != "resolved", alerts.c.resolved_at > now)
     tells = tellings.c.delivery_id == deliveries.c.delivery_id
     tells_of_open = exists().where(tells, alerts.c.fingerprint == tellings.c.fingerprint, is_open)
     return or_(
@@ -165,6 +169,7 @@ def _is_wanted(now: datetime) -> ColumnElement[bool]:
 
 def _is_due(hours: Hours, now: datetime) -> ColumnElement[bool]:
     is_fresh = and_(deliveries.c.state == "queued", deliveries.c.expires_at > now, _is_wanted(now))
+    is_fresh = and_(is_fresh, ~is_answered(now))
     return and_(
         deliveries.c.not_before <= now,
         hours.allow(now),
