@@ -27,19 +27,19 @@ def in_runs(signals: pl.DataFrame, scored: pl.DataFrame, confirm: Mapping[str, i
     # A signal that only keeps an alert open begins no run, and passes the level on that it found.
     level = pl.when(pl.col("level") > STAYS_OPEN).then(pl.col("level")).forward_fill().over("run")
     rows = rows.with_columns(level=level, is_held=pl.col("level") > STAYS_OPEN).drop_nulls("level")
-    return rows.with_columns(is_open=_is_open(confirm))
+    return _confirmed(rows, confirm)
 
 
-def _is_open(confirm: Mapping[str, int]) -> pl.Expr:
-    """Whether the rule held on as many mornings in a row as it wants, on this one or before it in the run."""
+def _confirmed(rows: pl.DataFrame, confirm: Mapping[str, int]) -> pl.DataFrame:
+    """Marks what is open: on this morning or before it the rule held as many times in a row as it wants."""
     slow = {rule: mornings for rule, mornings in confirm.items() if mornings > 1}
     if not slow:
-        return pl.lit(True)
+        return rows.with_columns(is_open=pl.lit(True))
     wanted = pl.col("rule").replace_strict(slow, default=1, return_dtype=pl.Int64)
-    gaps = (~pl.col("is_held")).cum_sum().over("run")
-    in_a_row = pl.col("is_held").cast(pl.Int64).cum_sum().over("run", gaps)
-    is_enough = pl.col("is_held") & (in_a_row >= wanted)
-    return is_enough.cast(pl.Int8).cum_max().over("run").cast(pl.Boolean)
+    rows = rows.with_columns(gaps=(~pl.col("is_held")).cum_sum().over("run"))
+    in_a_row = pl.col("is_held").cast(pl.Int64).cum_sum().over("run", "gaps")
+    rows = rows.with_columns(is_open=(pl.col("is_held") & (in_a_row >= wanted)).cast(pl.Int8))
+    return rows.with_columns(pl.col("is_open").cum_max().over("run").cast(pl.Boolean)).drop("gaps")
 
 
 def runs_of(rows: pl.DataFrame) -> pl.DataFrame:
