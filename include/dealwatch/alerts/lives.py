@@ -1,6 +1,7 @@
 """People's part in an episode: who had the deal when, and what their answers did. Pure, over frames."""
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections import defaultdict
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from typing import Any
@@ -12,6 +13,7 @@ from dealwatch.alerts.quiet import Given, Sight, event_of, walk
 from dealwatch.alerts.rules import INSTANT
 from dealwatch.settings import Settings
 
+Span = tuple[datetime, datetime | None]
 _MORNINGS: dict[str, Any] = {
     "alert_id": pl.String,
     "as_of": INSTANT,
@@ -80,11 +82,11 @@ def answered(
 ) -> Answered:
     """What people's answers did to the episodes they were given to.
 
-    An answer belongs to the episode that was there at its moment; it lives on when that one reopens, and
-    does not carry over to another.
+    An answer belongs to the episode that was open at its moment; it lives on when that one reopens, and does
+    not carry over to another.
     """
-    ends = runs.group_by("alert_id").agg(ended_at=pl.col("resolved_at").last())
-    rows = standing.filter(pl.col("fingerprint").is_in(list(answers))).join(ends, on="alert_id")
+    spans = _spans(runs.filter(pl.col("fingerprint").is_in(list(answers))))
+    rows = standing.filter(pl.col("fingerprint").is_in(list(answers)))
     rows = rows.join(close_dates, on=["as_of", "deal_id"], how="left").sort("run", "n")
     rows = rows.with_columns(is_worse=pl.col("is_level") | pl.col("is_amount") | _came_near(settings))
     mornings: list[dict[str, Any]] = []
@@ -92,7 +94,7 @@ def answered(
     events: dict[tuple[str, datetime, str], dict[str, Any]] = {}
     for episode in rows.partition_by("alert_id", maintain_order=True):
         alert_id, fingerprint = episode["alert_id"][0], episode["fingerprint"][0]
-        given = list(_given_to(episode, answers[fingerprint]))
+        given = [one for one in answers[fingerprint] if _is_within(one.at, spans[alert_id])]
         *each, last = walk(_sights(episode), given)
         for as_of, kept in zip(episode["as_of"], each, strict=True):
             state = kept.quiet.state if kept.quiet else ""
@@ -119,9 +121,16 @@ def _came_near(settings: Settings) -> pl.Expr:
     return is_near & (is_near.cast(pl.Int64).cum_sum().over("episode") == 1)
 
 
-def _given_to(episode: pl.DataFrame, answers: Sequence[Given]) -> Iterator[Given]:
-    opened_at, ended_at = episode["opened_at"][0], episode["ended_at"][0]
-    return (one for one in answers if opened_at <= one.at and (ended_at is None or one.at < ended_at))
+def _spans(runs: pl.DataFrame) -> dict[str, list[Span]]:
+    """When each alert was open."""
+    found: dict[str, list[Span]] = defaultdict(list)
+    for alert_id, began_at, resolved_at in runs.select("alert_id", "began_at", "resolved_at").rows():
+        found[alert_id].append((began_at, resolved_at))
+    return found
+
+
+def _is_within(moment: datetime, spans: Sequence[Span]) -> bool:
+    return any(began <= moment and (ended is None or moment < ended) for began, ended in spans)
 
 
 def _sights(episode: pl.DataFrame) -> list[Sight]:
