@@ -6,9 +6,13 @@ from pathlib import Path
 
 import pytest
 
+from alert_samples import Deal, at, score_morning
 from dealwatch import jobs
 from dealwatch.__main__ import _Shown, main
+from dealwatch.alerts.queue import speak
 from dealwatch.scoring.evaluation_text import table
+from dealwatch.settings import Settings
+from dealwatch.warehouse import connect
 
 
 @pytest.fixture
@@ -47,6 +51,26 @@ def test_a_morning_from_the_shell(shell, tmp_path: Path) -> None:
     assert scored["mornings"] == 6 and scored["deals"] > 0 and scored["queued"] == 0
     assert json.loads(shell("deliver", "--dry")[1]) == {"would_send": 0}
     assert "judged on outcomes" in shell("evaluate", "--from", "2026-02-25", "--until", "2026-03-02")[1]
+
+
+def test_a_deal_is_answered_from_the_shell(shell, tmp_path: Path) -> None:
+    assert shell("db", "upgrade")[0] == 0
+    house = Settings(home=tmp_path / "home")
+    engine = connect(house)
+    score_morning(engine, "2026-03-02", [Deal("D-7", {"stage_stall": 1, "lifecycle_breach": 1})])
+    speak(engine, settings=house, as_of=at("2026-03-02"), now=at("2026-03-02"))
+    engine.dispose()
+    code, told, _ = shell("acknowledge", "D-7")
+    assert code == 0 and told.count("Got it. Quiet until ") == 2 and "D-7, lifecycle_breach: " in told
+    code, told, _ = shell("feedback", "D-7", "--as", "false_alarm", "--rule", "stage_stall", "--by", "Ann")
+    assert (code, told.splitlines()) == (0, [told.strip()]) and "Noted as a false alarm." in told
+    words = ("snooze", "D-7", "--for", "3", "--rule", "stage_stall")
+    assert "Snoozed. Quiet until " in shell(*words, "--reason", "in legal")[1]
+    assert "a snooze needs a reason" in shell(*words, "--reason", "")[2]
+    assert "no next step" in shell("snooze", "D-7", "--for", "next_step", "--reason", "call")[2]
+    assert "no alert is open for the deal D-8" in shell("acknowledge", "D-8")[2]
+    missing = shell("acknowledge", "D-7", "--rule", "other")[2]
+    assert "open are: lifecycle_breach, stage_stall" in missing
 
 
 @pytest.mark.parametrize(

@@ -216,7 +216,7 @@ def answer(
             (name, record(connection, Answer(one, via="shell", at=now, **said), settings=settings))
             for one, name in standing_of(connection, deal_id, rule, now)
         ]
-    return "".join(f"{deal_id}, {name}: {recorded.sentence}\n" for name, recorded in told)
+    return "\n".join(f"{deal_id}, {name}: {recorded.sentence}" for name, recorded in told)
 
 
 def evaluate(settings: Settings, *, first: date, until: date, out: Path | None = None) -> str:

@@ -24,7 +24,8 @@ def is_answered(now: datetime) -> ColumnElement[bool]:
         is_open,
     )
     is_spared = or_(tellings.c.kind.in_(_ASKS), alerts.c.owner_id == deliveries.c.recipient)
-    has_answer = exists().where(alert_actions.c.fingerprint == tellings.c.fingerprint, _holds(now))
+    answers = exists().where(alert_actions.c.fingerprint == tellings.c.fingerprint, _holds(now))
+    has_answer = answers.correlate(deliveries, tellings)  # two selects away from `deliveries`
     return and_(
         deliveries.c.kind != "update",
         exists().where(told),
