@@ -31,7 +31,7 @@ from dealwatch.tables import (
     deliveries,
     scored_mornings,
 )
-from dealwatch.warehouse import frame, instant, put, replace, rows_of
+from dealwatch.warehouse import among, frame, instant, put, replace, rows_of
 
 LIVE_STATES = ("queued", "sending", "sent", "uncertain")  # a message that was, or will be, seen
 
@@ -62,15 +62,15 @@ def refold(
     mornings = rows_of(connection, select(alert_mornings).where(alert_mornings.c.is_live))
     live = frozenset(row.as_of for row in mornings)
     start = min([as_of, *anew])
-    touched = _touched(start)
-    signals = frame(connection, select(alert_signals).where(alert_signals.c.deal_id.in_(touched)))
+    signals = _signals(connection, start)
+    deals = signals["deal_id"].unique()
     known = Background(
         endings=_endings(connection, signals),
         retired=_retired(connection, rules, until),
         confirm={rule.name: rule.confirm_mornings for rule in rules},
-        answers=_answers(connection, touched),
-        close_dates=_close_dates(connection, touched),
-        drawn=_drawn(connection, touched),
+        answers=_answers(connection, deals),
+        close_dates=_close_dates(connection, deals),
+        drawn=_drawn(connection, deals, settings),
     )
     episodes = fold(signals, scored, known, settings=settings)
     is_later = pl.col("as_of") >= instant(start)
@@ -79,13 +79,14 @@ def refold(
     return Folded(start, tuple(scored), live, standing, pending, episodes.tenures)
 
 
-def _touched(start: datetime) -> Select[Any]:
-    """Deals with a signal from `start` on, or an alert that reaches it."""
+def _signals(connection: Connection, start: datetime) -> pl.DataFrame:
     touched = union(
         select(alert_signals.c.deal_id).where(alert_signals.c.as_of >= start),
         select(alerts.c.deal_id).where(_reaches(start)),
     ).subquery()
-    return select(touched.c.deal_id)
+    return frame(
+        connection, select(alert_signals).where(alert_signals.c.deal_id.in_(select(touched.c.deal_id)))
+    )
 
 
 def _reaches(start: datetime) -> ColumnElement[bool]:
@@ -93,31 +94,38 @@ def _reaches(start: datetime) -> ColumnElement[bool]:
     return or_(alerts.c.resolved_at.is_(None), alerts.c.last_seen_at >= start, alerts.c.resolved_at >= start)
 
 
-def _answers(connection: Connection, touched: Select[Any]) -> dict[str, list[Given]]:
-    """What people answered, by fingerprint and in order."""
+def _answers(connection: Connection, deals: pl.Series) -> dict[str, list[Given]]:
+    """What people answered about the deals, by fingerprint and in order."""
     c = alert_actions.c
-    query = select(alert_actions).where(c.deal_id.in_(touched)).order_by(c.at, c.action_id)
+    columns = (c.at, c.kind, c.by, c.until, c.choice, c.reason, c.close_date, c.fingerprint)
+    rows = frame(connection, select(*columns, c.deal_id, c.action_id))
+    rows = rows.filter(pl.col("deal_id").is_in(deals.implode())).sort("at", "action_id")
     found: dict[str, list[Given]] = defaultdict(list)
-    for row in rows_of(connection, query):
-        answer = Given(row.at, row.kind, row.by, row.until, row.choice, row.reason, row.close_date)
-        found[row.fingerprint].append(answer)
+    for *given, fingerprint in rows.select(column.name for column in columns).iter_rows():
+        found[fingerprint].append(Given(*given))
     return found
 
 
-def _close_dates(connection: Connection, touched: Select[Any]) -> pl.DataFrame:
+def _close_dates(connection: Connection, deals: pl.Series) -> pl.DataFrame:
     """The close date on each morning of the deals that somebody answered about."""
-    answered = select(alert_actions.c.deal_id).where(alert_actions.c.deal_id.in_(touched))
     c = deal_snapshots.c
-    return frame(connection, select(c.as_of, c.deal_id, c.close_date).where(c.deal_id.in_(answered)))
+    answered = frame(connection, select(alert_actions.c.deal_id).distinct())["deal_id"]
+    meant = among(c.deal_id, answered.filter(answered.is_in(deals.implode())), connection)
+    return frame(connection, select(c.as_of, c.deal_id, c.close_date).where(meant))
 
 
-def _drawn(connection: Connection, touched: Select[Any]) -> dict[str, list[Drawn]]:
-    """What the episodes were drawn as when they were folded before; older than the draw is not held out."""
+def _drawn(connection: Connection, deals: pl.Series, settings: Settings) -> dict[str, list[Drawn]]:
+    """What the episodes were drawn as when they were folded before; older than the draw is not held out.
+
+    While nobody is drawn anew, only those that were held out matter.
+    """
     c = alerts.c
-    query = select(c.fingerprint, c.opened_at, c.resolved_at, c.is_held_out).where(c.deal_id.in_(touched))
+    query = select(c.fingerprint, c.opened_at, c.resolved_at, c.is_held_out, c.deal_id)
+    rows = frame(connection, query if settings.alerts.holdout_share else query.where(c.is_held_out))
+    rows = rows.filter(pl.col("deal_id").is_in(deals.implode())).sort("opened_at")
     found: dict[str, list[Drawn]] = defaultdict(list)
-    for row in rows_of(connection, query.order_by(c.opened_at)):
-        found[row.fingerprint].append(Drawn(row.opened_at, row.resolved_at, bool(row.is_held_out)))
+    for fingerprint, opened_at, resolved_at, is_held_out, _ in rows.iter_rows():
+        found[fingerprint].append(Drawn(opened_at, resolved_at, bool(is_held_out)))
     return found
 
 
