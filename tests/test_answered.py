@@ -1,5 +1,6 @@
 """A message that was answered before it left does not leave, and says why."""
 
+import shutil
 from datetime import timedelta
 from pathlib import Path
 from typing import Any
@@ -11,6 +12,7 @@ from alert_samples import MONDAY, Deal, at, extract, hire, prove, score_morning
 from dealwatch.alerts.answers import Answer, record
 from dealwatch.alerts.queue import speak
 from dealwatch.delivery.claims import settle
+from dealwatch.delivery.outbox import deliver
 from dealwatch.settings import Settings
 from dealwatch.tables import alerts, deliveries
 from dealwatch.warehouse import reading, rows_of, writing
@@ -28,6 +30,7 @@ def settings(tmp_path: Path) -> Settings:
     text = (Settings().alerts.rules / "stage_stall.toml").read_text(encoding="utf-8")
     told_to = text.replace('send_to = ["owner"]', 'send_to = ["owner", "manager"]')
     (rules / "stage_stall.toml").write_text(told_to, encoding="utf-8")
+    shutil.copy(Settings().alerts.rules / "close_date_passed.toml", rules)
     return Settings(
         home=tmp_path / "home", sources={"crm": {"path": tmp_path}}, alerts={"rules": rules, "digest_top": 5}
     )
@@ -37,7 +40,7 @@ def settings(tmp_path: Path) -> Settings:
 def world(engine: Engine) -> Engine:
     hire(engine, "ann", manager_id="max")
     hire(engine, "max")
-    prove(engine, "stage_stall")
+    prove(engine, "stage_stall", "close_date_passed")
     extract(engine, "2026-03-31")
     return engine
 
@@ -52,7 +55,7 @@ def answer(
 ) -> None:
     with writing(engine) as connection:
         (fingerprint,) = connection.execute(
-            select(alerts.c.fingerprint).where(alerts.c.deal_id == deal_id)
+            select(alerts.c.fingerprint).where(alerts.c.deal_id == deal_id, alerts.c.rule == "stage_stall")
         ).scalars()
         record(connection, Answer(fingerprint, kind, "ann", "slack", when, **said), settings=settings)
 
@@ -109,6 +112,21 @@ def test_a_digest_leaves_while_one_of_its_alerts_is_unanswered(world: Engine, se
     assert ("ann", "queued", "") in left(world, MONDAY, at(MONDAY) + 2 * HOUR)
     answer(world, settings, at(MONDAY) + 2 * HOUR, deal_id="2")
     assert ("ann", "cancelled", "acknowledged") in left(world, MONDAY, at(MONDAY) + 3 * HOUR)
+
+
+def test_a_message_about_one_alert_does_not_leave_for_its_riders(world: Engine, settings: Settings) -> None:
+    live(world, settings, MONDAY, Deal("1", {"stage_stall": 2, "close_date_passed": 1}))
+    answer(world, settings, at(MONDAY) + HOUR)
+    assert ("ann", "cancelled", "acknowledged") in left(world, MONDAY, at(MONDAY) + 2 * HOUR)
+
+
+def test_between_two_deliveries_no_sender_takes_it_either(world: Engine, settings: Settings) -> None:
+    live(world, settings, MONDAY, Deal("1", STALL))
+    answer(world, settings, at(MONDAY) + HOUR)
+    told = [
+        deliver(world, settings=settings, now=lambda n=n: at(MONDAY) + n * HOUR, dry=True) for n in (0, 2)
+    ]
+    assert [one["would_send"] for one in told] == [2, 1]
 
 
 def test_what_was_spared_is_told_when_the_quiet_is_over(world: Engine, settings: Settings) -> None:

@@ -199,6 +199,14 @@ def test_feedback_is_welcome_when_the_alert_is_over(told: Engine, settings: Sett
     assert the_alert(told) == ("resolved", None)
 
 
+def test_feedback_counts_again_for_another_episode(told: Engine, settings: Settings) -> None:
+    answer(told, settings, "useful")
+    resolve(told, settings)
+    score_morning(told, "2026-03-25", [Deal("1", {"stage_stall": 1})])
+    speak(told, settings=settings, as_of=at("2026-03-25"), now=at("2026-03-25"))
+    assert answer(told, settings, "useful", at=at("2026-03-25") + NOON).is_new
+
+
 def test_the_alerts_of_a_deal_are_named(told: Engine) -> None:
     noon = at(MONDAY) + NOON
     with reading(told) as connection:

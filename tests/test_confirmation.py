@@ -110,6 +110,13 @@ def test_what_a_live_morning_held_as_unconfirmed_stays_so(world: Engine, setting
     ]
 
 
+def test_a_live_silence_outlives_a_backfill_that_changes_nothing(world: Engine, settings: Settings) -> None:
+    told(world, settings, {MONDAY: HIGH})
+    score_morning(world, "2026-02-27", [LOW])
+    speak(world, settings=settings, as_of=at("2026-02-27"), now=at(MONDAY))
+    assert happened(world) == [("03-02", "held", "unconfirmed")]
+
+
 @pytest.mark.parametrize(
     ("line", "mornings"), [("", 2), ("confirm_mornings = 1", 1), ("confirm_mornings = 10", 10)]
 )
