@@ -10,8 +10,9 @@ from datetime import datetime
 from typing import Literal
 
 from dealwatch.alerts.cooldowns import Due, Kind, Standing, Telling, business_days_between, due, heard
-from dealwatch.alerts.routing import NOWHERE, Person, Route, routes_for
+from dealwatch.alerts.routing import routes_for
 from dealwatch.alerts.rules import Rule
+from dealwatch.delivery.routes import NOWHERE, Person, Route
 from dealwatch.moments import local_day
 from dealwatch.settings import Settings
 

@@ -12,8 +12,8 @@ from sqlalchemy import Connection, Select, and_, or_, select
 from dealwatch.alerts.cooldowns import Standing, Telling, Tenure
 from dealwatch.alerts.decisions import Spoken
 from dealwatch.alerts.folding import LIVE_STATES, Folded
-from dealwatch.alerts.routing import Person
 from dealwatch.alerts.rules import Rule
+from dealwatch.delivery.routes import Person, read_people
 from dealwatch.moments import local_day
 from dealwatch.settings import Settings
 from dealwatch.tables import (
@@ -22,7 +22,6 @@ from dealwatch.tables import (
     deal_scores,
     deal_snapshots,
     deliveries,
-    owners,
     rule_evidence,
     tellings,
 )
@@ -55,22 +54,10 @@ class Memory:
 
 
 def read_known(connection: Connection, rules: Sequence[Rule], settings: Settings) -> Known:
-    people = {
-        row.owner_id: Person(
-            owner_id=row.owner_id,
-            name=row.name,
-            email=row.email,
-            manager_id=row.manager_id,
-            time_zone=row.time_zone,
-            slack_user_id=row.slack_user_id,
-            is_active=row.is_active,
-        )
-        for row in rows_of(connection, select(owners))
-    }
     evidence = frame(connection, select(rule_evidence).where(rule_evidence.c.segment == "")).sort(
         "measured_as_of", "rule", "level"
     )
-    return Known({rule.name: rule for rule in rules}, people, evidence.to_dicts(), settings)
+    return Known({rule.name: rule for rule in rules}, read_people(connection), evidence.to_dicts(), settings)
 
 
 def records_by(

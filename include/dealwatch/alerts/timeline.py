@@ -25,9 +25,10 @@ from dealwatch.alerts.materials import (
     spoken_on,
     standing_on,
 )
-from dealwatch.alerts.routing import NOWHERE, Route, operations_route, window
+from dealwatch.alerts.routing import operations_route, window
 from dealwatch.alerts.rules import INSTANT, Rule
 from dealwatch.delivery.messages import Message
+from dealwatch.delivery.routes import NOWHERE, Route
 from dealwatch.settings import Settings
 from dealwatch.tables import alert_events, alert_mornings, deliveries, tellings
 from dealwatch.warehouse import add_missing, as_json, put
