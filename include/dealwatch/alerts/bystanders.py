@@ -18,8 +18,8 @@ from dealwatch.alerts.decisions import (
     Share,
     by_value,
     item_of,
+    past_tellings,
     said_of,
-    told_of,
 )
 from dealwatch.alerts.routing import is_away, leadership_routes, manager_routes, team_routes
 from dealwatch.settings import Settings
@@ -115,11 +115,8 @@ def _news(
 
 
 def _was_told_lately(one: Standing, morning: Morning) -> bool:
-    since = max(one.opened_at, morning.as_of - _NEWS_LASTS)
-    return any(
-        at >= since and telling.kind != "reminder" and (morning.is_live or at < morning.as_of)
-        for at, telling in told_of(one.fingerprint, morning, None).items()
-    )
+    since = morning.as_of - _NEWS_LASTS
+    return any(told.as_of >= since and told.kind != "reminder" for told in past_tellings(one, morning))
 
 
 def _all_said(plan: Plan, is_meant: Callable[[Planned], bool]) -> Iterable[Said]:

@@ -8,7 +8,7 @@ is held stays due, and comes within one morning's budget.
 from collections.abc import Mapping, Sequence
 
 from dealwatch.alerts.bystanders import leadership_items, manager_digests, team_digests
-from dealwatch.alerts.cooldowns import Standing
+from dealwatch.alerts.cooldowns import Standing, unanswered_since
 from dealwatch.alerts.decisions import (
     Choice,
     Item,
@@ -24,9 +24,9 @@ from dealwatch.alerts.decisions import (
     is_told_today,
     item_of,
     may_interrupt,
+    past_tellings,
     reach,
     said_of,
-    told_of,
 )
 from dealwatch.alerts.routing import is_away, route_for, routes_for, team_routes
 from dealwatch.delivery.routes import NOWHERE, Route
@@ -78,21 +78,17 @@ def _unanswered_route(
     days = settings.alerts.unanswered_days
     if not days or not morning.rules[one.rule].folds_others or not may_interrupt(one, morning):
         return None
-    told = [
-        telling
-        for at, telling in sorted(told_of(one.fingerprint, morning, None).items())
-        if at >= one.opened_at and (morning.is_live or at < morning.as_of) and telling.level >= one.level
-    ]
-    is_silent = bool(routes) and all(_choice(route, morning) == "nothing" for route in routes)
-    since = told[0].as_of if told else (one.opened_at if is_silent else None)
-    if since is None or days_since(since, one, morning, settings) < days:
+    told = [telling for telling in past_tellings(one, morning) if telling.level >= one.level]
+    since = unanswered_since(one, told)
+    if not told and routes and all(_choice(route, morning) == "nothing" for route in routes):
+        since = one.opened_at
+    if one.is_held_out or one.quiet or since is None or days_since(since, one, morning, settings) < days:
         return None
     route = route_for("manager", one.owner_id, morning.people, settings=settings)
     if route is None or route in routes:
         return None
-    heard = told_of(one.fingerprint, morning, Listener(route, "alert", 0)).items()
-    is_known = any(at >= one.opened_at and telling.level >= one.level for at, telling in heard)
-    return None if is_known else route
+    known = past_tellings(one, morning, Listener(route, "alert", 0))
+    return None if any(telling.level >= one.level for telling in known) else route
 
 
 def _items(

@@ -10,13 +10,14 @@ from sqlalchemy import Connection, and_, delete, select
 
 from dealwatch.alerts.content import Material, message_of, operations_message
 from dealwatch.alerts.cooldowns import Standing, Telling
-from dealwatch.alerts.decisions import Morning, Planned, decide, dueness
+from dealwatch.alerts.decisions import Morning, Planned, dueness
 from dealwatch.alerts.episodes import digest
 from dealwatch.alerts.folding import Folded
 from dealwatch.alerts.materials import (
     VIRTUAL,
     Known,
     Memory,
+    choices_on,
     deals_on,
     facts_on,
     read_known,
@@ -27,6 +28,7 @@ from dealwatch.alerts.materials import (
 )
 from dealwatch.alerts.routing import operations_route, window
 from dealwatch.alerts.rules import INSTANT, Rule
+from dealwatch.alerts.speaking import decide
 from dealwatch.delivery.messages import Message
 from dealwatch.delivery.routes import NOWHERE, Route
 from dealwatch.settings import Settings
@@ -135,7 +137,7 @@ def _work_out(
     deals = deals_on(connection, occasion.morning) if rows is not None else {}
     standing = standing_on(rows, deals, occasion.morning, known)
     records = records_by(known.evidence, occasion.morning)
-    told = memory.live if occasion.is_live else memory.all
+    told, heard = memory.of(is_live=occasion.is_live)
     morning = Morning(
         as_of=occasion.morning,
         is_live=occasion.is_live,
@@ -143,6 +145,9 @@ def _work_out(
         proven=frozenset(key for key, record in records.items() if record["proven"]),
         people=known.people,
         told=told,
+        heard=heard,
+        choices=choices_on(connection, occasion.morning, known.settings),
+        segments=deals,
         spoken=spoken_on(connection, occasion.morning) if occasion.is_live else {},
         told_today=frozenset(f for f, by_day in told.items() if occasion.morning in by_day)
         if occasion.is_live
@@ -202,7 +207,7 @@ def _put_down(
         telling = Telling(
             one.fingerprint, occasion.morning, said.kind, one.level, one.amount, one.is_close_near
         )
-        memory.add(telling, is_live=occasion.is_live)
+        memory.add(telling, is_live=occasion.is_live, kind=planned.kind, recipient=planned.route.recipient)
         written.tellings.append({"delivery_id": row["delivery_id"], **vars(telling)})
 
 
