@@ -54,8 +54,8 @@ def _by_listener() -> dict[tuple[str, str], dict[str, dict[datetime, Telling]]]:
 class Memory:
     """What was said, by fingerprint and morning: one telling a morning, however many heard it.
 
-    `all` and `live` are what owners and those beside them were told; `heard` is the same, and the summaries of
-    shared channels and managers, by line and recipient.
+    `all` and `live` are what owners and those beside them were told; what is heard is the same, and the
+    summaries of shared channels and managers, by line and recipient.
     """
 
     all: dict[str, dict[datetime, Telling]] = field(default_factory=_by_fingerprint)
