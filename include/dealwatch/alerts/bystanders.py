@@ -50,7 +50,7 @@ def leadership_items(
 def team_digests(
     alerts: Sequence[Standing], morning: Morning, plan: Plan, *, settings: Settings
 ) -> list[Planned]:
-    """One summary for each shared channel whose deals have news."""
+    """One summary for each shared channel whose deals have news; a rule that judges owners has none there."""
     if not settings.delivery.channel_map:
         return []
     routes = {one.deal_id: team_routes(morning.segments.get(one.deal_id, {}), settings) for one in alerts}
@@ -59,7 +59,8 @@ def team_digests(
         listener = Listener(route, "channel_digest", 0)
         if is_away(route, morning.as_of, settings) or _is_done(listener, morning):
             continue
-        mine = [one for one in alerts if route in routes[one.deal_id]]
+        about_deals = [one for one in alerts if morning.rules[one.rule].about != "owner"]
+        mine = [one for one in about_deals if route in routes[one.deal_id]]
         items = sorted(_news(mine, listener, morning, plan, settings=settings), key=by_value)
         shown = items[: settings.alerts.digest_top]
         if shown:

@@ -31,6 +31,7 @@ from dealwatch.alerts.rules import INSTANT, Rule
 from dealwatch.alerts.speaking import decide
 from dealwatch.delivery.messages import Message
 from dealwatch.delivery.routes import NOWHERE, Route
+from dealwatch.history.freshness import Incident
 from dealwatch.settings import Settings
 from dealwatch.tables import alert_events, alert_mornings, deliveries, tellings
 from dealwatch.warehouse import add_missing, as_json, put
@@ -76,7 +77,8 @@ class Occasion:
 
     morning: datetime
     reason: str
-    fault: str | None = None
+    fault: Incident | None = None
+    note: str = ""  # how old its data is, when it is not of the day
     forced_at: datetime | None = None  # a past morning is told of from the moment it was asked for
 
     @property
@@ -159,7 +161,7 @@ def _work_out(
         return
     plan = decide(standing, morning, settings=known.settings)
     facts = facts_on(connection, occasion.morning) if plan.messages else {}
-    material = Material(occasion.morning, deals, facts, known.rules, records)
+    material = Material(occasion.morning, deals, facts, known.rules, records, occasion.note)
     for planned in plan.messages:
         message = message_of(planned, material, settings=known.settings)
         _put_down(planned, message, occasion, known, memory, written)
@@ -173,12 +175,14 @@ def _stay_silent(
     occasion: Occasion, standing: Sequence[Standing], morning: Morning, known: Known, written: _Written
 ) -> dict[str, str]:
     """Data not fit to alert on: every alert that was due is held, and operations hear of it."""
-    held = {}
+    held: dict[str, str] = {}
+    if (fault := occasion.fault) is None:
+        return held
     for one in standing:
         if one.rule in known.rules and one.fingerprint not in morning.told_today:
             state = dueness(one, morning, settings=known.settings)
-            held[one.alert_id] = state.reason or "stale_extract"
-    message = operations_message(occasion.fault or "", occasion.morning, settings=known.settings)
+            held[one.alert_id] = state.reason or fault.reason
+    message = operations_message(fault, occasion.morning, note=occasion.note, settings=known.settings)
     route = operations_route(known.settings)
     row = _delivery("operations", route, "operations", message, occasion, known.settings)
     (written.live if row["state"] == "queued" else written.receipts).append(row)
