@@ -3,28 +3,34 @@
 from zoneinfo import ZoneInfo, ZoneInfoNotFoundError
 
 
+def zone(name: str | None) -> str | None:
+    if name is not None:
+        try:
+            ZoneInfo(name)
+        except (ZoneInfoNotFoundError, ValueError, OSError) as error:
+            raise ValueError(f"{name!r} is no IANA time zone; write for example Europe/Berlin") from error
+    return name
+
+
 def countries(by_zone: dict[str, str]) -> dict[str, str]:
     """Zones, and the calendars of their holidays; an empty calendar has none."""
-    for zone, name in by_zone.items():
-        try:
-            ZoneInfo(zone)
-        except (ZoneInfoNotFoundError, ValueError, OSError) as error:
-            raise ValueError(f"{zone!r} is no IANA time zone; write for example Europe/Berlin") from error
+    for place, name in by_zone.items():
+        zone(place)
         if name:
-            _check_calendar(zone, name)
+            _check_calendar(place, name)
     return by_zone
 
 
-def _check_calendar(zone: str, name: str) -> None:
+def _check_calendar(place: str, name: str) -> None:
     from holidays import list_supported_countries  # costs a tenth of a second, and few settings need it
 
     known = list_supported_countries(include_aliases=False)
     country, dash, part = name.partition("-")
     if country not in known:
-        raise ValueError(f"{zone} = {name!r} is no country whose holidays are known; write its code, as DE")
+        raise ValueError(f"{place} = {name!r} is no country whose holidays are known; write its code, as DE")
     if dash and part not in known[country]:
         parts = ", ".join(known[country]) or "none"
-        raise ValueError(f"{zone} = {name!r} is no part of {country}; its parts are: {parts}")
+        raise ValueError(f"{place} = {name!r} is no part of {country}; its parts are: {parts}")
 
 
 def slack_channel(text: str | None) -> str | None:

@@ -247,7 +247,7 @@ class TeamChannel(_Section):
     email: Annotated[str | None, AfterValidator(checks.email)] = Field(
         default=None, description="Address of a mailing list."
     )
-    time_zone: ZoneName | None = Field(
+    time_zone: Annotated[str | None, AfterValidator(checks.zone)] = Field(
         default=None, description="Zone whose hours and holidays the channel keeps; else the organisation's."
     )
 
