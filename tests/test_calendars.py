@@ -169,14 +169,27 @@ def allowed(engine: Engine, settings: Settings, moment: str) -> set[str]:
 
 
 @pytest.fixture
-def office(either_engine: Engine) -> Engine:
+def office(engine: Engine) -> Engine:
     """Ann in Berlin, Bob in New York, Chandra in Kolkata, a channel of the US team, and somebody else."""
-    hire(either_engine, "ann", time_zone="Europe/Berlin")
-    hire(either_engine, "bob", time_zone="America/New_York")
-    hire(either_engine, "chandra", time_zone="Asia/Calcutta")
+    fill(engine)
+    return engine
+
+
+def fill(engine: Engine) -> None:
+    hire(engine, "ann", time_zone="Europe/Berlin")
+    hire(engine, "bob", time_zone="America/New_York")
+    hire(engine, "chandra", time_zone="Asia/Calcutta")
     for recipient in ("ann", "bob", "chandra", "C0US", "revops"):
-        queue_row(either_engine, recipient)
-    return either_engine
+        queue_row(engine, recipient)
+
+
+US_TEAM = {"where": {"region": "US"}, "slack": "C0US", "time_zone": "America/New_York"}
+
+
+def test_both_dialects_keep_the_hours(either_engine: Engine, tmp_path: Path) -> None:
+    fill(either_engine)
+    settings = Settings(home=tmp_path, delivery={"channel_map": [US_TEAM]})
+    assert allowed(either_engine, settings, "2026-04-03T13:00") == {"bob", "C0US"}
 
 
 @pytest.mark.parametrize(
@@ -201,8 +214,7 @@ def office(either_engine: Engine) -> Engine:
 def test_what_is_queued_leaves_in_working_hours_only(
     office: Engine, tmp_path: Path, moment: str, who: set[str]
 ) -> None:
-    team = {"where": {"region": "US"}, "slack": "C0US", "time_zone": "America/New_York"}
-    settings = Settings(home=tmp_path, delivery={"channel_map": [team]})
+    settings = Settings(home=tmp_path, delivery={"channel_map": [US_TEAM]})
     assert allowed(office, settings, moment) == who
 
 

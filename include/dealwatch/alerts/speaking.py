@@ -57,9 +57,13 @@ def _by_route(
 ) -> Mapping[Route, list[tuple[Standing, bool]]]:
     """Which alerts go to whom, each with whether it goes there because nobody has answered."""
     found: dict[Route, list[tuple[Standing, bool]]] = {}
+    known: dict[tuple[str, tuple[str, ...]], tuple[Route, ...]] = {}
     for one in alerts:
         send_to = morning.rules[one.rule].send_to
-        routes = routes_for(one.owner_id, send_to, morning.people, settings=settings)
+        key = (one.owner_id, send_to)
+        if key not in known:
+            known[key] = routes_for(one.owner_id, send_to, morning.people, settings=settings)
+        routes = known[key]
         for route in routes or (NOWHERE,):
             found.setdefault(route, []).append((one, False))
         manager = _unanswered_route(one, routes, morning, settings)
