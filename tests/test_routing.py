@@ -321,6 +321,21 @@ def test_a_critical_deal_of_a_silent_owner_reaches_the_manager(world: Engine, tm
     assert sent(world, MONDAY) == sent(world, TUESDAY) == []
 
 
+def test_a_critical_deal_of_a_silent_owner_that_somebody_answered_stays_quiet(
+    world: Engine, tmp_path: Path
+) -> None:
+    settings = office(tmp_path)
+    choose(world, "ann", "nothing", MONDAY)
+    live(world, settings, MONDAY, Deal("1", CRITICAL, score=90))
+    with writing(world) as connection:
+        fingerprint = connection.execute(select(alerts.c.fingerprint)).scalar_one()
+        answer = Answer(fingerprint, "acknowledged", "ops", "shell", at(MONDAY) + timedelta(hours=4))
+        record(connection, answer, settings=settings)
+    for day in (TUESDAY, WEDNESDAY):
+        live(world, settings, day, Deal("1", CRITICAL, score=90))
+    assert sent(world, WEDNESDAY) == []
+
+
 def test_the_newest_choice_holds(world: Engine, tmp_path: Path) -> None:
     choose(world, "ann", "nothing", "2026-02-02")
     choose(world, "ann", "everything", MONDAY)
