@@ -362,6 +362,17 @@ def test_a_channel_gets_one_summary_of_its_segment(world: Engine, tmp_path: Path
     assert kinds(world, MONDAY, "ann") == {"alert": 3, "digest": 1}
 
 
+def test_a_second_run_adds_no_second_summary(world: Engine, tmp_path: Path) -> None:
+    settings = office(tmp_path, channel_map=[EMEA], alerts={"manager_digest": True})
+    for deals in (["1"], ["1", "2"]):
+        score_morning(world, MONDAY, [Deal(one, STALL) for one in deals])
+        put_in(world, "EMEA", *deals)
+        speak(world, settings=settings, as_of=at(MONDAY), now=at(MONDAY))
+    assert kinds(world, MONDAY) == {"alert": 2, "channel_digest": 1, "manager_digest": 1}
+    live(world, settings, TUESDAY, Deal("1", STALL), Deal("2", STALL))
+    assert told(sent(world, TUESDAY, "max")) == [["2"]]
+
+
 def test_a_channel_hears_what_is_new_once_and_no_reminder(world: Engine, tmp_path: Path) -> None:
     settings = office(tmp_path, channel_map=[EMEA])
     days = [MONDAY, TUESDAY, "2026-03-09", "2026-03-10"]
