@@ -21,12 +21,17 @@ STALL = {"stage_stall": 1}
 
 @pytest.fixture
 def settings(tmp_path: Path) -> Settings:
-    return Settings(home=tmp_path / "home", sources={"crm": {"path": tmp_path}})
+    """Managers get no digest, so that only what owners are told is there to be counted."""
+    return Settings(
+        home=tmp_path / "home", sources={"crm": {"path": tmp_path}}, alerts={"manager_digest": False}
+    )
 
 
 def but(settings: Settings, **changes: Any) -> Settings:
     """The same settings but for some."""
-    return Settings(**{"home": settings.home, "sources": {"crm": {"path": settings.home}}, **changes})
+    alerts = {"manager_digest": False, **changes.pop("alerts", {})}
+    sources = {"crm": {"path": settings.home}}
+    return Settings(**{"home": settings.home, "sources": sources, "alerts": alerts, **changes})
 
 
 @pytest.fixture

@@ -180,7 +180,7 @@ def score(settings: Settings, *, as_of: datetime, until: datetime | None = None)
 def alert(settings: Settings, *, as_of: datetime, now: datetime, notify: Notify = "auto") -> dict[str, int]:
     """Fold the signals into episodes; queue this morning's messages, or write what would have been sent.
 
-    Raises NotReady when operations should hear of stale data and no address of theirs is configured.
+    Raises NotReady when operations should hear that the data is not fit to alert on and have no address.
     """
     from dealwatch.alerts.queue import speak
 
@@ -188,7 +188,7 @@ def alert(settings: Settings, *, as_of: datetime, now: datetime, notify: Notify 
         counts = speak(engine, settings=settings, as_of=as_of, now=now, notify=notify)
     if counts["unheard"]:
         raise NotReady(
-            "the extract is stale, deal alerts are silent, and nobody is there to be told: "
+            "the data is not fit to alert on, deal alerts are silent, and nobody is there to be told: "
             "set delivery.operations_slack or delivery.operations_email"
         )
     return _told("alert", as_of, counts)

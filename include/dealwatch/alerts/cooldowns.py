@@ -10,7 +10,15 @@ from typing import Literal
 
 from dealwatch.moments import is_business_day
 
-Kind = Literal["new", "escalated", "reminder"]
+Kind = Literal["new", "escalated", "reminder", "unanswered"]
+
+
+@dataclass(frozen=True)
+class Tenure:
+    """Mornings on which somebody owned a deal: from the first one until the first without."""
+
+    began_at: datetime
+    ended_at: datetime | None
 
 
 @dataclass(frozen=True)
