@@ -8,7 +8,7 @@ import pytest
 ROOT = Path(__file__).resolve().parents[1]
 PACKAGE = ROOT / "include" / "dealwatch"
 ORDER = (
-    "errors environment knobs settings moments tables warehouse migrations company crm history scoring "
+    "errors environment knobs settings keys moments tables warehouse migrations company crm history scoring "
     "delivery alerts board jobs reference launch __main__"
 ).split()
 NETWORK = {
