@@ -17,8 +17,8 @@ KEY = SecretStr("k" * 32)
 AT = "https://airflow.example.com/airflow"
 OURS = Settings(signing_key=KEY, delivery=Delivery(public_url=f"{AT}/"))
 LINK = link(OURS, "d1", "f1", "snoozed", "3", by="ann", expires=LATER)
-TOKEN = LINK.removeprefix(f"{AT}/dealwatch/answer/")
-PAGE = settings_link(OURS, "ann", expires=LATER).removeprefix(f"{AT}/dealwatch/settings/")
+TOKEN = LINK.removeprefix(f"{AT}/dealwatch/answer?token=")
+PAGE = settings_link(OURS, "ann", expires=LATER).removeprefix(f"{AT}/dealwatch/settings?token=")
 
 
 def test_a_link_says_what_it_was_made_for() -> None:
