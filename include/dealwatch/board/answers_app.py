@@ -46,8 +46,7 @@ def answers_app(
 
 
 def _link_refused(_: Request, error: Exception) -> Response:
-    told = "Nothing was changed. The buttons of a message in Slack have no such end."
-    return refusal("This link cannot be used", str(error), told, status=401)
+    return refusal("This link cannot be used", str(error), "Nothing was changed.", status=401)
 
 
 def _not_now(_: Request, error: Exception) -> Response:
