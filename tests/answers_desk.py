@@ -67,6 +67,11 @@ class Asked:
             self.settings, now=lambda: self.now, post=lambda url, payload: self.posted.append((url, payload))
         )
 
+    def close(self) -> None:
+        """Leave no connection open behind a test."""
+        if self.app.state.desk.cache_info().currsize:
+            self.app.state.desk().engine.dispose()
+
     def ask(self, method: str, url: str, **more: Any) -> httpx.Response:
         async def asked() -> httpx.Response:
             transport = httpx.ASGITransport(self.app)

@@ -2,6 +2,7 @@
 
 import html
 import re
+from collections.abc import Iterator
 from datetime import date, timedelta
 from pathlib import Path
 
@@ -27,9 +28,11 @@ def settings(tmp_path: Path) -> Settings:
 
 
 @pytest.fixture
-def house(engine: Engine, settings: Settings) -> Asked:
+def house(engine: Engine, settings: Settings) -> Iterator[Asked]:
     tell_ann(engine, settings)
-    return Asked(engine, settings)
+    asked = Asked(engine, settings)
+    yield asked
+    asked.close()
 
 
 def text_of(page: str) -> str:
@@ -168,6 +171,7 @@ def test_hostile_names_are_text(engine: Engine, settings: Settings) -> None:
     for page in (house.get(house.link("snoozed")), house.submit(house.link("acknowledged"))):
         assert "<script" not in page.text and "{{ 7*7 }}" in page.text and "\u202e" not in page.text
         assert "&lt;script&gt;" in page.text
+    house.close()
 
 
 def test_a_body_beyond_the_bound_is_refused(house: Asked) -> None:

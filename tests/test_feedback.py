@@ -29,6 +29,7 @@ def test_feedback_is_counted_by_rule_and_level_of_what_was_told(engine: Engine, 
     house = Asked(engine, settings)
     for kind in ("acknowledged", "false_alarm", "false_alarm"):
         house.submit(house.link(kind))
+    house.close()
     before = house.rows(rule_evidence)
     later, much_later = at("2026-03-09"), at("2027-06-07")
     records = [

@@ -22,7 +22,7 @@ NETWORK = {
     "slack_sdk.web",
     "slack_sdk.webhook",
 }
-MAY_USE_THE_NETWORK = {"crm", "launch", "delivery/slack.py", "delivery/email.py"}
+MAY_USE_THE_NETWORK = {"crm", "launch", "delivery/slack.py", "delivery/slack_replies.py", "delivery/email.py"}
 
 
 def imports_of(path: Path) -> set[str]:

@@ -1,6 +1,7 @@
 """A click in Slack is one answer, if it truly comes from Slack, and the message shows it."""
 
 import time
+from collections.abc import Iterator
 from datetime import timedelta
 from pathlib import Path
 
@@ -25,9 +26,11 @@ def settings(tmp_path: Path) -> Settings:
 
 
 @pytest.fixture
-def slack(engine: Engine, settings: Settings) -> Asked:
+def slack(engine: Engine, settings: Settings) -> Iterator[Asked]:
     tell_ann(engine, settings)
-    return Asked(engine, settings)
+    asked = Asked(engine, settings)
+    yield asked
+    asked.close()
 
 
 def test_got_it_is_kept_and_the_message_shows_it(slack: Asked) -> None:
@@ -184,6 +187,7 @@ def test_while_the_morning_is_folded_a_click_gives_up_in_time_and_says_so(
     assert "try again in a minute" in slack.posted[-1][1]["text"]
     assert [row.kind for row in slack.rows(alert_actions)] == ["acknowledged"]
     assert slack.click({"action_id": "false_alarm"}, at=NOON + MINUTE).is_success
+    slack.close()
 
 
 @pytest.mark.parametrize(

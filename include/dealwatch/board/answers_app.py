@@ -33,7 +33,7 @@ def answers_app(
 ) -> FastAPI:
     """The app; its warehouse is opened by the first request that needs it."""
     app = FastAPI(title="dealwatch answers", docs_url=None, redoc_url=None, openapi_url=None)
-    desk = cache(lambda: open_desk(settings, now=now, post=post))  # an error is not kept
+    desk = app.state.desk = cache(lambda: open_desk(settings, now=now, post=post))  # an error is not kept
     secret = settings.slack_signing_secret
     app.include_router(slack_end(Gate(secret, now) if secret else None, desk))
     app.include_router(answer_page(desk))
