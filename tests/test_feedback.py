@@ -25,7 +25,7 @@ def settings(tmp_path: Path) -> Settings:
 def test_feedback_is_counted_by_rule_and_level_of_what_was_told(engine: Engine, settings: Settings) -> None:
     tell_ann(engine, settings)
     with writing(engine) as connection:
-        connection.execute(update(deliveries).values(state="sent"))
+        connection.execute(update(deliveries).values(state="sent", provider_ref="D01:1.0"))
     house = Asked(engine, settings)
     for kind in ("acknowledged", "false_alarm", "false_alarm"):
         house.submit(house.link(kind))
