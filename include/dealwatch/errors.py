@@ -2,10 +2,10 @@
 
 DealwatchError
 ├── SettingsError       a settings, mapping or rule file says something we cannot follow
+├── LinkRefused         a link of a message was changed, is too old, or is not ours
 ├── ExtractRefused      a drop is unusable as a whole (missing file, column, encoding); nothing of it was kept
 ├── NotReady            a job was asked before what it needs exists (no ledger, no schema)
 ├── ModelUnusable       a stored model failed verification or loading; scoring falls back
-├── LinkRefused         a link of a message was changed, is too old, or is not ours
 ├── DecisionRefused     a model may not be promoted, rejected or rolled back to as asked
 └── ChannelDown         a channel refuses our account, so its messages wait until somebody mends it
 
@@ -21,6 +21,10 @@ class SettingsError(DealwatchError):
     """A settings, mapping or rule file cannot be followed: names file, key or line, and the remedy."""
 
 
+class LinkRefused(DealwatchError):
+    """A link cannot be followed: says why, and where to answer instead."""
+
+
 class ExtractRefused(DealwatchError):
     """A drop cannot be read at all: names the file, the reason and the remedy."""
 
@@ -31,10 +35,6 @@ class NotReady(DealwatchError):
 
 class ModelUnusable(DealwatchError):
     """A stored model failed its check or could not be loaded: names the version and the reason."""
-
-
-class LinkRefused(DealwatchError):
-    """A link cannot be followed: says why, and where to answer instead."""
 
 
 class DecisionRefused(DealwatchError):
