@@ -125,7 +125,7 @@ class Asked:
 
     @property
     def delivery(self) -> Any:
-        (row,) = self.rows(deliveries)
+        (row,) = [row for row in self.rows(deliveries) if row.kind == "alert"]
         return row
 
     @property
