@@ -1,7 +1,7 @@
 """Hangs what takes answers (Slack's clicks, e-mail's buttons, a person's settings) into Airflow's web server.
 
-Airflow asks for no login below a plugin's address: each request is let in by a signature, Slack's or our own.
-Every Airflow process loads plugins and only the web server gets requests, so the app is made by the first one.
+Airflow asks for no login below a plugin's address: a signature, Slack's or our own, lets each request in. All
+Airflow processes load plugins and only the web server gets requests, so the app is made by the first one.
 """
 
 import asyncio
