@@ -3,7 +3,7 @@
 from collections.abc import Iterable
 from dataclasses import dataclass
 from datetime import date, datetime, timedelta
-from typing import Any
+from typing import Any, Literal, cast
 
 import polars as pl
 from sqlalchemy import Connection, select
@@ -17,6 +17,7 @@ from dealwatch.tables import recipient_choices
 from dealwatch.warehouse import add_missing, rows_of
 
 EVERYTHING, DIGEST_ONLY, NOTHING = CHOICES = ("everything", "digest_only", "nothing")
+Wish = Literal["everything", "digest_only", "nothing"]
 LONGEST = timedelta(days=366)  # a person who wants nothing for longer has another job by then
 _ROW: dict[str, Any] = {
     "choice_id": pl.String,
@@ -73,7 +74,7 @@ def choice_of(connection: Connection, recipient: str, at: datetime, *, settings:
     return _holding(_given(connection, recipient, at), local_day(at, settings)) or default
 
 
-def choices_at(connection: Connection, at: datetime, *, settings: Settings) -> dict[str, str]:
+def choices_at(connection: Connection, at: datetime, *, settings: Settings) -> dict[str, Wish]:
     """What each recipient who ever chose wants at a moment: everything, digest_only or nothing."""
     c = recipient_choices.c
     given: dict[str, list[Choice]] = {}
@@ -81,7 +82,7 @@ def choices_at(connection: Connection, at: datetime, *, settings: Settings) -> d
         given.setdefault(row.recipient, []).append(_as_choice(row))
     day = local_day(at, settings)
     holding = {who: _holding(all_, day) for who, all_ in given.items()}
-    return {who: one.choice if one else EVERYTHING for who, one in holding.items()}
+    return {who: cast("Wish", one.choice) if one else "everything" for who, one in holding.items()}
 
 
 def sentence_of(choice: str, until: date | None) -> str:
