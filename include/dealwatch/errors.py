@@ -2,6 +2,7 @@
 
 DealwatchError
 ├── SettingsError       a settings, mapping or rule file says something we cannot follow
+├── LinkRefused         a link of a message was changed, is too old, or is not ours
 ├── ExtractRefused      a drop is unusable as a whole (missing file, column, encoding); nothing of it was kept
 ├── NotReady            a job was asked before what it needs exists (no ledger, no schema)
 ├── ModelUnusable       a stored model failed verification or loading; scoring falls back
@@ -18,6 +19,10 @@ class DealwatchError(Exception):
 
 class SettingsError(DealwatchError):
     """A settings, mapping or rule file cannot be followed: names file, key or line, and the remedy."""
+
+
+class LinkRefused(DealwatchError):
+    """A link cannot be followed: says why, and where to answer instead."""
 
 
 class ExtractRefused(DealwatchError):

@@ -159,11 +159,16 @@ def drift(settings: Settings, *, as_of: datetime) -> dict[str, Any]:
 
 
 def track_records(settings: Settings, *, as_of: datetime) -> list[dict[str, Any]]:
-    """What `measure` wrote for a moment: a row per rule and level, with its lift and interval."""
+    """What `measure` wrote for a moment: a row per rule and level, with its lift and interval.
+
+    Beside it what people answered to the rule's alerts in the same months.
+    """
+    from dealwatch.alerts.feedback import with_feedback
+
     found = select(rule_evidence).where(rule_evidence.c.measured_as_of == as_of)
     with _warehouse(settings) as engine, reading(engine) as connection:
         rows = connection.execute(found.order_by(rule_evidence.c.rule, rule_evidence.c.level)).mappings()
-        return [dict(row) for row in rows]
+        return with_feedback(connection, [dict(row) for row in rows], as_of, settings=settings)
 
 
 def score(settings: Settings, *, as_of: datetime, until: datetime | None = None) -> dict[str, Any]:

@@ -32,6 +32,18 @@ def _store(url: str) -> str:
     return url
 
 
+def _address(url: str | None) -> str | None:
+    """Where people reach us, without the slash at its end; links in messages are made of it."""
+    if url is None:
+        return None
+    parts = urlsplit(url)
+    if parts.scheme not in {"http", "https"} or not parts.hostname or "@" in parts.netloc:
+        raise ValueError("delivery.public_url is an address such as https://airflow.example.com")
+    if parts.query or parts.fragment:
+        raise ValueError("delivery.public_url ends with the host or a path, without ? and #")
+    return url.rstrip("/")
+
+
 ZoneName = Annotated[str, AfterValidator(_zone)]
 Share = Annotated[float, Field(gt=0, lt=1)]
 SegmentColumn = Literal["industry", "region", "product_type", "lead_source"]
@@ -303,6 +315,11 @@ class Delivery(_Section):
     countries: Annotated[dict[str, str], AfterValidator(checks.countries)] = Field(
         default_factory=dict,
         description="Zone = country or part, as DE-BY, when the zone does not tell; empty: no holidays.",
+    )
+    public_url: Annotated[str | None, AfterValidator(_address)] = Field(
+        default=None,
+        description="Where people reach Airflow's web server, as https://airflow.example.com; e-mail "
+        "gets its buttons and the link to a person's settings by it.",
     )
     sender: str = Field(default="dealwatch@localhost", description="From address of e-mails.")
     crm_deal_url: str | None = Field(

@@ -22,14 +22,6 @@ class Tenure:
 
 
 @dataclass(frozen=True)
-class Tenure:
-    """Mornings on which somebody owned a deal: from the first one until the first without."""
-
-    began_at: datetime
-    ended_at: datetime | None
-
-
-@dataclass(frozen=True)
 class Standing:
     """An open alert on a morning."""
 
