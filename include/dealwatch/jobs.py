@@ -158,11 +158,15 @@ def drift(settings: Settings, *, as_of: datetime) -> dict[str, Any]:
     return _told("drift", as_of, {"measured": len(rows), "findings": len(found), "proposal": told})
 
 
-def track_records(settings: Settings, *, as_of: datetime) -> list[dict[str, Any]]:
-    """What `measure` wrote for a moment: a row per rule and level, with its lift and interval."""
+def track_records(settings: Settings, *, as_of: datetime, segments: bool = False) -> list[dict[str, Any]]:
+    """What `measure` wrote for a moment: a row per rule and level, and per segment if asked."""
     found = select(rule_evidence).where(rule_evidence.c.measured_as_of == as_of)
+    if not segments:
+        found = found.where(rule_evidence.c.segment == "")
     with _warehouse(settings) as engine, reading(engine) as connection:
-        rows = connection.execute(found.order_by(rule_evidence.c.rule, rule_evidence.c.level)).mappings()
+        rows = connection.execute(
+            found.order_by(rule_evidence.c.rule, rule_evidence.c.level, rule_evidence.c.segment)
+        ).mappings()
         return [dict(row) for row in rows]
 
 
