@@ -18,7 +18,7 @@ from dealwatch import jobs
 from dealwatch.alerts.evidence import judged, outcomes_of
 from dealwatch.alerts.past_scores import scores_then
 from dealwatch.alerts.record_table import record_table
-from dealwatch.alerts.replay import Replay, past_mornings, replay
+from dealwatch.alerts.replay import Replay, replay, replayed
 from dealwatch.alerts.rules import INSTANT, load_rules
 from dealwatch.history.ledger import Ledger
 from dealwatch.moments import morning_of, mornings
@@ -30,9 +30,9 @@ from loans_rivals import LAST, TRAININGS, landed
 FIRST = date(2012, 1, 1)
 
 
-def replayed(settings: Settings, ledger: Ledger) -> Replay:
+def past_of(settings: Settings, ledger: Ledger) -> Replay:
     """Every morning to the last one, scored by the champion it had."""
-    moments = past_mornings(morning_of(LAST, settings), settings)
+    moments = replayed(morning_of(LAST, settings), settings)
     rules = load_rules(settings.alerts.rules)
     history = history_of(ledger.known_at(moments[-1]), microseconds_of(moments), pipeline=settings.pipeline)
     with reading(connect(settings)) as connection:
@@ -80,7 +80,7 @@ def main() -> None:
         settings, ledger = landed(folder, Path(home))
         for day in TRAININGS:
             jobs.train(settings, as_of=morning_of(day, settings))
-        past = replayed(settings, ledger)
+        past = past_of(settings, ledger)
         print("\n".join(flagged(past, ledger, settings)))
         days = list(day_by_day(past, ledger, settings))
     proven: dict[tuple[str, int], list[date]] = {}

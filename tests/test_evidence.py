@@ -10,7 +10,7 @@ from sqlalchemy import Engine, select
 
 from dealwatch.alerts.content import record_line
 from dealwatch.alerts.evidence import measure, records
-from dealwatch.alerts.replay import past_mornings
+from dealwatch.alerts.replay import replayed
 from dealwatch.alerts.rules import INSTANT, Rule, load_rule
 from dealwatch.history.ledger import CHANGE_ORDER, Ledger
 from dealwatch.moments import local_day, morning_of
@@ -205,7 +205,7 @@ def test_nothing_known_is_no_record(rule: Rule, settings: Settings) -> None:
 
 def test_the_replay_is_every_morning_of_the_months_asked() -> None:
     settings = Settings(alerts={"evidence_months": 6})
-    moments = past_mornings(NOW, settings)
+    moments = replayed(NOW, settings)
     days = [local_day(moment, settings) for moment in moments]
     assert days == [days[0] + timedelta(days=n) for n in range(183)], "also the one of 23 hours"
     assert moments[-1] == morning_of(local_day(NOW, settings) - timedelta(days=1), settings)

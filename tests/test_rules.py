@@ -234,8 +234,10 @@ def test_the_shipped_rules_load_and_share_the_forty_points() -> None:
     }
     assert may_interrupt == {
         ("critical_risk", 1),
+        ("close_date_passed", 1),
         ("gone_quiet", 1),
         ("lifecycle_breach", 2),
+        ("stage_stall", 1),
         ("stage_stall", 2),
     }, "those that real loans and the made-up company prove alike (docs/real-data.md)"
 
@@ -249,7 +251,7 @@ def test_a_next_step_within_two_weeks_pauses_a_stall(
 ) -> None:
     (stall,) = [one for one in load_rules(Settings().alerts.rules) if one.name == "stage_stall"]
     rows = facts(
-        days_in_stage=[21.0],
+        days_in_stage=[41.0],
         stage_p80_days=[20.0],
         stage_p95_days=[40.0],
         has_next_step=[has_next_step],

@@ -19,7 +19,8 @@ from sqlalchemy import Engine
 from dealwatch.alerts.lift import Flagged, Lift, Panel, lifts
 from dealwatch.alerts.noise import Found, Noise, found, noise
 from dealwatch.alerts.past_scores import given_then, scores_then
-from dealwatch.alerts.replay import EVERYONE, Replay, past_mornings, replay
+from dealwatch.alerts.replay import EVERYONE, Replay, replay
+from dealwatch.alerts.replay import replayed as replayed
 from dealwatch.alerts.rules import INSTANT, Rule, load_rules
 from dealwatch.history.ledger import Ledger, values_as_of
 from dealwatch.history.stored import StoredLedger
@@ -73,8 +74,16 @@ class _Case:
 
 def measure(engine: Engine, as_of: datetime, *, settings: Settings) -> dict[str, int]:
     """Measure every rule as of a moment and store its record; counts of rule levels and of those proven."""
-    rules = load_rules(settings.alerts.rules)
-    moments = past_mornings(as_of, settings)
+    rows = measured(engine, load_rules(settings.alerts.rules), as_of, settings=settings)
+    with writing(engine, alone="evidence") as connection:
+        replace(connection, rule_evidence, rule_evidence.c.measured_as_of == as_of, rows)
+    of_all = rows.filter(pl.col("segment") == EVERYONE)
+    return {"levels": of_all.height, "proven": int(of_all["proven"].sum())}
+
+
+def measured(engine: Engine, rules: Sequence[Rule], as_of: datetime, *, settings: Settings) -> pl.DataFrame:
+    """The rows of `rule_evidence` for these rules as of a moment, worked out and not stored."""
+    moments = replayed(as_of, settings)
     with reading(engine) as connection:
         known = StoredLedger(connection, moments[-1])
         history = history_of(known, microseconds_of(moments), pipeline=settings.pipeline)
@@ -83,11 +92,7 @@ def measure(engine: Engine, as_of: datetime, *, settings: Settings) -> dict[str,
         del history  # most of the memory, and no longer asked
         closings = pl.concat(StoredLedger(connection, as_of).slices(["outcome", "deleted"]))
     ended = outcomes_of(Ledger(closings, closings.clear()), as_of, past)
-    rows = judged(past, ended, as_of, settings=settings)
-    with writing(engine, alone="evidence") as connection:
-        replace(connection, rule_evidence, rule_evidence.c.measured_as_of == as_of, rows)
-    of_all = rows.filter(pl.col("segment") == EVERYONE)
-    return {"levels": of_all.height, "proven": int(of_all["proven"].sum())}
+    return judged(past, ended, as_of, settings=settings)
 
 
 def records(
@@ -103,7 +108,7 @@ def records(
     scored: scores as they were given on past mornings (as_of, deal_id, score, band, p_loss); without them a
     rule about the score has no record.
     """
-    moments = past_mornings(as_of, settings)
+    moments = replayed(as_of, settings)
     known = ledger.known_at(moments[-1])
     history = history_of(known, microseconds_of(moments), pipeline=settings.pipeline)
     past = replay(history, moments, rules, settings=settings, scores=given_then(scored))

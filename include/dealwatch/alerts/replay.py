@@ -96,7 +96,7 @@ class Replay:
         )
 
 
-def past_mornings(as_of: datetime, settings: Settings) -> list[datetime]:
+def replayed(as_of: datetime, settings: Settings) -> list[datetime]:
     """Every morning of the months that a record rests on, the last one the day before the moment."""
     last = local_day(as_of, settings)
     return mornings(_months_before(last, settings.alerts.evidence_months), last - timedelta(days=1), settings)
