@@ -25,7 +25,7 @@ from dealwatch.settings import Settings
 from dealwatch.warehouse import connect, reading
 
 UNTIL = date(2026, 6, 30)
-# What is planted, as lifts over comparable deals, found on 40,000 deals with intervals of 0.03 to 0.08 each way.
+# What is planted, as lifts over comparable deals: found on 40,000 deals, intervals 0.03 to 0.08 each way.
 PLANTED = {
     ("stage_stall", 1): 1.38,
     ("stage_stall", 2): 1.44,
