@@ -13,6 +13,7 @@ from typing import Any
 from sqlalchemy.exc import OperationalError
 
 from dealwatch import jobs
+from dealwatch.alerts.record_table import record_table
 from dealwatch.errors import DealwatchError, SettingsError, WarehouseDown
 from dealwatch.moments import newest_business_morning, not_to_come, parse_moment
 from dealwatch.settings import Settings, load
@@ -85,7 +86,7 @@ def _train(options: argparse.Namespace, settings: Settings) -> Any:
 def _measure(options: argparse.Namespace, settings: Settings) -> Any:
     as_of = _as_of(options, settings)
     jobs.measure(settings, as_of=as_of)
-    return {"rules": jobs.track_records(settings, as_of=as_of)}
+    return record_table(jobs.track_records(settings, as_of=as_of, segments=options.segments))
 
 
 def _drift(options: argparse.Namespace, settings: Settings) -> Any:
@@ -222,12 +223,15 @@ def _parser() -> argparse.ArgumentParser:
 
     for name, run, description in (
         ("train", _train, "Train and judge a model and measure the rules, as of a moment."),
-        ("measure", _measure, "Replay the rules over the past months and write their track record."),
         ("drift", _drift, "Measure whether the champion still fits, and say whether to retrain."),
     ):
         verb(name, run, description).add_argument(
             "--as-of", help="moment (default: the newest business morning)"
         )
+
+    measure = verb("measure", _measure, "Replay the rules over the past months and write their track record.")
+    measure.add_argument("--as-of", help="moment (default: the newest business morning)")
+    measure.add_argument("--segments", action="store_true", help="print the record within each segment too")
 
     promote = verb("promote", _promote, "Let a model that passed the gate serve from now on.")
     reject = verb("reject", _reject, "Turn a challenger down; the champion stays.")

@@ -158,17 +158,20 @@ def drift(settings: Settings, *, as_of: datetime) -> dict[str, Any]:
     return _told("drift", as_of, {"measured": len(rows), "findings": len(found), "proposal": told})
 
 
-def track_records(settings: Settings, *, as_of: datetime) -> list[dict[str, Any]]:
-    """What `measure` wrote for a moment: a row per rule and level, with its lift and interval.
+def track_records(settings: Settings, *, as_of: datetime, segments: bool = False) -> list[dict[str, Any]]:
+    """What `measure` wrote for a moment: a row per rule and level, and per segment if asked.
 
     Beside it what people answered to the rule's alerts in the same months.
     """
     from dealwatch.alerts.feedback import with_feedback
 
-    found = select(rule_evidence).where(rule_evidence.c.measured_as_of == as_of)
+    c = rule_evidence.c
+    found = select(rule_evidence).where(c.measured_as_of == as_of).order_by(c.rule, c.level, c.segment)
+    if not segments:
+        found = found.where(c.segment == "")
     with _warehouse(settings) as engine, reading(engine) as connection:
-        rows = connection.execute(found.order_by(rule_evidence.c.rule, rule_evidence.c.level)).mappings()
-        return with_feedback(connection, [dict(row) for row in rows], as_of, settings=settings)
+        rows = [dict(row) for row in connection.execute(found).mappings()]
+        return with_feedback(connection, rows, as_of, settings=settings)
 
 
 def score(settings: Settings, *, as_of: datetime, until: datetime | None = None) -> dict[str, Any]:
