@@ -13,8 +13,8 @@ from polars.exceptions import PolarsError
 
 from dealwatch.scoring.facts import FACTS
 
-_WORDS = frozenset({"AND", "OR", "NOT", "IS", "NULL", "BETWEEN", "IN", "TRUE", "FALSE"})
-_TOKEN = re.compile(
+WORDS = frozenset({"AND", "OR", "NOT", "IS", "NULL", "BETWEEN", "IN", "TRUE", "FALSE"})
+TOKEN = re.compile(
     r"""
     (?P<space>\s+)
   | (?P<comment>--|/\*)
@@ -40,13 +40,13 @@ def names_in(text: str) -> tuple[str, ...]:
     found: dict[str, None] = {}
     position = 0
     while position < len(text):
-        match = _TOKEN.match(text, position)
+        match = TOKEN.match(text, position)
         if match is None:
             raise ConditionFault(_unreadable(text, position))
         position = match.end()
         if match.lastgroup == "comment":
             raise ConditionFault("comments belong outside the quotes, after a #")
-        if match.lastgroup == "name" and match.group().upper() not in _WORDS:
+        if match.lastgroup == "name" and match.group().upper() not in WORDS:
             _check_name(match.group(), follows=text[position:].lstrip()[:1])
             found[match.group()] = None
     if not found:
