@@ -1,6 +1,6 @@
 """What a change of rules and settings would do: the working tree against what was last in force, replayed.
 
-Pure comparisons around `replay`; `plan_text` puts them in words.
+Pure comparisons around `trial_run`; `plan_text` puts them in words.
 """
 
 import logging
@@ -16,7 +16,7 @@ import polars as pl
 from sqlalchemy import Engine, select
 
 from dealwatch.alerts import evidence
-from dealwatch.alerts.replay import WARM_UP_DAYS, Past, Replayed, Trial, replay
+from dealwatch.alerts.trial_run import WARM_UP_DAYS, Past, Replayed, Trial, replay
 from dealwatch.alerts.rule_books import RuleBook, book_of, in_force
 from dealwatch.alerts.rules import Rule, load_rules
 from dealwatch.errors import SettingsError
@@ -112,7 +112,7 @@ def plan(engine: Engine, *, days: int, as_of: datetime, settings: Settings) -> P
     rules, knobs = _differences(book, tree)
     since = as_of - timedelta(days=days + WARM_UP_DAYS + 1)
     records = _records(engine, tree_rules, rules, knobs, stored, as_of, settings=settings)
-    trials = [Trial(tree_rules, settings, _known_since(records, since))]
+    trials = [Trial(tree_rules, settings, known_since(records, since), tree_rules)]
     with tempfile.TemporaryDirectory() as folder:
         if book is not None:
             trials.append(_in_force(book, Path(folder), stored, since, settings))
@@ -145,7 +145,7 @@ def _in_force(
     settled = book.settled(settings)
     rules = book.load(folder / "rules")
     knobs = settled.alerts.model_copy(update={"rules": folder / "rules"})
-    return Trial(rules, settled.model_copy(update={"alerts": knobs}), _known_since(stored, since))
+    return Trial(rules, settled.model_copy(update={"alerts": knobs}), known_since(stored, since), rules)
 
 
 def _differences(
@@ -182,7 +182,7 @@ def _newest_records(rows: pl.DataFrame, as_of: datetime) -> pl.DataFrame:
     return known.sort("measured_as_of").unique(["rule", "level"], keep="last").sort("rule", "level")
 
 
-def _known_since(records: pl.DataFrame, since: datetime) -> pl.DataFrame:
+def known_since(records: pl.DataFrame, since: datetime) -> pl.DataFrame:
     """Today's records for the whole replay: the question is what would come, not how records grew."""
     return records.with_columns(measured_as_of=instant(since))
 

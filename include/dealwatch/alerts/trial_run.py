@@ -58,11 +58,15 @@ _CHANCES: Mapping[str, Any] = {
 
 @dataclass(frozen=True)
 class Trial:
-    """Rules and settings to replay, the settings naming the folder the rules lie in, and their records."""
+    """Rules and settings to replay, the settings naming the folder the rules lie in, and their records.
+
+    scored_by: the rules whose points are in the score; they may be more than those that speak.
+    """
 
     rules: tuple[Rule, ...]
     settings: Settings
     evidence: pl.DataFrame  # rows of rule_evidence
+    scored_by: tuple[Rule, ...]
 
 
 @dataclass(frozen=True)
@@ -138,7 +142,7 @@ def scored(facts: pl.DataFrame, chances: pl.DataFrame, trial: Trial) -> pl.DataF
 
     Without a chance the rules speak alone, as in a morning's score.
     """
-    points = points_added(trial.rules, facts).clip(upper_bound=RULE_POINTS).cast(pl.Float64)
+    points = points_added(trial.scored_by, facts).clip(upper_bound=RULE_POINTS).cast(pl.Float64)
     rows = facts.select(_KEYS).with_columns(points=points)
     rows = rows.join(chances, on=_KEYS, how="left", maintain_order="left")
     size = pl.coalesce(
