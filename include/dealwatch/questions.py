@@ -21,7 +21,9 @@ class Answer:
     code: int = 0
 
 
-def add_verbs(verb: Callable[..., argparse.ArgumentParser], *, as_of: MomentOf, day: Callable[[str], date]) -> None:
+def add_verbs(
+    verb: Callable[..., argparse.ArgumentParser], *, as_of: MomentOf, day: Callable[[str], date]
+) -> None:
     """Add the verbs to the parser; `as_of` reads the option of that name, and `day` a date."""
     why = verb("why", _why, "Say why somebody was, or was not, told about a deal on a day.")
     why.add_argument("deal", help="the deal's id, or a part of its name that no other has")
@@ -40,7 +42,9 @@ def add_verbs(verb: Callable[..., argparse.ArgumentParser], *, as_of: MomentOf, 
         text, machine = jobs.rehearse(settings, rule=options.rule, days=options.days, as_of=moment)
         return Answer(machine if options.json else text)
 
-    rehearse = verb("rehearse", rehearsed, "Say how often one rule would have fired, for whom, and how right.")
+    rehearse = verb(
+        "rehearse", rehearsed, "Say how often one rule would have fired, for whom, and how right."
+    )
     rehearse.add_argument("rule", type=Path, metavar="RULE.toml")
     rehearse.add_argument("--days", type=int, default=365, help="how many days to look back (default: 365)")
     for asked in (plan, rehearse):

@@ -80,10 +80,18 @@ def _parts(tokens: Sequence[_Token]) -> list[tuple[_Token, ...]]:
 
 def _clause(tokens: tuple[_Token, ...], row: pl.DataFrame) -> Clause:
     holds = bool(row.select(held=condition(_text(tokens)))["held"][0])
-    told = _joined([f"{one.text} {_of(one, row)}" if one.kind == "name" else one.text for one in tokens])
+    told = _told(tokens, row)
     if holds:
         return Clause(True, told, "")
-    return Clause(False, told, _comparison_lacks(tokens, row) or _lacks(tokens, row))
+    return Clause(False, told, _comparison_lacks(tokens, row) or f"needs {told}")
+
+
+def _told(tokens: tuple[_Token, ...], row: pl.DataFrame) -> str:
+    """A plain comparison with its numbers within; anything longer with them behind."""
+    if not any(token.kind == "word" or token.text == "(" for token in tokens):
+        return _joined([f"{one.text} {_of(one, row)}" if one.kind == "name" else one.text for one in tokens])
+    names = dict.fromkeys(token.text for token in tokens if token.kind == "name")
+    return f"{_text(tokens)} (here {', '.join(f'{name} is {_shown_of(name, row)}' for name in names)})"
 
 
 def _comparison_lacks(tokens: tuple[_Token, ...], row: pl.DataFrame) -> str:
@@ -96,12 +104,6 @@ def _comparison_lacks(tokens: tuple[_Token, ...], row: pl.DataFrame) -> str:
         return f"cannot be told: {_listed(unknown)}" if unknown else ""
     bound = f" ({_value(right, row)})" if any(one.kind == "name" for one in right) else ""
     return f"needs {_text(left)} {sign} {_text(right)}{bound}, has {_value(left, row)}"
-
-
-def _lacks(tokens: tuple[_Token, ...], row: pl.DataFrame) -> str:
-    names = dict.fromkeys(token.text for token in tokens if token.kind == "name")
-    has = ", ".join(f"{name} {_shown_of(name, row)}" for name in names)
-    return f"needs {_text(tokens)}; has {has}"
 
 
 def _unknown(tokens: Sequence[_Token], row: pl.DataFrame) -> list[str]:

@@ -148,9 +148,7 @@ def _in_force(
     return Trial(rules, settled.model_copy(update={"alerts": knobs}), known_since(stored, since), rules)
 
 
-def _differences(
-    book: RuleBook | None, tree: RuleBook
-) -> tuple[dict[str, str], dict[str, tuple[Any, Any]]]:
+def _differences(book: RuleBook | None, tree: RuleBook) -> tuple[dict[str, str], dict[str, tuple[Any, Any]]]:
     """Which rules are new, gone or changed (and in which fields), and which settings differ."""
     if book is None:
         return {}, {}
@@ -200,9 +198,7 @@ def _records(
     """The tree's records: those stored, and measured anew where the rule is another one than it was."""
     is_other_measure = any(name.startswith(("alerts.evidence_", "pipeline.")) for name in knobs)
     measured_anew = {
-        rule.name
-        for rule in tree
-        if is_other_measure or _is_measured_anew(rules.get(rule.name, ""))
+        rule.name for rule in tree if is_other_measure or _is_measured_anew(rules.get(rule.name, ""))
     }
     kept = stored.filter(pl.col("rule").is_in([rule.name for rule in tree if rule.name not in measured_anew]))
     if not measured_anew:
@@ -237,7 +233,9 @@ def _standing(before: pl.DataFrame, after: pl.DataFrame) -> dict[str, str]:
     told = {}
     for rule, level, is_proven in after.select("rule", "level", "proven").rows():
         if was.get((rule, level), False) != is_proven or (rule, level) not in was:
-            told[f"{rule} level {level}"] = "proven: it may interrupt" if is_proven else "unproven: digests only"
+            told[f"{rule} level {level}"] = (
+                "proven: it may interrupt" if is_proven else "unproven: digests only"
+            )
     return told
 
 
@@ -276,7 +274,9 @@ def _examples(found: pl.DataFrame, past: Past, settings: Settings) -> tuple[Exam
     turn = pl.int_range(pl.len()).over("rule")
     rows = rows.with_columns(turn=turn).sort("turn", "rule").head(EXAMPLES)
     return tuple(
-        Example(row["rule"], row["deal_id"], row["name"] or row["deal_id"], f"{local_day(row['day'], settings)}")
+        Example(
+            row["rule"], row["deal_id"], row["name"] or row["deal_id"], f"{local_day(row['day'], settings)}"
+        )
         for row in rows.iter_rows(named=True)
     )
 

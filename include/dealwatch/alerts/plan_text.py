@@ -50,7 +50,9 @@ def _changes(plan: Plan) -> list[str]:
     if plan.before is None:
         return ["Rules and settings: as they are in the tree"]
     lines = [f"  rule {name}: {difference}" for name, difference in plan.rules.items()]
-    lines += [f"  {name}: {as_json(old)} becomes {as_json(new)}" for name, (old, new) in plan.settings.items()]
+    lines += [
+        f"  {name}: {as_json(old)} becomes {as_json(new)}" for name, (old, new) in plan.settings.items()
+    ]
     return ["Changed:", *lines] if lines else ["No change: rules and settings are those in force."]
 
 
@@ -70,7 +72,10 @@ def _table(plan: Plan) -> list[str]:
 
 
 def _padded(row: Sequence[str], widths: Sequence[int]) -> list[str]:
-    return [f"{row[0]:<{widths[0]}}", *(f"{cell:>{width}}" for cell, width in zip(row[1:], widths[1:], strict=True))]
+    return [
+        f"{row[0]:<{widths[0]}}",
+        *(f"{cell:>{width}}" for cell, width in zip(row[1:], widths[1:], strict=True)),
+    ]
 
 
 def _busiest(side: Side) -> str:

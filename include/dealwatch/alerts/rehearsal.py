@@ -149,16 +149,25 @@ def text(found: Rehearsal) -> str:
         *(f"  {line}" for row in found.records for line in _record(row, found)),
     ]
     if found.examples:
-        lines += ["", "On which deals, some of them:", *(_example(one, found.levels) for one in found.examples)]
+        lines += [
+            "",
+            "On which deals, some of them:",
+            *(_example(one, found.levels) for one in found.examples),
+        ]
     if found.unscored and found.uses_score:
-        lines += ["", f"{found.unscored} of the mornings were never scored: there the rules' points alone are the score."]
+        lines += [
+            "",
+            f"{found.unscored} of the mornings were never scored: there the rules' points alone are the score.",
+        ]
     return "\n".join(lines) + "\n"
 
 
 def _by_owner(found: Rehearsal, weeks: float) -> list[str]:
     shown = list(found.by_owner.items())[:EXAMPLES]
     average = found.fired / weeks / max(found.owners, 1)
-    lines = ["", f"For whom: {average:.2f} alerts per owner and week on average. Most go to:"] if shown else []
+    lines = (
+        ["", f"For whom: {average:.2f} alerts per owner and week on average. Most go to:"] if shown else []
+    )
     lines += [f"  {count / weeks:5.2f} a week  {clean(name, NAME_LENGTH)}" for name, count in shown]
     more = len(found.by_owner) - len(shown)
     return [*lines, f"  and {more} more people"] if more > 0 else lines

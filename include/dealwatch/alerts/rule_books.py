@@ -72,7 +72,9 @@ class RuleBook:
 
 def book_of(settings: Settings) -> RuleBook:
     """The rules and settings of the working tree."""
-    rules = {path.stem: path.read_text(encoding="utf-8") for path in sorted(settings.alerts.rules.glob("*.toml"))}
+    rules = {
+        path.stem: path.read_text(encoding="utf-8") for path in sorted(settings.alerts.rules.glob("*.toml"))
+    }
     deciding: dict[str, Any] = {"scoring.bands": list(settings.scoring.bands)}
     for name in ("alerts", "delivery", "pipeline"):
         deciding |= _deciding(getattr(settings, name), name)

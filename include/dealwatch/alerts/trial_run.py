@@ -118,7 +118,9 @@ def replay(
         chances = _chances(connection, moments)
         copied = {table: frame(connection, select(table)) for table in _COPIED}
         copied[deal_changes] = _endings(connection, moments[-1])
-    log.info("%d mornings of %d deals are replayed", len(moments), len(next(iter(histories.values())).deal_ids))
+    log.info(
+        "%d mornings of %d deals are replayed", len(moments), len(next(iter(histories.values())).deal_ids)
+    )
     rows = [_Rows() for _ in trials]
     seen: list[pl.DataFrame] = []
     for start in range(0, len(moments), _AT_ONCE):
@@ -148,9 +150,13 @@ def scored(facts: pl.DataFrame, chances: pl.DataFrame, trial: Trial) -> pl.DataF
     size = pl.coalesce(
         pl.col("p_loss") * MODEL_POINTS + pl.col("points"), pl.col("points") * (100 / RULE_POINTS)
     )
-    rows = rows.with_columns(score=(size + 0.5).floor().cast(pl.Int64), method=pl.col("method").fill_null("rules"))
+    rows = rows.with_columns(
+        score=(size + 0.5).floor().cast(pl.Int64), method=pl.col("method").fill_null("rules")
+    )
     above = pl.sum_horizontal(pl.col("score") > top for top in trial.settings.scoring.bands)
-    return rows.with_columns(band=above.replace_strict(list(range(4)), BANDS, return_dtype=pl.String)).drop("points")
+    return rows.with_columns(band=above.replace_strict(list(range(4)), BANDS, return_dtype=pl.String)).drop(
+        "points"
+    )
 
 
 def _histories(
@@ -172,7 +178,9 @@ def _chances(connection: Connection, moments: Sequence[datetime]) -> pl.DataFram
 
 def _endings(connection: Connection, last: datetime) -> pl.DataFrame:
     c = deal_changes.c
-    return frame(connection, select(deal_changes).where(c.field.in_(("outcome", "deleted")), c.known_at <= last))
+    return frame(
+        connection, select(deal_changes).where(c.field.in_(("outcome", "deleted")), c.known_at <= last)
+    )
 
 
 def _score(facts: pl.DataFrame, chances: pl.DataFrame, trial: Trial, rows: _Rows) -> None:
@@ -181,7 +189,9 @@ def _score(facts: pl.DataFrame, chances: pl.DataFrame, trial: Trial, rows: _Rows
     held = signals(trial.rules, facts, scores)
     flagged = facts.join(held.select(_KEYS).unique(), on=_KEYS, how="semi")
     rows.signals.append(held)
-    rows.snapshots.append(flagged.select(name for name in deal_snapshots.columns.keys() if name in facts.columns))
+    rows.snapshots.append(
+        flagged.select(name for name in deal_snapshots.columns.keys() if name in facts.columns)
+    )
     rows.features.append(
         flagged.select(*_KEYS, facts=pl.struct(fact.name for fact in FACTS).struct.json_encode())
     )
@@ -227,10 +237,14 @@ def _spoken(
 def _read(connection: Connection, first: datetime) -> Replayed:
     said, events = deliveries.c, alert_events.c
     stood = select(alerts).where(alerts.c.last_seen_at >= first)
-    would = select(said.as_of, said.recipient, said.kind).where(said.as_of >= first, said.reason == "past_day")
+    would = select(said.as_of, said.recipient, said.kind).where(
+        said.as_of >= first, said.reason == "past_day"
+    )
     back = select(events.at).where(events.at >= first, events.kind == "reopened")
     messages = frame(connection, would).sort("as_of", "recipient", "kind")
-    return Replayed(frame(connection, stood).sort("rule", "deal_id", "scope"), messages, frame(connection, back).height)
+    return Replayed(
+        frame(connection, stood).sort("rule", "deal_id", "scope"), messages, frame(connection, back).height
+    )
 
 
 def _past(
