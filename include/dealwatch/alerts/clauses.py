@@ -14,7 +14,7 @@ _TYPES = {**FACT_TYPES, **SCORE_TYPES}
 
 @dataclass(frozen=True)
 class Clause:
-    """One of the clauses that AND joins: whether it holds, its text with the deal's numbers, what it lacks."""
+    """One of the clauses that AND joins: if it holds, its text with the deal's numbers, what it lacks."""
 
     holds: bool
     told: str

@@ -16,9 +16,9 @@ import polars as pl
 from sqlalchemy import Engine, select
 
 from dealwatch.alerts import evidence
-from dealwatch.alerts.trial_run import WARM_UP_DAYS, Past, Replayed, Trial, replay
 from dealwatch.alerts.rule_books import RuleBook, book_of, in_force
 from dealwatch.alerts.rules import Rule, load_rules
+from dealwatch.alerts.trial_run import WARM_UP_DAYS, Past, Replayed, Trial, replay
 from dealwatch.errors import SettingsError
 from dealwatch.history.ledger import read_ledger
 from dealwatch.moments import local_day

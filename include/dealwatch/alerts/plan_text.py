@@ -19,8 +19,8 @@ def text(plan: Plan) -> str:
     lines += [f"{name} becomes {standing}" for name, standing in plan.proven.items() if plan.before]
     if plan.unscored:
         lines.append(
-            f"{plan.unscored} of these mornings were never scored: their facts are worked out now, and they are"
-            " scored by rules alone. `python -m dealwatch score --as-of FIRST --until LAST --notify dry`"
+            f"{plan.unscored} of these mornings were never scored: their facts are worked out now, and they"
+            " are scored by rules alone. `python -m dealwatch score --as-of FIRST --until LAST --notify dry`"
             " scores them with the model of their day."
         )
     return "\n".join([*lines, _budget(plan)]) + "\n"

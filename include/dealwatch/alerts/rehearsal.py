@@ -60,7 +60,7 @@ class Rehearsal:
 
 
 def rehearse(engine: Engine, path: Path, *, days: int, as_of: datetime, settings: Settings) -> Rehearsal:
-    """Replay the rule of a file beside the tree's rules; it alone speaks. Raises SettingsError for a fault."""
+    """Replay the rule of a file beside the tree's rules; it alone speaks. Raises SettingsError."""
     rule = load_rule(path)
     others = [one for one in load_rules(settings.alerts.rules) if one.name != rule.name]
     records = measured(engine, [*others, rule], as_of, settings=settings)
@@ -105,8 +105,8 @@ def _rehearsal(
         deals=opened["deal_id"].n_unique(),
         standing=replayed.alerts.filter(pl.col("resolved_at").is_null()).height,
         reopened=replayed.reopened,
-        singles=(kinds == "alert").sum(),
-        digests=(kinds == "digest").sum(),
+        singles=int((kinds == "alert").sum()),
+        digests=int((kinds == "digest").sum()),
         by_owner={people.get(owner, owner) or "nobody": n for owner, n in by_owner.rows()},
         owners=past.owners,
         levels={level.level: level.name for level in rule.levels},
@@ -139,10 +139,10 @@ def text(found: Rehearsal) -> str:
     lines = [
         f"{found.rule} ({found.file}), replayed over {found.days} days, {found.first} to {found.last}.",
         "",
-        f"It would have fired {found.fired:,} times for {found.deals:,} deals, {found.fired / weeks:.1f} a week;"
-        f" {found.reopened:,} came back. On the last morning {found.standing:,} stand.",
-        f"Alone it would have sent {found.singles / weeks:.1f} single messages and {found.digests / weeks:.1f}"
-        " digests a week.",
+        f"It would have fired {found.fired:,} times for {found.deals:,} deals, {found.fired / weeks:.1f} a"
+        f" week; {found.reopened:,} came back. On the last morning {found.standing:,} stand.",
+        f"Alone it would have sent {found.singles / weeks:.1f} single messages a week, and"
+        f" {found.digests / weeks:.1f} digests.",
         *_by_owner(found, weeks),
         "",
         "Was it right?",
@@ -157,7 +157,7 @@ def text(found: Rehearsal) -> str:
     if found.unscored and found.uses_score:
         lines += [
             "",
-            f"{found.unscored} of the mornings were never scored: there the rules' points alone are the score.",
+            f"{found.unscored} of the mornings were never scored: there rules alone are the score.",
         ]
     return "\n".join(lines) + "\n"
 
@@ -190,4 +190,5 @@ def _verdict(row: Mapping[str, Any], minimum: int) -> str:
 
 
 def _example(one: Fired, levels: Mapping[int, str]) -> str:
-    return f"  {one.day}  level {one.level} {levels.get(one.level, '')}  {deal_words(one.name, one.deal_id)}: {one.outcome}"
+    level = f"level {one.level} {levels.get(one.level, '')}"
+    return f"  {one.day}  {level}  {deal_words(one.name, one.deal_id)}: {one.outcome}"

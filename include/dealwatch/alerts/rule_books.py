@@ -1,4 +1,4 @@
-"""Rule books: which rules and settings decided who was told what, kept for each live morning that changed them.
+"""Rule books: the rules and settings that decided who was told what, kept whenever they changed.
 
 `plan` compares the working tree with the newest one, and `why` explains a morning by the one in force then.
 """

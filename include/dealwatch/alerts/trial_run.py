@@ -73,7 +73,7 @@ class Trial:
 class Replayed:
     """What a trial's mornings came to, from the first that counts on.
 
-    alerts: rows of `alerts` that stood; messages: as_of, recipient, kind; reopened: how many alerts came back.
+    alerts: rows of `alerts` that stood; messages: as_of, recipient, kind; reopened: alerts that came back.
     """
 
     alerts: pl.DataFrame

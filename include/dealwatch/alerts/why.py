@@ -3,7 +3,6 @@
 `why_reasons` explains a silence, `why_text` puts the whole in words.
 """
 
-import json
 import tempfile
 from collections import defaultdict
 from collections.abc import Iterable, Mapping, Sequence
