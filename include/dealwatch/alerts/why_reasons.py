@@ -5,7 +5,7 @@ from dataclasses import dataclass
 from datetime import date, datetime, timedelta
 from typing import Any
 
-from sqlalchemy import Connection, and_, or_, select
+from sqlalchemy import ColumnElement, Connection, and_, or_, select
 
 from dealwatch.alerts.content import record_line
 from dealwatch.alerts.cooldowns import business_days_between
@@ -68,7 +68,7 @@ def meaning(reason: str, case: Case, fingerprint: str) -> str:
 def told_before(case: Case, fingerprint: str) -> Sequence[Any]:
     """What had been said of the alert by the morning, in order: really said if the morning was live."""
     query = select(alert_mornings.c.is_live).where(alert_mornings.c.as_of == case.morning)
-    is_seen = deliveries.c.state.in_(LIVE_STATES)
+    is_seen: ColumnElement[bool] = deliveries.c.state.in_(LIVE_STATES)
     if not case.connection.execute(query).scalar():
         is_receipt = and_(deliveries.c.state == "not_sent", deliveries.c.reason.in_(VIRTUAL))
         is_seen = or_(is_seen, is_receipt)
@@ -87,8 +87,8 @@ def _cooldown(case: Case, fingerprint: str) -> str:
     last, days = told[-1], case.rule.cooldown_days
     ends = _cooldown_ends(local_day(last.as_of, case.settings), days)
     return (
-        f"{case.name_of(last.recipient)} was told on {case.day_of(last.as_of)} ({said_words(last.kind)}). This"
-        f" rule repeats after {days} business days, so from {day_words(ends)}, unless it gets worse."
+        f"{case.name_of(last.recipient)} was told on {case.day_of(last.as_of)} ({said_words(last.kind)})."
+        f" This rule repeats after {days} business days, so from {day_words(ends)}, unless it gets worse."
     )
 
 
@@ -154,7 +154,7 @@ def _unproven(case: Case, _: str) -> str:
         c.rule == case.rule_name, c.level == level, c.segment == "", c.measured_as_of <= case.morning
     )
     row = case.connection.execute(records.order_by(c.measured_as_of.desc()).limit(1)).mappings().one_or_none()
-    line = record_line(row).removeprefix("unproven: ")
+    line = record_line(dict(row) if row else None).removeprefix("unproven: ")
     return f"The rule may not interrupt, it speaks in digests only. Its record then: {line}."
 
 

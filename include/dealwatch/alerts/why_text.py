@@ -99,8 +99,8 @@ def unscored_text(asked: Asked, *, is_known: bool) -> str:
     day = asked.on.isoformat()
     if is_known:
         return (
-            f"{_title(asked)}\n\nNobody was told: the deal was not among those open when the morning was scored."
-            f" If the CRM told of it later, `python -m dealwatch score --as-of {day}` scores the morning anew.\n"
+            f"{_title(asked)}\n\nNobody was told: the deal was not open when the morning was scored."
+            f" If the CRM told of it later, `python -m dealwatch score --as-of {day}` scores it anew.\n"
         )
     return (
         f"{_title(asked)}\n\nNobody was told: the morning was not scored."
@@ -134,7 +134,7 @@ def _head(day: Day, settings: Settings) -> str:
         )
     elif not day.is_live:
         lines.append(
-            "It was worked out as a past or a silent morning: nothing was sent, and what follows is a receipt."
+            "It was worked out as a past or a silent morning: nothing was sent; this is the receipt."
         )
     return "\n".join(lines)
 
