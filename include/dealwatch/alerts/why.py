@@ -116,7 +116,7 @@ def _scored(connection: Connection, deal_id: str, morning: datetime) -> dict[str
     """The deal's snapshot, score and facts of the morning in one; none when it was not scored then."""
     asked = {"as_of": morning, "deal_id": deal_id}
     found: dict[str, Any] = {}
-    for table in (deal_features, deal_snapshots, deal_scores):
+    for table in (deal_snapshots, deal_scores, deal_features):
         of_it = [table.c[name] == value for name, value in asked.items()]
         row = connection.execute(select(table).where(*of_it)).mappings().one_or_none()
         if row is None:
