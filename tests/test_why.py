@@ -1,5 +1,6 @@
 """Why somebody was, or was not, told: every silence has its reason, and the answer has the day's facts."""
 
+import random
 from datetime import date, timedelta
 from pathlib import Path
 from typing import Any
@@ -8,15 +9,26 @@ import pytest
 from sqlalchemy import Engine, delete, select, update
 
 from alert_samples import MONDAY, Deal, at, close, extract, hire, know, prove, score_morning
+from dealwatch.alerts.episodes import digest
 from dealwatch.alerts.queue import Notify, speak
+from dealwatch.alerts.reasons import REASONS
 from dealwatch.alerts.why import why
 from dealwatch.errors import NotFound
 from dealwatch.settings import Settings
-from dealwatch.tables import alert_mornings, deal_scores, deals, deliveries
-from dealwatch.warehouse import reading, writing
+from dealwatch.tables import (
+    alert_events,
+    alert_mornings,
+    alert_signals,
+    deal_scores,
+    deals,
+    deliveries,
+    tellings,
+)
+from dealwatch.warehouse import reading, rows_of, writing
 
 STALL = {"stage_stall": 1}
 TUESDAY = "2026-03-03"
+CRM = {"source": "crm", "created_at": at("2026-01-05"), "is_deleted": False}
 
 
 @pytest.fixture
@@ -38,13 +50,7 @@ def world(engine: Engine) -> Engine:
 
 def known(engine: Engine, deal_id: str, name: str = "", **changes: Any) -> None:
     """The CRM's present state of a deal."""
-    row = {
-        "deal_id": deal_id,
-        "source": "crm",
-        "name": name or f"Deal {deal_id}",
-        "created_at": at("2026-01-05"),
-    }
-    know(engine, deals, {**row, "is_deleted": False, **changes})
+    know(engine, deals, {**CRM, "deal_id": deal_id, "name": name or f"Deal {deal_id}", **changes})
 
 
 def morning(
@@ -257,3 +263,69 @@ def test_a_deal_whose_score_was_not_kept_is_not_explained(world: Engine, setting
     assert "was not open when the morning was scored" in asked(world, settings)
     with reading(world) as connection:
         assert connection.execute(select(deal_scores)).first() is not None
+
+
+RULES = ("close_date_passed", "critical_risk", "lifecycle_breach", "stage_stall")
+MONTH = [(date(2026, 3, 2) + timedelta(days=n)).isoformat() for n in range(31)]
+
+
+def month(engine: Engine, settings: Settings, *, live: bool) -> None:
+    """A month of a small company: deals worsen, mend and change hands, proof is lacking, data is late."""
+    chance = random.Random(7)
+    hire(engine, "eve", is_active=False)
+    prove(engine, "close_date_passed", proven=False)
+    know(engine, deals, *({**CRM, "deal_id": f"D{n}", "name": f"Deal {n}"} for n in range(12)))
+    for number, day in enumerate(MONTH):
+        held = [{rule: chance.randint(1, 3) for rule in RULES if chance.random() < 0.6} for _ in range(12)]
+        open_deals = [
+            Deal(
+                f"D{n}",
+                held[n],
+                owner_id=["ann", "ann", "bob", "eve", ""][(n + number // 10) % 5],
+                amount=chance.choice([100.0, 5000.0, 90000.0]),
+                score=90 if "critical_risk" in held[n] else 60,
+                close_date=date.fromisoformat(day) + timedelta(days=chance.randint(-5, 40)),
+            )
+            for n in range(12)
+            if chance.random() < 0.9
+        ]
+        score_morning(engine, day, open_deals)
+        if number not in (8, 9):  # on two mornings the extract was late
+            extract(engine, day)
+        if live:
+            moment = at(day) + timedelta(minutes=1)
+            speak(engine, settings=settings, as_of=at(day), now=moment)
+    if not live:
+        last = at(MONTH[-1])
+        speak(engine, settings=settings, as_of=last, now=last + timedelta(days=3), notify="dry")
+
+
+@pytest.mark.parametrize("live", [True, False])
+def test_every_alert_that_stands_is_told_or_has_a_reason(
+    engine: Engine, settings: Settings, live: bool
+) -> None:
+    hire(engine, "ann", manager_id="max", time_zone="America/New_York")
+    hire(engine, "max", time_zone="Asia/Kolkata")
+    hire(engine, "bob")
+    prove(engine, *RULES)
+    month(engine, settings, live=live)
+    with reading(engine) as connection:
+        signals = rows_of(connection, select(alert_signals).where(alert_signals.c.level > 0))
+        told = {(row.as_of, row.fingerprint) for row in rows_of(connection, select(tellings))}
+        silent = rows_of(connection, select(alert_events).where(alert_events.c.kind == "held"))
+    reasons = {(row.at, row.fingerprint): row.reason for row in silent}
+    standing = {(row.as_of, digest("default", row.rule, row.deal_id, row.scope)) for row in signals}
+    assert len(standing) > 500 and len(told) > 50
+    assert standing - told - set(reasons) == set(), "silent without a reason"
+    assert set(reasons.values()) <= set(REASONS)
+    expected = {
+        "cooldown",
+        "budget",
+        "folded",
+        "no_route",
+        "not_business_day",
+        "reminders_used",
+        "unproven_rule",
+    }
+    assert expected <= set(reasons.values())
+    assert "stale_extract" in set(reasons.values()) or not live
