@@ -129,7 +129,7 @@ def test_an_unproven_rule_shows_its_record(world: Engine, settings: Settings) ->
     morning(world, settings, MONDAY, Deal("1", STALL))
     told = asked(world, settings)
     assert "in the digest by folder" in told
-    assert "Held back (unproven_rule): The rule may not interrupt, it speaks in digests only." in told
+    assert "(unproven_rule): The rule may not interrupt, it speaks in digests only: last 12 months" in told
     assert "88 of 142 such deals lost (62%); similar deals 41%" in told
 
 

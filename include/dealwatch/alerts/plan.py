@@ -240,7 +240,9 @@ def _standing(before: pl.DataFrame, after: pl.DataFrame) -> dict[str, str]:
 
 
 def _only(one: Replayed, other: Replayed) -> pl.DataFrame:
-    return one.alerts.join(other.alerts, on="fingerprint", how="anti")
+    """The alerts that stood on one side alone, each once however often it came back."""
+    mine = one.alerts.join(other.alerts, on="fingerprint", how="anti")
+    return mine.sort("opened_at", "fingerprint").unique("fingerprint", keep="last", maintain_order=True)
 
 
 def _side(replayed: Replayed, past: Past, days: int) -> Side:

@@ -95,6 +95,8 @@ def share(found: Share) -> str:
 
 
 def _examples(head: str, count: int, examples: Sequence[Example]) -> list[str]:
+    if not count:
+        return []
     lines = [f"  {one.day}  {one.rule}  {deal_words(one.name, one.deal_id)}" for one in examples]
     more = [f"  and {count - EXAMPLES:,} more"] if count > EXAMPLES else []
     return [head, *lines, *more, ""]

@@ -155,7 +155,7 @@ def _unproven(case: Case, _: str) -> str:
     )
     row = case.connection.execute(records.order_by(c.measured_as_of.desc()).limit(1)).mappings().one_or_none()
     line = record_line(dict(row) if row else None).removeprefix("unproven: ")
-    return f"The rule may not interrupt, it speaks in digests only. Its record then: {line}."
+    return f"The rule may not interrupt, it speaks in digests only: {line}."
 
 
 def _incident(case: Case, _: str) -> str:

@@ -212,7 +212,9 @@ def _others(rule: RuleDay, day: Day) -> str:
 
 
 def _held(one: Held, rule: RuleDay) -> str:
-    lead = "Within another message" if one.reason == "folded" and rule.told else "Held back"
+    lead = "Held back"
+    if rule.told:
+        lead = "Within another message" if one.reason == "folded" else "Not as a message of its own"
     return f"{lead} ({one.reason}): {one.meaning}"
 
 
