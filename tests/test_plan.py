@@ -248,6 +248,7 @@ def company(small_company: SmallCompany, tmp_path: Path) -> Iterator[Settings]:
     yield settings
 
 
+@pytest.mark.slow
 def test_the_shipped_rules_replay_as_the_mornings_were_and_change_nothing(company: Settings) -> None:
     """The replay computes scores in columns, from chance and points: they are those of the morning."""
     jobs.score(company, as_of=MORNING - timedelta(days=1), until=MORNING)
