@@ -219,7 +219,7 @@ def measured(engine: Engine, rules: Sequence[Rule], as_of: datetime, *, settings
     """The records of rules as of a moment, worked out and not stored."""
     c = deal_scores.c
     given = select(c.as_of, c.deal_id, c.score, c.band, c.p_loss).where(
-        c.as_of >= min(evidence.replayed(as_of, settings)), c.as_of < as_of
+        c.as_of >= as_of - timedelta(days=32 * settings.alerts.evidence_months), c.as_of < as_of
     )
     with reading(engine) as connection:
         ledger = read_ledger(connection, until=as_of)

@@ -15,8 +15,6 @@ from sqlalchemy import Connection, func, or_, select
 
 from dealwatch.alerts.clauses import Clause, clauses
 from dealwatch.alerts.episodes import digest
-from dealwatch.alerts.materials import read_known
-from dealwatch.alerts.routing import Person
 from dealwatch.alerts.rule_books import in_force
 from dealwatch.alerts.rules import Rule, load_rules
 from dealwatch.alerts.why_reasons import Case, meaning
@@ -36,6 +34,7 @@ from dealwatch.tables import (
     deal_snapshots,
     deals,
     deliveries,
+    owners,
     scored_mornings,
     tellings,
 )
@@ -56,7 +55,7 @@ def why(connection: Connection, deal: str, on: date, *, to: str | None, settings
     """The answer in plain words. Raises NotFound for a deal or a person that is not there, or is several."""
     found = _deal(connection, deal)
     morning = morning_of(on, settings)
-    people = read_known(connection, (), settings).people
+    people = {row.owner_id: row for row in rows_of(connection, select(owners))}
     asked = Asked(found.deal_id, found.name or found.deal_id, on, _person(people, to) if to else None)
     scored = _scored(connection, found.deal_id, morning)
     if scored is None:
@@ -99,7 +98,7 @@ def _like(text: str) -> str:
     return text.replace("\\", "\\\\").replace("%", "\\%").replace("_", "\\_")
 
 
-def _person(people: Mapping[str, Person], asked: str) -> Person:
+def _person(people: Mapping[str, Any], asked: str) -> Any:
     """Somebody by id or e-mail address, or the only one with the words in their name."""
     exact = [one for one in people.values() if asked in (one.owner_id, one.email)]
     near = [one for one in people.values() if one.name and asked.casefold() in one.name.casefold()]
@@ -166,7 +165,7 @@ def _rule_days(
     scored: Mapping[str, Any],
     book: _Book,
     morning: datetime,
-    people: Mapping[str, Person],
+    people: Mapping[str, Any],
     settings: Settings,
 ) -> tuple[RuleDay, ...]:
     """Each rule's day, and that of an alert whose rule exists no more."""

@@ -12,7 +12,6 @@ from dealwatch.alerts.cooldowns import business_days_between
 from dealwatch.alerts.folding import LIVE_STATES
 from dealwatch.alerts.materials import VIRTUAL
 from dealwatch.alerts.reasons import REASONS
-from dealwatch.alerts.routing import Person
 from dealwatch.alerts.rules import Rule
 from dealwatch.delivery.wording import NAME_LENGTH, clean
 from dealwatch.moments import local_day
@@ -38,7 +37,7 @@ class Case:
     morning: datetime
     settings: Settings
     deal: Mapping[str, Any]  # snapshot, score and facts
-    people: Mapping[str, Person]
+    people: Mapping[str, Any]  # rows of owners
     rule: Rule | None
     rule_name: str
     level: int | None
@@ -84,7 +83,8 @@ def _cooldown(case: Case, fingerprint: str) -> str:
     told = told_before(case, fingerprint)
     if not told or case.rule is None:
         return ""
-    last, days = told[-1], case.rule.cooldown_days
+    to_owner = [row for row in told if row.recipient == case.owner_id]
+    last, days = (to_owner or told)[-1], case.rule.cooldown_days
     ends = _cooldown_ends(local_day(last.as_of, case.settings), days)
     return (
         f"{case.name_of(last.recipient)} was told on {case.day_of(last.as_of)} ({said_words(last.kind)})."
@@ -106,7 +106,9 @@ def said_words(kind: str) -> str:
 
 
 def _reminders_used(case: Case, fingerprint: str) -> str:
-    days = ", ".join(dict.fromkeys(case.day_of(row.as_of) for row in told_before(case, fingerprint)))
+    told = told_before(case, fingerprint)
+    to_owner = [row for row in told if row.recipient == case.owner_id]
+    days = ", ".join(dict.fromkeys(case.day_of(row.as_of) for row in to_owner or told))
     return f"It was told on {days}; its reminders are used up, so only a digest that goes anyway lists it."
 
 

@@ -7,7 +7,6 @@ from typing import Any
 
 from dealwatch.alerts.clauses import Clause
 from dealwatch.alerts.reasons import REASONS
-from dealwatch.alerts.routing import Person
 from dealwatch.alerts.rules import STAYS_OPEN
 from dealwatch.alerts.why_reasons import day_words, said_words
 from dealwatch.delivery.wording import NAME_LENGTH, clean
@@ -22,7 +21,7 @@ class Asked:
     deal_id: str
     name: str
     on: date
-    person: Person | None
+    person: Any  # a row of owners, or none
 
 
 @dataclass(frozen=True)
@@ -68,7 +67,7 @@ class Day:
 
     asked: Asked
     scored: Mapping[str, Any]
-    people: Mapping[str, Person]
+    people: Mapping[str, Any]  # rows of owners
     is_live: bool | None
     book: str
     rules: tuple[RuleDay, ...]
@@ -218,7 +217,7 @@ def _held(one: Held, rule: RuleDay) -> str:
     return f"{lead} ({one.reason}): {one.meaning}"
 
 
-def _name(recipient: str, people: Mapping[str, Person]) -> str:
+def _name(recipient: str, people: Mapping[str, Any]) -> str:
     person = people.get(recipient)
     return clean((person.name if person else "") or recipient, NAME_LENGTH)
 
