@@ -16,12 +16,15 @@ from dealwatch.alerts.why import why
 from dealwatch.errors import NotFound
 from dealwatch.settings import Settings
 from dealwatch.tables import (
+    alert_actions,
     alert_events,
     alert_mornings,
     alert_signals,
+    alerts,
     deal_scores,
     deals,
     deliveries,
+    recipient_choices,
     tellings,
 )
 from dealwatch.warehouse import reading, rows_of, writing
@@ -185,6 +188,70 @@ def test_a_silent_morning_has_a_receipt(
 def test_a_weekend_waits_for_monday(world: Engine, settings: Settings) -> None:
     morning(world, settings, "2026-03-07", Deal("1", STALL))
     assert "Held back (not_business_day): " in asked(world, settings, "2026-03-07")
+
+
+def held_for(engine: Engine, settings: Settings, reason: str) -> str:
+    """The fingerprint of an alert that the morning held back for a reason."""
+    morning(engine, settings, MONDAY, Deal("1", STALL), now=TUESDAY)
+    with writing(engine) as connection:
+        connection.execute(delete(deliveries))
+        connection.execute(delete(tellings))
+        connection.execute(update(alert_events).where(alert_events.c.kind == "held").values(reason=reason))
+    with reading(engine) as connection:
+        return str(connection.execute(select(alerts.c.fingerprint)).scalar_one())
+
+
+@pytest.mark.parametrize(
+    ("kind", "choice", "words"),
+    [
+        ("snoozed", "3", "Ann snoozed it on Friday 27 February 2026 by slack (waiting for legal)"),
+        ("snoozed", "next_step", "Ann snoozed it until the next step on Friday"),
+        ("acknowledged", "", "Ann acknowledged it on Friday"),
+        ("false_alarm", "", "Ann called it a false alarm on Friday"),
+        ("already_knew", "", "Ann said to know it already on Friday"),
+    ],
+)
+def test_an_answer_is_told_with_who_gave_it(
+    world: Engine, settings: Settings, kind: str, choice: str, words: str
+) -> None:
+    reason = "snoozed" if kind == "snoozed" else "acknowledged"
+    fingerprint = held_for(world, settings, reason)
+    given = {"action_id": "a", "at": at("2026-02-27"), "fingerprint": fingerprint, "rule": "stage_stall"}
+    given |= {"deal_id": "1", "kind": kind, "choice": choice, "reason": "waiting for legal", "by": "ann"}
+    given |= {"via": "slack", "until": at("2026-03-06"), "recorded_at": at("2026-02-27")}
+    columns = alert_actions.columns.keys()
+    know(world, alert_actions, {name: value for name, value in given.items() if name in columns})
+    assert f"Held back ({reason}): {words}" in asked(world, settings)
+
+
+def test_a_recipients_own_choice_is_told(world: Engine, settings: Settings) -> None:
+    held_for(world, settings, "recipient_choice")
+    chosen = {"choice_id": "c", "at": at("2026-02-27"), "recipient": "ann", "choice": "digest_only"}
+    chosen |= {"until": date(2026, 3, 31), "by": "ann", "via": "email", "recorded_at": at("2026-02-27")}
+    know(world, recipient_choices, chosen)
+    assert "Ann asked on Friday 27 February 2026 for digests only until Tuesday 31 March 2026." in asked(
+        world, settings
+    )
+
+
+def test_broken_data_says_what_was_broken(world: Engine, settings: Settings) -> None:
+    morning(world, settings, "2026-04-02", Deal("1", STALL))
+    with writing(world) as connection:
+        connection.execute(update(alert_events).values(reason="incident"))
+    told = asked(world, settings, "2026-04-02")
+    assert "Held back (incident): No deal alert went out that morning. The last extract" in told
+
+
+def test_every_reason_of_the_closed_list_has_words(world: Engine, settings: Settings) -> None:
+    held_for(world, settings, "past_day")
+    for reason in REASONS:
+        with writing(world) as connection:
+            connection.execute(
+                update(alert_events).where(alert_events.c.kind == "held").values(reason=reason)
+            )
+        told = asked(world, settings)
+        (line,) = [line for line in told.splitlines() if f"Held back ({reason}): " in line]
+        assert len(line.split(": ", 1)[1]) > 30
 
 
 def test_a_rule_that_did_not_hold_says_by_how_much(world: Engine, settings: Settings) -> None:

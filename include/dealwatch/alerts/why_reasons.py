@@ -101,7 +101,12 @@ def _cooldown_ends(told_on: date, days: int) -> date:
 
 def said_words(kind: str) -> str:
     """As what an alert was said."""
-    words = {"new": "as new", "escalated": "as worse than before", "reminder": "as a reminder"}
+    words = {
+        "new": "as new",
+        "escalated": "as worse than before",
+        "reminder": "as a reminder",
+        "unanswered": "because nobody had answered",
+    }
     return words.get(kind, f"as {kind.replace('_', ' ')}")
 
 
@@ -167,13 +172,22 @@ def _incident(case: Case, _: str) -> str:
     return f"No deal alert went out that morning. {message['intro']}" if message else ""
 
 
+_ANSWERS = {
+    "snoozed": "snoozed it",
+    "acknowledged": "acknowledged it",
+    "already_knew": "said to know it already",
+    "false_alarm": "called it a false alarm",
+    "useful": "called it useful",
+}
+
+
 def _answered(case: Case, fingerprint: str) -> str:
     c = alert_actions.c
     given = select(alert_actions).where(c.fingerprint == fingerprint, c.at <= case.morning)
     row = case.connection.execute(given.order_by(c.at.desc()).limit(1)).one_or_none()
     if row is None:
         return ""
-    what = {"snoozed": "snoozed it", "acknowledged": "acknowledged it"}.get(row.kind, f"called it {row.kind}")
+    what = _ANSWERS.get(row.kind, f"answered {row.kind}")
     choice = {"next_step": " until the next step", "close_date": " until the close date moves"}.get(
         row.choice, ""
     )
