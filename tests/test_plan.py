@@ -298,6 +298,7 @@ def test_a_book_holds_what_decides_and_no_secret(settings: Settings) -> None:
         update={
             "crm_deal_url": "https://user:geheim@crm.example.com/{deal_id}",
             "revops_email": "r@example.com",
+            "revops_slack": "https://hooks.example.com/geheim",
         }
     )
     book = rule_books.book_of(settings.model_copy(update={"delivery": delivery}))

@@ -96,13 +96,12 @@ def mark(engine: Engine, **values: Any) -> None:
         connection.execute(update(deliveries).values(**values))
 
 
-@pytest.mark.parametrize("reason", ["expired", "no_longer_wanted", "undeliverable"])
-def test_a_message_that_did_not_arrive_says_why(world: Engine, settings: Settings, reason: str) -> None:
+def test_a_message_that_did_not_arrive_says_why(world: Engine, settings: Settings) -> None:
     morning(world, settings, MONDAY, Deal("1", STALL))
-    state = "cancelled" if reason == "no_longer_wanted" else "dead"
-    mark(world, state=state, reason=reason, last_error="550 no such user")
-    told = asked(world, settings)
-    assert f"not delivered ({reason}): " in told and "550 no such user" in told
+    for state, reason in (("dead", "expired"), ("cancelled", "no_longer_wanted"), ("dead", "undeliverable")):
+        mark(world, state=state, reason=reason, last_error="550 no such user")
+        told = asked(world, settings)
+        assert f"not delivered ({reason}): " in told and "550 no such user" in told
 
 
 def test_a_cooldown_names_its_first_telling_and_its_end(world: Engine, settings: Settings) -> None:
@@ -201,27 +200,24 @@ def held_for(engine: Engine, settings: Settings, reason: str) -> str:
         return str(connection.execute(select(alerts.c.fingerprint)).scalar_one())
 
 
-@pytest.mark.parametrize(
-    ("kind", "choice", "words"),
-    [
-        ("snoozed", "3", "Ann snoozed it on Friday 27 February 2026 by slack (waiting for legal)"),
-        ("snoozed", "next_step", "Ann snoozed it until the next step on Friday"),
-        ("acknowledged", "", "Ann acknowledged it on Friday"),
-        ("false_alarm", "", "Ann called it a false alarm on Friday"),
-        ("already_knew", "", "Ann said to know it already on Friday"),
-    ],
-)
-def test_an_answer_is_told_with_who_gave_it(
-    world: Engine, settings: Settings, kind: str, choice: str, words: str
-) -> None:
-    reason = "snoozed" if kind == "snoozed" else "acknowledged"
-    fingerprint = held_for(world, settings, reason)
-    given = {"action_id": "a", "at": at("2026-02-27"), "fingerprint": fingerprint, "rule": "stage_stall"}
-    given |= {"deal_id": "1", "kind": kind, "choice": choice, "reason": "waiting for legal", "by": "ann"}
-    given |= {"via": "slack", "until": at("2026-03-06"), "recorded_at": at("2026-02-27")}
+def test_an_answer_is_told_with_who_gave_it(world: Engine, settings: Settings) -> None:
+    fingerprint = held_for(world, settings, "acknowledged")
     columns = alert_actions.columns.keys()
-    know(world, alert_actions, {name: value for name, value in given.items() if name in columns})
-    assert f"Held back ({reason}): {words}" in asked(world, settings)
+    for number, (kind, choice, words) in enumerate(
+        [
+            ("snoozed", "3", "Ann snoozed it on Friday 27 February 2026 by slack (waiting for legal)"),
+            ("snoozed", "next_step", "Ann snoozed it until the next step on Friday"),
+            ("acknowledged", "", "Ann acknowledged it on Friday"),
+            ("false_alarm", "", "Ann called it a false alarm on Friday"),
+            ("already_knew", "", "Ann said to know it already on Friday"),
+        ]
+    ):
+        said_at = at("2026-02-27") + timedelta(minutes=number)
+        given = {"action_id": str(number), "at": said_at, "fingerprint": fingerprint, "rule": "stage_stall"}
+        given |= {"deal_id": "1", "kind": kind, "choice": choice, "reason": "waiting for legal", "by": "ann"}
+        given |= {"via": "slack", "until": at("2026-03-06"), "recorded_at": said_at}
+        know(world, alert_actions, {name: value for name, value in given.items() if name in columns})
+        assert f"Held back (acknowledged): {words}" in asked(world, settings)
 
 
 def test_a_recipients_own_choice_is_told(world: Engine, settings: Settings) -> None:
@@ -333,7 +329,7 @@ def test_a_deal_whose_score_was_not_kept_is_not_explained(world: Engine, setting
 
 
 RULES = ("close_date_passed", "critical_risk", "lifecycle_breach", "stage_stall")
-MONTH = [(date(2026, 3, 2) + timedelta(days=n)).isoformat() for n in range(31)]
+MONTH = [(date(2026, 3, 2) + timedelta(days=n)).isoformat() for n in range(24)]
 
 
 def month(engine: Engine, settings: Settings, *, live: bool) -> None:
@@ -382,7 +378,7 @@ def test_every_alert_that_stands_is_told_or_has_a_reason(
         silent = rows_of(connection, select(alert_events).where(alert_events.c.kind == "held"))
     reasons = {(row.at, row.fingerprint): row.reason for row in silent}
     standing = {(row.as_of, digest("default", row.rule, row.deal_id, row.scope)) for row in signals}
-    assert len(standing) > 500 and len(told) > 50
+    assert len(standing) > 400 and len(told) > 50
     assert standing - told - set(reasons) == set(), "silent without a reason"
     assert set(reasons.values()) <= set(REASONS)
     expected = {
