@@ -99,7 +99,32 @@ def test_levels_have_their_own_conditions_and_points(tmp_path: Path) -> None:
         (LEVELS.replace("points = 9", "points = -1"), 18, "write 0 to 40"),
         (LEVELS.replace("> 20", "> tomorrow"), 17, "unknown fact 'tomorrow'"),
         (LEVELS.replace("name = 'b'\n", ""), 14, "name: missing"),
-        (LEVELS.replace("name = 'b'", "nom = 'b'"), 16, "nom: unknown field"),
+        (LEVELS.replace("name = 'b'", "nom = 'b'"), 16, "nom: unknown field; did you mean name?"),
+        (GOOD.replace("cooldown_days", "cooldown_day"), 6, "did you mean cooldown_days?"),
+        (
+            GOOD.replace("cooldown_days = 7", "cooldown_hours = 7"),
+            6,
+            "cooldown_hours: unknown field; did you mean cooldown_days?",
+        ),
+        (
+            GOOD.replace("cooldown_days = 7", 'cooldown_days = "7 days"'),
+            6,
+            "a whole number without quotes or unit",
+        ),
+        (
+            GOOD.replace("> 10", "> 10 days"),
+            8,
+            "write 10 without 'days'; docs/facts.md gives each fact's",
+        ),
+        (GOOD.replace("> 10", "> 10d"), 8, "write 10 without 'd'"),
+        (GOOD.replace("days_since_touch > 10", "owner_win_rate < 50%"), 8, "a share is 0.5, not 50%"),
+        (GOOD.replace('["owner"]', '"owner"'), 5, "send_to: write a list in square brackets, not 'owner'"),
+        (GOOD.replace('["owner"]', '[["owner"]]'), 5, "owner, manager, revops"),
+        (GOOD.replace('["owner"]', '["owner", "chef"]'), 5, "owner, manager, revops"),
+        (GOOD.replace("{days_since_touch:.0f}", "{days_since_touch:.0f days}"), 2, "unknown format"),
+        (GOOD.replace('say = "{deal_name}', 'sentence = "{deal_name}'), 2, "sentence: unknown field"),
+        (LEVELS.replace("[[levels]]", "[levels]", 1).split("\n[[levels]]")[0], 9, "with two brackets"),
+        (GOOD + GOOD[:16], 9, "not TOML"),
     ],
 )
 def test_a_fault_is_refused_with_file_line_and_remedy(
@@ -115,6 +140,10 @@ def test_a_file_that_is_not_text_is_refused(tmp_path: Path) -> None:
     (tmp_path / "bad.toml").write_bytes(b"title = '\xff'")
     with pytest.raises(SettingsError, match="save the file as UTF-8"):
         load_rule(tmp_path / "bad.toml")
+
+
+def test_a_byte_order_mark_does_no_harm(tmp_path: Path) -> None:
+    assert rule(f"\ufeff{GOOD}", tmp_path).title == "Quiet"
 
 
 def test_a_folder_without_rules_is_refused(tmp_path: Path) -> None:

@@ -16,11 +16,15 @@ from dealwatch import jobs
 from dealwatch.alerts.record_table import record_table
 from dealwatch.errors import DealwatchError, SettingsError, WarehouseDown
 from dealwatch.moments import newest_business_morning, not_to_come, parse_moment
+from dealwatch.questions import Answer, add_verbs
 from dealwatch.settings import Settings, load
 
 
 def main(arguments: list[str] | None = None) -> int:
-    """Run one verb; 0 when it did what it says, 2 when it could not, with the reason on standard error."""
+    """Run one verb; 0 when it did what it says, 2 when it could not, with the reason on standard error.
+
+    1 is a plan that is over its budget.
+    """
     options = _parser().parse_args(arguments)
     told = logging.StreamHandler(sys.stderr)
     told.setFormatter(_Shown("%(message)s"))
@@ -37,8 +41,10 @@ def main(arguments: list[str] | None = None) -> int:
             raise
         reason = f"{error.filename}: {error.strerror}; mend that and run the same again"
     else:
-        print(_shown(answer) if isinstance(answer, str) else json.dumps(answer, indent=2, default=str))
-        return 0
+        found = answer if isinstance(answer, Answer) else Answer(answer)
+        is_text = isinstance(found.said, str)
+        print(_shown(found.said) if is_text else json.dumps(found.said, indent=2, default=str))
+        return found.code
     print(_shown(f"{options.verb}: {reason}"), file=sys.stderr)
     return 2
 
@@ -259,6 +265,8 @@ def _parser() -> argparse.ArgumentParser:
     evaluate.add_argument("--from", dest="first", type=_day, required=True)
     evaluate.add_argument("--until", type=_day, required=True)
     evaluate.add_argument("--out", type=Path, help="folder for a report with plots (HTML and PNG)")
+
+    add_verbs(verb, as_of=_as_of, day=_day)
 
     reference = verb("reference", _reference, "Write the reference pages of the docs from the code.")
     reference.add_argument("--out", type=Path, required=True)

@@ -243,6 +243,36 @@ def evaluate(settings: Settings, *, first: date, until: date, out: Path | None =
     return f"{report.text()}\nReport with plots: {write(report, out, settings=settings)}\n"
 
 
+def plan(settings: Settings, *, days: int, as_of: datetime) -> tuple[str, dict[str, Any], bool]:
+    """What this tree's rules and settings would change: as text, as values, and whether over budget."""
+    from dealwatch.alerts import plan as plans
+    from dealwatch.alerts import plan_text
+
+    plans.check_days(days)
+    with _warehouse(settings) as engine:
+        found = plans.plan(engine, days=days, as_of=as_of, settings=settings)
+    return plan_text.text(found), plan_text.machine(found), found.is_over_budget
+
+
+def rehearse(settings: Settings, *, rule: Path, days: int, as_of: datetime) -> tuple[str, dict[str, Any]]:
+    """How often one rule would have fired, for whom, and whether it was right: as text and as values."""
+    from dealwatch.alerts import rehearsal
+    from dealwatch.alerts.plan import check_days
+
+    check_days(days)
+    with _warehouse(settings) as engine:
+        found = rehearsal.rehearse(engine, rule, days=days, as_of=as_of, settings=settings)
+    return rehearsal.text(found), rehearsal.machine(found)
+
+
+def why(settings: Settings, *, deal: str, on: date, to: str | None = None) -> str:
+    """Why somebody was, or was not, told about a deal on a day, in plain words."""
+    from dealwatch.alerts.why import why as run
+
+    with _warehouse(settings) as engine, reading(engine) as connection:
+        return run(connection, deal, on, to=to, settings=settings)
+
+
 def quarantine(settings: Settings) -> list[dict[str, Any]]:
     """The rows that could not be used, newest drop first."""
     from dealwatch.history.quarantine import quarantined

@@ -232,6 +232,11 @@ class Alerts(_Section):
     )
     evidence_months: int = Field(default=12, ge=1, description="How far back a rule's record reaches.")
     evidence_confidence: Share = Field(default=0.99, description="Confidence of the lift's interval.")
+    plan_max_alerts_per_owner_week: float = Field(
+        default=10,
+        gt=0,
+        description="`plan` fails above so many single messages per owner and week; 10: two a working day.",
+    )
     late_after_minutes: float = Field(
         default=60, gt=0, description="A morning not scored so long after its run was queued is late."
     )

@@ -40,10 +40,11 @@ from sqlalchemy import (
 )
 from sqlalchemy.dialects import postgresql, sqlite
 from sqlalchemy.exc import ArgumentError, DatabaseError, OperationalError
+from sqlalchemy.pool import StaticPool
 
 from dealwatch.errors import NotReady, SettingsError, WarehouseDown
 from dealwatch.settings import Settings
-from dealwatch.tables import Instant
+from dealwatch.tables import Instant, metadata
 
 _READ_ROWS = 50_000
 _WRITE_ROWS = 10_000
@@ -116,6 +117,14 @@ def _make_folder(folder: Path) -> None:
             f"{folder}: the warehouse's folder cannot be made ({error.strerror}); "
             "let DEALWATCH_HOME, or `home` in the settings file, name a folder that we may write to"
         ) from None
+
+
+def in_memory() -> Engine:
+    """A warehouse with the schema and no rows, which is gone when it is disposed: to try things out in."""
+    engine = create_engine("sqlite+pysqlite://", poolclass=StaticPool, hide_parameters=True)
+    event.listen(engine, "connect", _prepare_sqlite)
+    metadata.create_all(engine)
+    return engine
 
 
 def knock(engine: Engine) -> None:

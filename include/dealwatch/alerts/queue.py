@@ -13,6 +13,7 @@ from typing import Literal
 
 from sqlalchemy import Connection, Engine, func, or_, select
 
+from dealwatch.alerts import rule_books
 from dealwatch.alerts.folding import Folded, refold
 from dealwatch.alerts.routing import is_unheard
 from dealwatch.alerts.rules import load_rules
@@ -51,6 +52,8 @@ def speak(
             raise NotReady(f"{as_of.isoformat()} is not scored; run `score --as-of {day}` first")
         occasions = _occasions(connection, folded, settings=settings, as_of=as_of, now=now, notify=notify)
         queued = speak_on(connection, folded, occasions, rules=rules, settings=settings)
+        if any(one.morning == as_of and one.is_live for one in occasions):
+            rule_books.record(connection, as_of, settings=settings)
         unheard = _unheard(occasions, settings)
         return {"queued": queued, **_counts(connection, as_of), "unheard": unheard}
 
