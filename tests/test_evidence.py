@@ -1,5 +1,6 @@
 """A rule's record: what it would have flagged in the past, against deals like those, as known then."""
 
+from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
@@ -112,6 +113,14 @@ def test_what_a_rule_never_flagged_has_no_lift(rule: Rule, settings: Settings) -
     found = record(ledger(*BIG_ARE_LOST), rule, settings, level=2)
     assert (found["alerted"], found["lift"], found["proven"]) == (0, None, False)
     assert record_line(found) == "unproven: no such deal was closed in the last 12 months"
+
+
+@pytest.mark.parametrize(("mornings", "is_alerted"), [(2, True), (LIVES_DAYS, True), (LIVES_DAYS + 1, False)])
+def test_a_rule_that_waits_for_more_mornings_in_a_row_alerts_no_sooner(
+    rule: Rule, settings: Settings, mornings: int, is_alerted: bool
+) -> None:
+    found = record(ledger(*BIG_ARE_LOST), replace(rule, confirms_after=mornings), settings)
+    assert (found["alerted"] > 90) == is_alerted
 
 
 def test_a_level_counts_the_deals_that_got_worse(rule: Rule, settings: Settings) -> None:

@@ -21,7 +21,7 @@ from dealwatch.alerts.noise import Found, Noise, found, noise
 from dealwatch.alerts.past_scores import given_then, scores_then
 from dealwatch.alerts.replay import EVERYONE, Replay, replay
 from dealwatch.alerts.replay import replayed as replayed
-from dealwatch.alerts.rules import INSTANT, Rule, load_rules
+from dealwatch.alerts.rules import INSTANT, STAYS_OPEN, Rule, load_rules
 from dealwatch.history.ledger import Ledger, values_as_of
 from dealwatch.history.stored import StoredLedger
 from dealwatch.scoring.known import history_of, microseconds_of
@@ -163,10 +163,21 @@ def _lifts(
 
 def _cases(past: Replay) -> Iterator[_Case]:
     for number, rule in enumerate(past.rules):
-        held = past.held.filter(pl.col("rule") == number)
+        held = _confirmed(past.held.filter(pl.col("rule") == number), rule, past)
         for level in rule.levels:
             reached = held.filter(pl.col("level") >= level.level)
             yield _Case(number, level.level, reached.group_by("deal").agg(pl.col("morning").min()))
+
+
+def _confirmed(held: pl.DataFrame, rule: Rule, past: Replay) -> pl.DataFrame:
+    """What held on as many of the rule's mornings in a row as it wants before it opens an alert."""
+    before = rule.confirm_mornings - 1
+    if not before:
+        return held
+    days = pl.DataFrame({"morning": past.mornings_of(rule)}, schema={"morning": pl.Int32}).with_row_index("n")
+    rows = held.filter(pl.col("level") > STAYS_OPEN).join(days, on="morning").sort("deal", "scope", "n")
+    n = pl.col("n").cast(pl.Int64)
+    return rows.filter(n - n.shift(before).over("deal", "scope") == before).drop("n")
 
 
 def _comparable(past: Replay, outcomes: Outcomes) -> pl.DataFrame:
