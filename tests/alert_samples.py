@@ -74,6 +74,7 @@ def score_morning(engine: Engine, day: str, deals: Sequence[Deal]) -> None:
             }
         )
         facts = {"stage": deal.stage, "age_days": 90.0, "days_in_stage": 40.0, "stage_p80_days": 20.0}
+        facts["stage_p95_days"] = 30.0
         features.append({**key, "facts": as_json(facts)})
         scores.append(
             {

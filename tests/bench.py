@@ -190,6 +190,28 @@ def explaining_with_shap(folder: Path) -> Side:
     return Side(lambda: shap.TreeExplainer(bundle.forest).shap_values(few), times=1000 / len(few))
 
 
+def measuring(folder: Path) -> Side:
+    """Every rule, level and segment over 365 mornings: facts, signals, episodes, lifts and intervals."""
+    from dealwatch.alerts.evidence import measured
+    from dealwatch.alerts.rules import load_rules
+    from dealwatch.warehouse import connect
+
+    settings = bench_company.settings_of(folder)
+    rules, engine = load_rules(settings.alerts.rules), connect(settings)
+    return Side(lambda: measured(engine, rules, bench_company.MORNING, settings=settings))
+
+
+def measuring_in_pandas(folder: Path) -> Side:
+    """Ten facts a morning by group-bys, over a ledger that was read before; nothing is judged by them."""
+    from datetime import timedelta
+
+    from bench_pandas import facts_of_morning, ledger
+
+    changes, touches = ledger(_path(folder))
+    some = [bench_company.MORNING - timedelta(days=1 + 73 * n) for n in range(5)]
+    return Side(lambda: [facts_of_morning(changes, touches, one) for one in some], times=365 / len(some))
+
+
 def morning(folder: Path) -> Side:
     from dealwatch import jobs
 
@@ -214,6 +236,7 @@ STEPS = (
     Step(f"training, {TREES} trees", training, full_training, "full bootstrap", _PANEL),
     Step("predicting 1,000 deals", predicting, predicting_one_by_one, "one deal at a time", _FACTS),
     Step("explaining 1,000 deals", explaining, explaining_with_shap, "shap.TreeExplainer", _FACTS),
+    Step("measuring the rules", measuring, measuring_in_pandas, "pandas, 10 facts a morning"),
     Step("a whole morning", morning, facts_in_pandas, "pandas, 10 facts"),
 )
 

@@ -9,15 +9,23 @@ import pandas as pd
 
 def some_facts(database: Path, moments: list[datetime]) -> list[pd.DataFrame]:
     """Ten facts of the open deals at each moment; no norms, no win rates, nothing about time of knowing."""
+    changes, touches = ledger(database)
+    return [facts_of_morning(changes, touches, moment) for moment in moments]
+
+
+def ledger(database: Path) -> tuple[pd.DataFrame, pd.DataFrame]:
+    """All changes and touches."""
     with sqlite3.connect(database) as connection:
         query = "SELECT deal_id, field, old_value, new_value, happened_at, known_at FROM deal_changes"
         changes = pd.read_sql(query, connection, parse_dates=["happened_at", "known_at"])
         query = "SELECT deal_id, happened_at, known_at FROM activities"
         touches = pd.read_sql(query, connection, parse_dates=["happened_at", "known_at"])
-    return [_of_morning(changes, touches, pd.Timestamp(moment).tz_localize(None)) for moment in moments]
+    return changes, touches
 
 
-def _of_morning(changes: pd.DataFrame, touches: pd.DataFrame, now: pd.Timestamp) -> pd.DataFrame:
+def facts_of_morning(changes: pd.DataFrame, touches: pd.DataFrame, moment: datetime) -> pd.DataFrame:
+    """The ten facts at one moment."""
+    now = pd.Timestamp(moment).tz_localize(None)
     changes = changes[changes["known_at"] <= now].sort_values(["known_at", "happened_at"])
     last = changes.groupby(["deal_id", "field"])[["new_value", "happened_at"]].last().unstack()
     values, since = last["new_value"], last["happened_at"]

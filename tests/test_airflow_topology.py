@@ -8,6 +8,7 @@ import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
+from datetime import UTC, datetime, timedelta
 from http.server import BaseHTTPRequestHandler, HTTPServer
 from pathlib import Path
 from typing import Any
@@ -16,6 +17,7 @@ from urllib.parse import urlsplit
 import pytest
 import yaml
 from pydantic import SecretStr
+from slack_sdk.signature import SignatureVerifier
 from sqlalchemy import text
 
 from airflow_support import (
@@ -35,6 +37,8 @@ from airflow_support import (
     tables_of,
 )
 from conftest import new_database
+from dealwatch.delivery.links import settings_link
+from dealwatch.knobs import Delivery
 from dealwatch.launch.airflow_api import AirflowApi
 from dealwatch.launch.airflow_home import DAGS, free_port
 from dealwatch.launch.places import without_ours
@@ -160,7 +164,11 @@ def house(
     home = tmp_path_factory.mktemp("composed")
     databases(postgres_server)
     services = yaml.safe_load(COMPOSE.read_text())["services"]
-    connection = {"conn_type": "slack", "password": "xoxb-1", "extra": {"base_url": slack[0]}}
+    connection = {
+        "conn_type": "slack",
+        "password": "xoxb-1",
+        "extra": {"base_url": slack[0], "signing_secret": "shh"},
+    }
     values = {**SECRETS, "AIRFLOW_CONN_SLACK_DEFAULT": json.dumps(connection)}
     composed = Composed(home, free_port(), urlsplit(postgres_server).netloc.split("@")[1], values)
     logs = home / "logs"
@@ -205,6 +213,23 @@ def test_the_init_step_makes_both_schemas_and_lets_viewers_see_plugins(house: Ho
     actions = [(a["action"]["name"], a["resource"]["name"]) for a in roles.json()["actions"]]
     assert ("can_read", "Plugins") in actions
     assert tables_of(house.settings, only=("model_versions",))["model_versions"].height == 1
+
+
+def test_answers_are_let_in_by_a_signature_alone_and_no_link_is_logged(house: House) -> None:
+    http, now = house.api.http, datetime.now(UTC)
+    assert http.post("/dealwatch/slack/actions", content=b"payload=x").status_code == 401
+    body, stamp = b"payload=nonsense", str(int(now.timestamp()))
+    proof = SignatureVerifier("shh").generate_signature(timestamp=stamp, body=body) or ""
+    signed = {"X-Slack-Request-Timestamp": stamp, "X-Slack-Signature": proof}
+    assert http.post("/dealwatch/slack/actions", content=body, headers=signed).status_code == 400
+    known = house.settings.model_copy(update={"delivery": Delivery(public_url="https://x.test")})
+    page = settings_link(known, "ann", expires=now + timedelta(days=1)).removeprefix("https://x.test")
+    answered = http.get(page, headers={"Authorization": ""})
+    assert answered.status_code == 200 and "How dealwatch tells you" in answered.text
+    assert http.get(page[:-5]).status_code == 401
+    logged = "".join(path.read_text() for path in (house.settings.home / "logs").glob("api-server*"))
+    assert "path=/dealwatch/settings" in logged
+    assert page.partition("token=")[2][:40] not in logged
 
 
 @pytest.mark.parametrize(

@@ -22,9 +22,10 @@ from sqlalchemy import Engine, update
 from upath import UPath
 
 from dealwatch.errors import ModelUnusable, SettingsError
+from dealwatch.keys import KEY
 from dealwatch.knobs import Scoring
 from dealwatch.scoring import artefacts
-from dealwatch.scoring.artefacts import ARTEFACT, KEY, MANIFEST
+from dealwatch.scoring.artefacts import ARTEFACT, MANIFEST
 from dealwatch.settings import Settings
 from dealwatch.tables import model_versions
 from dealwatch.warehouse import writing
@@ -243,7 +244,7 @@ def test_a_mount_without_links_gets_one_key_too(settings: Settings, monkeypatch:
 def test_a_damaged_key_is_refused_with_the_remedy_and_signs_nothing(
     engine: Engine, settings: Settings, monkeypatch: pytest.MonkeyPatch, harm: str
 ) -> None:
-    monkeypatch.setattr("dealwatch.scoring.artefacts.time.sleep", lambda _: None)
+    monkeypatch.setattr("dealwatch.keys.time.sleep", lambda _: None)
     promoted(engine, settings, good(), JANUARY)
     path = settings.home / KEY
     path.unlink()
@@ -251,7 +252,7 @@ def test_a_damaged_key_is_refused_with_the_remedy_and_signs_nothing(
     model, reason = champion(engine, settings, JANUARY)
     assert (
         model is None
-        and f"is not used: the key that signs models, {path}," in reason
+        and f"is not used: the key that signs models and links, {path}," in reason
         and "put it back from a backup" in reason
     )
     with pytest.raises(ModelUnusable, match="put it back from a backup"):

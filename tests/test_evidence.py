@@ -1,5 +1,6 @@
 """A rule's record: what it would have flagged in the past, against deals like those, as known then."""
 
+from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
@@ -9,7 +10,8 @@ import pytest
 from sqlalchemy import Engine, select
 
 from dealwatch.alerts.content import record_line
-from dealwatch.alerts.evidence import measure, records, replayed
+from dealwatch.alerts.evidence import measure, records
+from dealwatch.alerts.replay import replayed
 from dealwatch.alerts.rules import INSTANT, Rule, load_rule
 from dealwatch.history.ledger import CHANGE_ORDER, Ledger
 from dealwatch.moments import local_day, morning_of
@@ -82,7 +84,7 @@ def ledger(
 
 def record(known: Ledger, rule: Rule, settings: Settings, level: int = 1) -> dict[str, Any]:
     rows = records(known, NOW, [rule], settings=settings)
-    assert rows.select("rule", "level").rows() == [("big", 1), ("big", 2)]
+    assert rows.select("rule", "level", "segment").rows() == [("big", 1, ""), ("big", 2, "")]
     return rows.row(level - 1, named=True)
 
 
@@ -93,9 +95,9 @@ NO_CAUSE = [(500.0, "lost"), (500.0, "won"), (50.0, "lost"), (50.0, "won")]
 def test_a_rule_that_tells_lost_deals_from_others_is_proven(rule: Rule, settings: Settings) -> None:
     found = record(ledger(*BIG_ARE_LOST), rule, settings)
     assert found["alerted"] == found["lost"] and 90 < found["alerted"] < 100
-    assert found["base_rate"] == pytest.approx(0.5)
-    assert found["lift"] == pytest.approx(2.0)
-    assert 1 < found["lift_low"] < 2 < found["lift_high"]
+    assert found["base_rate"] == pytest.approx(1 / 3), "of the three others of its week one is lost"
+    assert found["lift"] == pytest.approx(3.0)
+    assert 1 < found["lift_low"] < 3 < found["lift_high"]
     assert not found["proven"], "fewer than a hundred"
     assert record(ledger(*BIG_ARE_LOST, *BIG_ARE_LOST), rule, settings)["proven"]
 
@@ -113,6 +115,14 @@ def test_what_a_rule_never_flagged_has_no_lift(rule: Rule, settings: Settings) -
     assert record_line(found) == "unproven: no such deal was closed in the last 12 months"
 
 
+@pytest.mark.parametrize(("mornings", "is_alerted"), [(2, True), (LIVES_DAYS, True), (LIVES_DAYS + 1, False)])
+def test_a_rule_that_waits_for_more_mornings_in_a_row_alerts_no_sooner(
+    rule: Rule, settings: Settings, mornings: int, is_alerted: bool
+) -> None:
+    found = record(ledger(*BIG_ARE_LOST), replace(rule, confirms_after=mornings), settings)
+    assert (found["alerted"] > 90) == is_alerted
+
+
 def test_a_level_counts_the_deals_that_got_worse(rule: Rule, settings: Settings) -> None:
     known = ledger((5000.0, "lost"), (500.0, "lost"), (50.0, "won"))
     assert record(known, rule, settings)["alerted"] == 2 * record(known, rule, settings, level=2)["alerted"]
@@ -120,7 +130,7 @@ def test_a_level_counts_the_deals_that_got_worse(rule: Rule, settings: Settings)
 
 def test_comparable_deals_are_of_the_same_morning_stage_and_age(rule: Rule, settings: Settings) -> None:
     """Wins come within ten days and losses later; a rule that holds from then on only tells the age."""
-    known = ledger((50.0, "lost"), (50.0, "won"))
+    known = ledger((50.0, "lost"), (50.0, "lost"), (50.0, "won"))
     is_win = pl.col("new_value") == "won"
     moved = known.changes.with_columns(
         pl.when(is_win).then(pl.col(name) - timedelta(days=10)).otherwise(pl.col(name))
@@ -187,7 +197,7 @@ def test_a_score_rule_is_judged_by_the_scores_of_the_time(tmp_path: Path, settin
         p_loss=pl.lit(0.5),
     )
     (found,) = records(known, NOW, [critical], settings=settings, scored=scored).to_dicts()
-    assert found["proven"] and found["lift"] == pytest.approx(2.0)
+    assert found["proven"] and found["lift"] == pytest.approx(7 / 3)
 
 
 def test_the_same_question_has_the_same_answer(rule: Rule, settings: Settings) -> None:
@@ -202,12 +212,12 @@ def test_nothing_known_is_no_record(rule: Rule, settings: Settings) -> None:
     assert rows.select("alerted", "lift", "proven").rows() == [(0, None, False)] * 2
 
 
-def test_the_replay_is_one_morning_a_week_for_the_months_asked() -> None:
+def test_the_replay_is_every_morning_of_the_months_asked() -> None:
     settings = Settings(alerts={"evidence_months": 6})
     moments = replayed(NOW, settings)
-    assert len(moments) == 26
-    assert {local_day(moment, settings).weekday() for moment in moments} == {0}
-    assert moments[-1] == morning_of(local_day(NOW, settings) - timedelta(days=7), settings)
+    days = [local_day(moment, settings) for moment in moments]
+    assert days == [days[0] + timedelta(days=n) for n in range(183)], "also the one of 23 hours"
+    assert moments[-1] == morning_of(local_day(NOW, settings) - timedelta(days=1), settings)
 
 
 def test_a_measurement_is_stored_once(engine: Engine, tmp_path: Path, rule: Rule) -> None:
@@ -226,7 +236,7 @@ def test_a_measurement_is_stored_once(engine: Engine, tmp_path: Path, rule: Rule
     measure(engine, NOW, settings=settings)
     with reading(engine) as connection:
         stored = frame(connection, select(rule_evidence)).sort("rule", "level")
-    assert stored["level"].to_list() == [1, 2] and stored["lift"][0] == pytest.approx(2.0)
+    assert stored["level"].to_list() == [1, 2] and stored["lift"][0] == pytest.approx(3.0)
 
 
 @pytest.mark.parametrize(

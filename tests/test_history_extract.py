@@ -8,12 +8,12 @@ from pathlib import Path
 
 import polars as pl
 import pytest
-from sqlalchemy import Engine, select
+from sqlalchemy import Engine, select, update
 
 from dealwatch import migrations
 from dealwatch.errors import ExtractRefused, SettingsError
 from dealwatch.history.extract import extract
-from dealwatch.history.freshness import is_stale, newest_extracts
+from dealwatch.history.freshness import incident, newest_extracts
 from dealwatch.history.landing import land, unread_drops
 from dealwatch.history.ledger import read_ledger, values_as_of
 from dealwatch.history.raw import raw_slices
@@ -21,7 +21,7 @@ from dealwatch.history.remember import remember
 from dealwatch.knobs import Pipeline
 from dealwatch.settings import Settings
 from dealwatch.tables import extract_runs
-from dealwatch.warehouse import connect, reading
+from dealwatch.warehouse import connect, reading, writing
 from drop_files import (
     ACTIVITIES,
     DEALS,
@@ -141,6 +141,9 @@ def test_a_file_that_cannot_be_used_refuses_the_whole_drop(
     with pytest.raises(ExtractRefused) as refused:
         extract(engine, "crm", settings=settings, now=at("2026-03-03 05:00"))
     assert says in str(refused.value) and name in str(refused.value)
+    with writing(engine) as connection:
+        assert connection.execute(select(extract_runs.c.fault)).scalars().all() == [str(refused.value)]
+        connection.execute(update(extract_runs).values(fault=None))
     assert contents(engine) == before
 
 
@@ -232,7 +235,8 @@ def test_an_extract_is_fresh_until_it_is_as_old_as_the_settings_allow(
 
     def stale(moment: str) -> str | None:
         with reading(engine) as connection:
-            return is_stale(connection, at(moment), settings=settings)
+            found = incident(connection, at(moment), settings=settings)
+            return found.sentence if found else None
 
     assert stale("2026-03-02 06:00") == "Nothing was ever extracted from crm."
     extracted(engine, settings, tmp_path, deals=TWO)

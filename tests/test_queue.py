@@ -21,12 +21,17 @@ STALL = {"stage_stall": 1}
 
 @pytest.fixture
 def settings(tmp_path: Path) -> Settings:
-    return Settings(home=tmp_path / "home", sources={"crm": {"path": tmp_path}})
+    """Managers get no digest, so that only what owners are told is there to be counted."""
+    return Settings(
+        home=tmp_path / "home", sources={"crm": {"path": tmp_path}}, alerts={"manager_digest": False}
+    )
 
 
 def but(settings: Settings, **changes: Any) -> Settings:
     """The same settings but for some."""
-    return Settings(**{"home": settings.home, "sources": {"crm": {"path": settings.home}}, **changes})
+    alerts = {"manager_digest": False, **changes.pop("alerts", {})}
+    sources = {"crm": {"path": settings.home}}
+    return Settings(**{"home": settings.home, "sources": sources, "alerts": alerts, **changes})
 
 
 @pytest.fixture
@@ -272,10 +277,10 @@ def test_a_critical_score_folds_the_deals_other_alerts(world: Engine, settings: 
 def test_a_critical_score_that_is_not_said_silences_nothing(world: Engine, settings: Settings) -> None:
     mondays = ["2026-03-02", "2026-03-09", "2026-03-16"]
     run_days(world, settings, mondays, Deal("1", {"critical_risk": 1}, score=90))
-    worse = Deal("1", {"critical_risk": 1, "stage_stall": 1, "lifecycle_breach": 3}, score=90)
+    worse = Deal("1", {"critical_risk": 1, "stage_stall": 1, "lifecycle_breach": 2}, score=90)
     run_days(world, settings, ["2026-03-17"], worse)
     (row,) = sent(world, "2026-03-17")
-    assert row.message["cards"][0]["headline"].startswith("It is 90 days old; nineteen in twenty")
+    assert row.message["cards"][0]["headline"].startswith("It is 90 days old; four in five")
     assert held(world, "2026-03-17") == {"1 critical_risk": "cooldown"}
     run_days(world, settings, ["2026-03-18"], worse)
     assert set(held(world, "2026-03-18").values()) == {"cooldown"} and sent(world, "2026-03-18") == []

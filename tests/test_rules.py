@@ -99,7 +99,32 @@ def test_levels_have_their_own_conditions_and_points(tmp_path: Path) -> None:
         (LEVELS.replace("points = 9", "points = -1"), 18, "write 0 to 40"),
         (LEVELS.replace("> 20", "> tomorrow"), 17, "unknown fact 'tomorrow'"),
         (LEVELS.replace("name = 'b'\n", ""), 14, "name: missing"),
-        (LEVELS.replace("name = 'b'", "nom = 'b'"), 16, "nom: unknown field"),
+        (LEVELS.replace("name = 'b'", "nom = 'b'"), 16, "nom: unknown field; did you mean name?"),
+        (GOOD.replace("cooldown_days", "cooldown_day"), 6, "did you mean cooldown_days?"),
+        (
+            GOOD.replace("cooldown_days = 7", "cooldown_hours = 7"),
+            6,
+            "cooldown_hours: unknown field; did you mean cooldown_days?",
+        ),
+        (
+            GOOD.replace("cooldown_days = 7", 'cooldown_days = "7 days"'),
+            6,
+            "a whole number without quotes or unit",
+        ),
+        (
+            GOOD.replace("> 10", "> 10 days"),
+            8,
+            "write 10 without 'days'; docs/facts.md gives each fact's",
+        ),
+        (GOOD.replace("> 10", "> 10d"), 8, "write 10 without 'd'"),
+        (GOOD.replace("days_since_touch > 10", "owner_win_rate < 50%"), 8, "a share is 0.5, not 50%"),
+        (GOOD.replace('["owner"]', '"owner"'), 5, "send_to: write a list in square brackets, not 'owner'"),
+        (GOOD.replace('["owner"]', '[["owner"]]'), 5, "owner, manager, revops"),
+        (GOOD.replace('["owner"]', '["owner", "chef"]'), 5, "owner, manager, revops"),
+        (GOOD.replace("{days_since_touch:.0f}", "{days_since_touch:.0f days}"), 2, "unknown format"),
+        (GOOD.replace('say = "{deal_name}', 'sentence = "{deal_name}'), 2, "sentence: unknown field"),
+        (LEVELS.replace("[[levels]]", "[levels]", 1).split("\n[[levels]]")[0], 9, "with two brackets"),
+        (GOOD + GOOD[:16], 9, "not TOML"),
     ],
 )
 def test_a_fault_is_refused_with_file_line_and_remedy(
@@ -115,6 +140,10 @@ def test_a_file_that_is_not_text_is_refused(tmp_path: Path) -> None:
     (tmp_path / "bad.toml").write_bytes(b"title = '\xff'")
     with pytest.raises(SettingsError, match="save the file as UTF-8"):
         load_rule(tmp_path / "bad.toml")
+
+
+def test_a_byte_order_mark_does_no_harm(tmp_path: Path) -> None:
+    assert rule(f"\ufeff{GOOD}", tmp_path).title == "Quiet"
 
 
 def test_a_folder_without_rules_is_refused(tmp_path: Path) -> None:
@@ -223,15 +252,23 @@ def test_a_place_for_nothing_is_refused() -> None:
 
 def test_the_shipped_rules_load_and_share_the_forty_points() -> None:
     rules = {one.name: one for one in load_rules(Settings().alerts.rules)}
-    assert {"stage_stall", "lifecycle_breach", "critical_risk", "close_date_passed"} <= set(rules)
+    assert {"stage_stall", "lifecycle_breach", "critical_risk", "close_date_passed", "gone_quiet"} == set(
+        rules
+    )
     assert sum(max(level.points for level in one.levels) for one in rules.values()) <= 40
     assert rules["stage_stall"].scope == "stage_spell" and rules["stage_stall"].cooldown_days == 5
     assert rules["critical_risk"].folds_others and rules["critical_risk"].cooldown_days == 3
-    assert [(lv.level, lv.digest_only) for lv in rules["lifecycle_breach"].levels] == [
-        (1, True),
-        (2, False),
-        (3, False),
-    ]
+    may_interrupt = {
+        (name, lv.level) for name, one in rules.items() for lv in one.levels if not lv.digest_only
+    }
+    assert may_interrupt == {
+        ("critical_risk", 1),
+        ("close_date_passed", 1),
+        ("gone_quiet", 1),
+        ("lifecycle_breach", 2),
+        ("stage_stall", 1),
+        ("stage_stall", 2),
+    }, "those that real loans and the made-up company prove alike (docs/real-data.md)"
 
 
 @pytest.mark.parametrize(
@@ -243,7 +280,7 @@ def test_a_next_step_within_two_weeks_pauses_a_stall(
 ) -> None:
     (stall,) = [one for one in load_rules(Settings().alerts.rules) if one.name == "stage_stall"]
     rows = facts(
-        days_in_stage=[21.0],
+        days_in_stage=[41.0],
         stage_p80_days=[20.0],
         stage_p95_days=[40.0],
         has_next_step=[has_next_step],

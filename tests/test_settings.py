@@ -171,6 +171,16 @@ def test_a_slack_connection_without_a_token_does_not_count() -> None:
     assert load(connection={"slack_default": connection(password=None)}.get).slack_token is None
 
 
+def test_a_signing_secret_is_found_beside_a_token_of_the_environment(monkeypatch: pytest.MonkeyPatch) -> None:
+    slack = connection(password="xoxb-1", extra_dejson={"signing_secret": "canary", "base_url": "https://x/"})
+    monkeypatch.setenv("DEALWATCH_SLACK_TOKEN", "xoxb-2")
+    settings = load(connection={"slack_default": slack}.get)
+    assert settings.slack_token is not None and settings.slack_token.get_secret_value() == "xoxb-2"
+    assert settings.slack_url == "https://slack.com/api/"
+    assert settings.slack_signing_secret is not None and "canary" not in repr(settings)
+    assert settings.slack_signing_secret.get_secret_value() == "canary"
+
+
 def test_switches_written_in_a_connection_uri_are_read_as_switches() -> None:
     mail = connection(host="m", port=None, login=None, password=None, extra_dejson={"disable_ssl": "false"})
     smtp = load(connection={"smtp_default": mail}.get).smtp

@@ -29,7 +29,7 @@ def facts() -> pl.DataFrame:
             "amount": [100.0, None, float("nan"), 5.0],
             "stage": ["Proposal", None, "Legal", "Legal"],
             "stage_entered_at": [datetime(2026, 1, 2, 9, 30, 1, tzinfo=UTC)] * 4,
-            "days_in_stage": [60.0, 1.0, 1.0, 1.0],
+            "days_in_stage": [61.0, 1.0, 1.0, 1.0],
             "stage_p80_days": [20.0, 20.0, 20.0, None],
             "stage_p95_days": [40.0, 40.0, 40.0, None],
             "has_next_step": [False, None, True, True],
@@ -39,6 +39,7 @@ def facts() -> pl.DataFrame:
             "segment_win_p80_days": [60.0, 60.0, None, 60.0],
             "segment_win_p95_days": [70.0, 70.0, None, 70.0],
             "days_to_close": [5.0, -1.0, None, 5.0],
+            "days_since_touch": [14.0, None, 3.0, 3.0],
         }
     )
 

@@ -13,13 +13,18 @@ from typing import Any
 from sqlalchemy.exc import OperationalError
 
 from dealwatch import jobs
+from dealwatch.alerts.record_table import record_table
 from dealwatch.errors import DealwatchError, SettingsError, WarehouseDown
 from dealwatch.moments import newest_business_morning, not_to_come, parse_moment
+from dealwatch.questions import Answer, add_verbs
 from dealwatch.settings import Settings, load
 
 
 def main(arguments: list[str] | None = None) -> int:
-    """Run one verb; 0 when it did what it says, 2 when it could not, with the reason on standard error."""
+    """Run one verb; 0 when it did what it says, 2 when it could not, with the reason on standard error.
+
+    1 is a plan that is over its budget.
+    """
     options = _parser().parse_args(arguments)
     told = logging.StreamHandler(sys.stderr)
     told.setFormatter(_Shown("%(message)s"))
@@ -36,8 +41,10 @@ def main(arguments: list[str] | None = None) -> int:
             raise
         reason = f"{error.filename}: {error.strerror}; mend that and run the same again"
     else:
-        print(_shown(answer) if isinstance(answer, str) else json.dumps(answer, indent=2, default=str))
-        return 0
+        found = answer if isinstance(answer, Answer) else Answer(answer)
+        is_text = isinstance(found.said, str)
+        print(_shown(found.said) if is_text else json.dumps(found.said, indent=2, default=str))
+        return found.code
     print(_shown(f"{options.verb}: {reason}"), file=sys.stderr)
     return 2
 
@@ -85,7 +92,7 @@ def _train(options: argparse.Namespace, settings: Settings) -> Any:
 def _measure(options: argparse.Namespace, settings: Settings) -> Any:
     as_of = _as_of(options, settings)
     jobs.measure(settings, as_of=as_of)
-    return {"rules": jobs.track_records(settings, as_of=as_of)}
+    return record_table(jobs.track_records(settings, as_of=as_of, segments=options.segments))
 
 
 def _drift(options: argparse.Namespace, settings: Settings) -> Any:
@@ -222,12 +229,15 @@ def _parser() -> argparse.ArgumentParser:
 
     for name, run, description in (
         ("train", _train, "Train and judge a model and measure the rules, as of a moment."),
-        ("measure", _measure, "Replay the rules over the past months and write their track record."),
         ("drift", _drift, "Measure whether the champion still fits, and say whether to retrain."),
     ):
         verb(name, run, description).add_argument(
             "--as-of", help="moment (default: the newest business morning)"
         )
+
+    measure = verb("measure", _measure, "Replay the rules over the past months and write their track record.")
+    measure.add_argument("--as-of", help="moment (default: the newest business morning)")
+    measure.add_argument("--segments", action="store_true", help="print the record within each segment too")
 
     promote = verb("promote", _promote, "Let a model that passed the gate serve from now on.")
     reject = verb("reject", _reject, "Turn a challenger down; the champion stays.")
@@ -255,6 +265,8 @@ def _parser() -> argparse.ArgumentParser:
     evaluate.add_argument("--from", dest="first", type=_day, required=True)
     evaluate.add_argument("--until", type=_day, required=True)
     evaluate.add_argument("--out", type=Path, help="folder for a report with plots (HTML and PNG)")
+
+    add_verbs(verb, as_of=_as_of, day=_day)
 
     reference = verb("reference", _reference, "Write the reference pages of the docs from the code.")
     reference.add_argument("--out", type=Path, required=True)

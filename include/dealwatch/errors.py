@@ -2,10 +2,12 @@
 
 DealwatchError
 ├── SettingsError       a settings, mapping or rule file says something we cannot follow
+├── LinkRefused         a link of a message was changed, is too old, or is not ours
 ├── ExtractRefused      a drop is unusable as a whole (missing file, column, encoding); nothing of it was kept
 ├── NotReady            a job was asked before what it needs exists (no ledger, no schema)
 ├── ModelUnusable       a stored model failed verification or loading; scoring falls back
 ├── DecisionRefused     a model or an alert may not be decided on as asked
+├── NotFound            a deal, a person or a version that was asked for by name is not there, or is several
 └── ChannelDown         a channel refuses our account, so its messages wait until somebody mends it
 
 WarehouseDown           the warehouse does not answer; of no kind above, because trying again may help
@@ -18,6 +20,10 @@ class DealwatchError(Exception):
 
 class SettingsError(DealwatchError):
     """A settings, mapping or rule file cannot be followed: names file, key or line, and the remedy."""
+
+
+class LinkRefused(DealwatchError):
+    """A link cannot be followed: says why, and where to answer instead."""
 
 
 class ExtractRefused(DealwatchError):
@@ -34,6 +40,10 @@ class ModelUnusable(DealwatchError):
 
 class DecisionRefused(DealwatchError):
     """A decision about a model, or an answer to an alert, cannot be followed: says why, and the remedy."""
+
+
+class NotFound(DealwatchError):
+    """What was asked for by name is not there, or several are: names them and how to ask for one."""
 
 
 class ChannelDown(DealwatchError):

@@ -158,12 +158,20 @@ def drift(settings: Settings, *, as_of: datetime) -> dict[str, Any]:
     return _told("drift", as_of, {"measured": len(rows), "findings": len(found), "proposal": told})
 
 
-def track_records(settings: Settings, *, as_of: datetime) -> list[dict[str, Any]]:
-    """What `measure` wrote for a moment: a row per rule and level, with its lift and interval."""
-    found = select(rule_evidence).where(rule_evidence.c.measured_as_of == as_of)
+def track_records(settings: Settings, *, as_of: datetime, segments: bool = False) -> list[dict[str, Any]]:
+    """What `measure` wrote for a moment: a row per rule and level, and per segment if asked.
+
+    Beside it what people answered to the rule's alerts in the same months.
+    """
+    from dealwatch.alerts.feedback import with_feedback
+
+    c = rule_evidence.c
+    found = select(rule_evidence).where(c.measured_as_of == as_of).order_by(c.rule, c.level, c.segment)
+    if not segments:
+        found = found.where(c.segment == "")
     with _warehouse(settings) as engine, reading(engine) as connection:
-        rows = connection.execute(found.order_by(rule_evidence.c.rule, rule_evidence.c.level)).mappings()
-        return [dict(row) for row in rows]
+        rows = [dict(row) for row in connection.execute(found).mappings()]
+        return with_feedback(connection, rows, as_of, settings=settings)
 
 
 def score(settings: Settings, *, as_of: datetime, until: datetime | None = None) -> dict[str, Any]:
@@ -180,7 +188,7 @@ def score(settings: Settings, *, as_of: datetime, until: datetime | None = None)
 def alert(settings: Settings, *, as_of: datetime, now: datetime, notify: Notify = "auto") -> dict[str, int]:
     """Fold the signals into episodes; queue this morning's messages, or write what would have been sent.
 
-    Raises NotReady when operations should hear of stale data and no address of theirs is configured.
+    Raises NotReady when operations should hear that the data is not fit to alert on and have no address.
     """
     from dealwatch.alerts.queue import speak
 
@@ -188,7 +196,7 @@ def alert(settings: Settings, *, as_of: datetime, now: datetime, notify: Notify 
         counts = speak(engine, settings=settings, as_of=as_of, now=now, notify=notify)
     if counts["unheard"]:
         raise NotReady(
-            "the extract is stale, deal alerts are silent, and nobody is there to be told: "
+            "the data is not fit to alert on, deal alerts are silent, and nobody is there to be told: "
             "set delivery.operations_slack or delivery.operations_email"
         )
     return _told("alert", as_of, counts)
@@ -233,6 +241,36 @@ def evaluate(settings: Settings, *, first: date, until: date, out: Path | None =
     from dealwatch.scoring.evaluation_page import write
 
     return f"{report.text()}\nReport with plots: {write(report, out, settings=settings)}\n"
+
+
+def plan(settings: Settings, *, days: int, as_of: datetime) -> tuple[str, dict[str, Any], bool]:
+    """What this tree's rules and settings would change: as text, as values, and whether over budget."""
+    from dealwatch.alerts import plan as plans
+    from dealwatch.alerts import plan_text
+
+    plans.check_days(days)
+    with _warehouse(settings) as engine:
+        found = plans.plan(engine, days=days, as_of=as_of, settings=settings)
+    return plan_text.text(found), plan_text.machine(found), found.is_over_budget
+
+
+def rehearse(settings: Settings, *, rule: Path, days: int, as_of: datetime) -> tuple[str, dict[str, Any]]:
+    """How often one rule would have fired, for whom, and whether it was right: as text and as values."""
+    from dealwatch.alerts import rehearsal
+    from dealwatch.alerts.plan import check_days
+
+    check_days(days)
+    with _warehouse(settings) as engine:
+        found = rehearsal.rehearse(engine, rule, days=days, as_of=as_of, settings=settings)
+    return rehearsal.text(found), rehearsal.machine(found)
+
+
+def why(settings: Settings, *, deal: str, on: date, to: str | None = None) -> str:
+    """Why somebody was, or was not, told about a deal on a day, in plain words."""
+    from dealwatch.alerts.why import why as run
+
+    with _warehouse(settings) as engine, reading(engine) as connection:
+        return run(connection, deal, on, to=to, settings=settings)
 
 
 def quarantine(settings: Settings) -> list[dict[str, Any]]:

@@ -2,11 +2,13 @@
 
 from datetime import time
 from pathlib import Path
-from typing import Annotated, Literal
+from typing import Annotated, Literal, Self
 from urllib.parse import urlsplit
 from zoneinfo import ZoneInfo, ZoneInfoNotFoundError
 
-from pydantic import AfterValidator, BaseModel, ConfigDict, Field, SecretStr
+from pydantic import AfterValidator, BaseModel, ConfigDict, Field, SecretStr, model_validator
+
+from dealwatch import checks
 
 PROJECT = Path(__file__).resolve().parents[2]
 
@@ -28,6 +30,18 @@ def _store(url: str) -> str:
             """as JSON, such as {"key": "...", "secret": "..."}, or into the connection dealwatch_models"""
         )
     return url
+
+
+def _address(url: str | None) -> str | None:
+    """Where people reach us, without the slash at its end; links in messages are made of it."""
+    if url is None:
+        return None
+    parts = urlsplit(url)
+    if parts.scheme not in {"http", "https"} or not parts.hostname or "@" in parts.netloc:
+        raise ValueError("delivery.public_url is an address such as https://airflow.example.com")
+    if parts.query or parts.fragment:
+        raise ValueError("delivery.public_url ends with the host or a path, without ? and #")
+    return url.rstrip("/")
 
 
 ZoneName = Annotated[str, AfterValidator(_zone)]
@@ -174,6 +188,18 @@ class Alerts(_Section):
 
     rules: Path = Field(default=PROJECT / "include" / "rules", description="Folder of rule files.")
     daily_budget: int = Field(default=3, ge=0, description="Single messages an owner gets per morning.")
+    leadership_budget: int = Field(
+        default=3, ge=0, description="Single messages an address of delivery.leadership gets per morning."
+    )
+    manager_digest: bool = Field(
+        default=True, description="Managers get one message a morning with what is new in their team."
+    )
+    manager_budget: int = Field(default=10, ge=1, le=10, description="Deals a manager's digest lists.")
+    unanswered_days: int = Field(
+        default=2,
+        ge=0,
+        description="Business days until an unanswered critical alert goes to the manager; 0: never.",
+    )
     digest_top: int = Field(
         default=10, ge=1, le=10, description="Deals a digest lists before it says how many more."
     )
@@ -206,12 +232,51 @@ class Alerts(_Section):
     )
     evidence_months: int = Field(default=12, ge=1, description="How far back a rule's record reaches.")
     evidence_confidence: Share = Field(default=0.99, description="Confidence of the lift's interval.")
+    plan_max_alerts_per_owner_week: float = Field(
+        default=10,
+        gt=0,
+        description="`plan` fails above so many single messages per owner and week; 10: two a working day.",
+    )
     late_after_minutes: float = Field(
         default=60, gt=0, description="A morning not scored so long after its run was queued is late."
     )
     stale_after_hours: int = Field(
         default=20, ge=1, description="Without an extract this close to the morning, or later, it is stale."
     )
+    volume_fall_pct: int = Field(
+        default=20, ge=1, le=100, description="Fall of a drop's deals that makes it incomplete."
+    )
+    volume_minimum: int = Field(
+        default=50, ge=1, description="A source that usually tells of fewer deals may fall as it likes."
+    )
+
+
+class TeamChannel(_Section):
+    """A shared channel and the deals it hears of: one summary a morning, without the names of owners."""
+
+    where: dict[SegmentColumn, str] = Field(
+        description="The deals meant: column = value, all of them, in the CRM's words."
+    )
+    slack: Annotated[str | None, AfterValidator(checks.slack_channel)] = Field(
+        default=None, description="Id of a Slack channel. One of slack, teams and email says where."
+    )
+    teams: str | None = Field(default=None, description="Name of a Teams channel.")
+    email: Annotated[str | None, AfterValidator(checks.email)] = Field(
+        default=None, description="Address of a mailing list."
+    )
+    time_zone: Annotated[str | None, AfterValidator(checks.zone)] = Field(
+        default=None, description="Zone whose hours and holidays the channel keeps; else the organisation's."
+    )
+
+    @model_validator(mode="after")
+    def _leads_somewhere(self) -> Self:
+        if not self.where:
+            raise ValueError("""where is empty; write for example where = {region = "EMEA"}""")
+        if sum(bool(way) for way in (self.slack, self.teams, self.email)) != 1:
+            raise ValueError(
+                """write one of slack = "C0123ABCD", teams = "name" and email = "a@example.com\""""
+            )
+        return self
 
 
 class Delivery(_Section):
@@ -240,11 +305,42 @@ class Delivery(_Section):
     revops_slack: str | None = Field(
         default=None, description="Channel id for deals without an owner, in Slack."
     )
+    channel_map: tuple[TeamChannel, ...] = Field(
+        default=(), description="Shared channels and the deals each hears of."
+    )
+    leadership_amount: float | None = Field(
+        default=None, gt=0, description="Alerts of deals of this amount or more go to leadership too."
+    )
+    leadership: Annotated[tuple[str, ...], AfterValidator(checks.leaders)] = Field(
+        default=(), description="E-mail addresses and Slack channel ids of leadership."
+    )
+    holidays: bool = Field(
+        default=True, description="Public holidays where the recipient works count as weekends do."
+    )
+    countries: Annotated[dict[str, str], AfterValidator(checks.countries)] = Field(
+        default_factory=dict,
+        description="Zone = country or part, as DE-BY, when the zone does not tell; empty: no holidays.",
+    )
+    public_url: Annotated[str | None, AfterValidator(_address)] = Field(
+        default=None,
+        description="Where people reach Airflow's web server, as https://airflow.example.com; e-mail "
+        "gets its buttons and the link to a person's settings by it.",
+    )
     sender: str = Field(default="dealwatch@localhost", description="From address of e-mails.")
     crm_deal_url: str | None = Field(
         default=None,
         description="Link to a deal, with {deal_id} in it, as https://crm.example.com/deal/{deal_id}.",
     )
+
+    @model_validator(mode="after")
+    def _leadership_is_whole(self) -> Self:
+        if self.leadership_amount is not None and not self.leadership:
+            raise ValueError(
+                """leadership_amount is set and nobody is named; add leadership = ["cro@example.com"]"""
+            )
+        if self.leadership and self.leadership_amount is None:
+            raise ValueError("leadership is set without an amount; add leadership_amount = 100000")
+        return self
 
 
 class Smtp(_Section):

@@ -71,7 +71,8 @@ class Settings(BaseSettings):
     )
     signing_key: Annotated[SecretStr | None, AfterValidator(_key)] = Field(
         default=None,
-        description="Signs model manifests; 32 characters or more; without it, a key made once in `home`.",
+        description="Signs model manifests and links; 32 characters or more; without it, a key made once "
+        "in `home`.",
     )
     model_store_options: Annotated[SecretStr | None, AfterValidator(_options)] = Field(
         default=None,
@@ -79,6 +80,11 @@ class Settings(BaseSettings):
     )
     slack_token: SecretStr | None = Field(
         default=None, description="Bot token; else Airflow's `slack_default`."
+    )
+    slack_signing_secret: SecretStr | None = Field(
+        default=None,
+        description="Proves that a click comes from Slack; else `signing_secret` in the extra of Airflow's "
+        "`slack_default`. Without it no click is taken.",
     )
     slack_url: str = Field(
         default="https://slack.com/api/", description="Slack's API; tests point it elsewhere."
@@ -210,11 +216,9 @@ def _with_connections(settings: Settings, connection: Callable[[str], Any]) -> S
     found: dict[str, Any] = {}
     if settings.warehouse_url is None and (warehouse := connection("dealwatch_warehouse")) is not None:
         found["warehouse_url"] = SecretStr(_sqlalchemy_url(warehouse.get_uri()))
-    if settings.slack_token is None and (slack := connection("slack_default")) is not None:
-        if slack.password:  # a connection without a token cannot send, so it does not count
-            found["slack_token"] = SecretStr(slack.password)
-        if base_url := slack.extra_dejson.get("base_url"):
-            found["slack_url"] = base_url
+    is_open = None in (settings.slack_token, settings.slack_signing_secret)
+    if is_open and (slack := connection("slack_default")) is not None:
+        found |= _of_slack(settings, slack)
     if settings.model_store_options is None and (models := connection("dealwatch_models")) is not None:
         found["model_store_options"] = SecretStr(json.dumps(models.extra_dejson))
     if settings.smtp is None and (smtp := connection("smtp_default")) is not None:
@@ -232,6 +236,18 @@ def _with_connections(settings: Settings, connection: Callable[[str], Any]) -> S
         if extra.get("from_email"):
             found["delivery"] = settings.delivery.model_copy(update={"sender": extra["from_email"]})
     return settings.model_copy(update=found)
+
+
+def _of_slack(settings: Settings, slack: Any) -> dict[str, Any]:
+    found: dict[str, Any] = {}
+    if settings.slack_token is None:
+        if slack.password:  # a connection without a token cannot send, so it does not count
+            found["slack_token"] = SecretStr(slack.password)
+        if base_url := slack.extra_dejson.get("base_url"):
+            found["slack_url"] = base_url
+    if settings.slack_signing_secret is None and (secret := slack.extra_dejson.get("signing_secret")):
+        found["slack_signing_secret"] = SecretStr(secret)
+    return found
 
 
 def _is_true(value: Any) -> bool:

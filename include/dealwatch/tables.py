@@ -80,8 +80,8 @@ extract_runs = Table(
     _must("records", Integer),
     _must("quarantined", Integer),
     _must("changes", Integer),
-    Column("deals", Integer),  # rows of the deals' file; a sudden fall is an incident
-    Column("fault", Text),  # why the drop could not be used, in a sentence
+    Column("deals", Integer),  # usable rows of the deals' file; a sudden fall is an incident
+    Column("fault", Text),  # why a later drop could not be used, until one can
     _must("recorded_at", Instant),
     comment="One row per drop read; its content digest makes a second reading a no-op.",
 )

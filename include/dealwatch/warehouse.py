@@ -5,7 +5,7 @@ what is not there, `replace` writes a slice anew, `put` updates by primary key.
 """
 
 import json
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from datetime import UTC, datetime
 from pathlib import Path
@@ -40,10 +40,11 @@ from sqlalchemy import (
 )
 from sqlalchemy.dialects import postgresql, sqlite
 from sqlalchemy.exc import ArgumentError, DatabaseError, OperationalError
+from sqlalchemy.pool import StaticPool
 
 from dealwatch.errors import NotReady, SettingsError, WarehouseDown
 from dealwatch.settings import Settings
-from dealwatch.tables import Instant
+from dealwatch.tables import Instant, metadata
 
 _READ_ROWS = 50_000
 _WRITE_ROWS = 10_000
@@ -51,9 +52,10 @@ _BUSY_MILLISECONDS = 120_000
 _CACHE_KILOBYTES = 32_000  # SQLite's 2,000 hold not even the inner pages of a large ledger's trees
 
 
-def connect(settings: Settings) -> Engine:
+def connect(settings: Settings, *, patience_seconds: int | None = None) -> Engine:
     """An engine for the settings' warehouse; the SQLite file's folder is made when missing.
 
+    patience_seconds: how long to wait for other writers; somebody who clicked cannot wait for a whole fold.
     Errors do not show the rows that were written: logs are read by people who may not see the CRM.
     Raises SettingsError for a URL that leads to no warehouse of ours and a folder that cannot be made.
     """
@@ -63,8 +65,29 @@ def connect(settings: Settings) -> Engine:
             _make_folder(Path(url.database).parent)
         engine = create_engine(url, connect_args={"timeout": _BUSY_MILLISECONDS / 1000}, hide_parameters=True)
         event.listen(engine, "connect", _prepare_sqlite)
-        return engine
-    return create_engine(url, pool_pre_ping=True, hide_parameters=True)
+    else:
+        waits = {} if patience_seconds is None else {"connect_timeout": patience_seconds}
+        engine = create_engine(url, pool_pre_ping=True, hide_parameters=True, connect_args=waits)
+    if patience_seconds is not None:
+        is_sqlite = engine.dialect.name == "sqlite"
+        event.listen(
+            engine, "connect", _sqlite_waits(patience_seconds) if is_sqlite else _waits(patience_seconds)
+        )
+    return engine
+
+
+def _sqlite_waits(seconds: int) -> Callable[[Any, Any], None]:
+    return lambda connection, _record: connection.execute(f"PRAGMA busy_timeout={seconds * 1000}")
+
+
+def _waits(seconds: int) -> Callable[[Any, Any], None]:
+    def limit(connection: Any, _record: Any) -> None:
+        connection.autocommit = True  # what a transaction sets would end with it
+        connection.execute(f"SET lock_timeout = '{seconds}s'")
+        connection.execute(f"SET statement_timeout = '{seconds}s'")
+        connection.autocommit = False
+
+    return limit
 
 
 _SPOKEN = ("sqlite+pysqlite", "postgresql+psycopg")
@@ -94,6 +117,14 @@ def _make_folder(folder: Path) -> None:
             f"{folder}: the warehouse's folder cannot be made ({error.strerror}); "
             "let DEALWATCH_HOME, or `home` in the settings file, name a folder that we may write to"
         ) from None
+
+
+def in_memory() -> Engine:
+    """A warehouse with the schema and no rows, which is gone when it is disposed: to try things out in."""
+    engine = create_engine("sqlite+pysqlite://", poolclass=StaticPool, hide_parameters=True)
+    event.listen(engine, "connect", _prepare_sqlite)
+    metadata.create_all(engine)
+    return engine
 
 
 def knock(engine: Engine) -> None:

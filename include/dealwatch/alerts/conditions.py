@@ -13,8 +13,8 @@ from polars.exceptions import PolarsError
 
 from dealwatch.scoring.facts import FACTS
 
-_WORDS = frozenset({"AND", "OR", "NOT", "IS", "NULL", "BETWEEN", "IN", "TRUE", "FALSE"})
-_TOKEN = re.compile(
+WORDS = frozenset({"AND", "OR", "NOT", "IS", "NULL", "BETWEEN", "IN", "TRUE", "FALSE"})
+TOKEN = re.compile(
     r"""
     (?P<space>\s+)
   | (?P<comment>--|/\*)
@@ -25,6 +25,7 @@ _TOKEN = re.compile(
     """,
     re.VERBOSE,
 )
+_UNIT = re.compile(r"\s*(%|[A-Za-z]\w*)")  # what people write behind a number
 _TYPES: dict[str, pl.DataType] = {"number": pl.Float64(), "flag": pl.Boolean(), "category": pl.String()}
 
 FACT_TYPES: Mapping[str, pl.DataType] = {fact.name: _TYPES[fact.kind] for fact in FACTS}
@@ -40,13 +41,15 @@ def names_in(text: str) -> tuple[str, ...]:
     found: dict[str, None] = {}
     position = 0
     while position < len(text):
-        match = _TOKEN.match(text, position)
+        match = TOKEN.match(text, position)
         if match is None:
             raise ConditionFault(_unreadable(text, position))
         position = match.end()
+        if match.lastgroup == "number":
+            _check_unit(match.group(), text, position)
         if match.lastgroup == "comment":
             raise ConditionFault("comments belong outside the quotes, after a #")
-        if match.lastgroup == "name" and match.group().upper() not in _WORDS:
+        if match.lastgroup == "name" and match.group().upper() not in WORDS:
             _check_name(match.group(), follows=text[position:].lstrip()[:1])
             found[match.group()] = None
     if not found:
@@ -74,6 +77,15 @@ def condition(text: str) -> pl.Expr:
 def known_facts(frame: pl.DataFrame) -> pl.DataFrame:
     """The frame with not-a-number as unknown: Polars holds NaN to be greater than any number."""
     return frame.with_columns(pl.col(pl.Float32, pl.Float64).fill_nan(None))
+
+
+def _check_unit(number: str, text: str, position: int) -> None:
+    unit = _UNIT.match(text, position)
+    if unit and unit.group(1).upper() not in WORDS:
+        raise ConditionFault(
+            f"numbers stand alone: write {number} without {unit.group(1)!r}; docs/facts.md gives each fact's"
+            " unit, and a share is 0.5, not 50%"
+        )
 
 
 def _check_name(name: str, *, follows: str) -> None:

@@ -10,7 +10,7 @@ from typing import Literal
 
 from dealwatch.moments import is_business_day
 
-Kind = Literal["new", "escalated", "reminder"]
+Kind = Literal["new", "escalated", "reminder", "unanswered"]
 
 
 @dataclass(frozen=True)

@@ -1,7 +1,7 @@
-"""Who is told what on a morning, and what is not said and why. Pure: how alerts stand in, a plan out.
+"""Whether an alert is due, for whom, and which of a deal's alerts leads its message. Pure.
 
-One deal is one item; proven alerts may interrupt, within the recipient's budget and by the value at risk; the
-rest shares one digest, which goes only if it holds something new.
+One deal is one item of news for one listener. Listeners are those whom a rule's `send_to` names, leadership,
+and the shared channels and managers that get one summary: each by what it was told before.
 """
 
 from collections.abc import Iterable, Mapping, Sequence
@@ -9,11 +9,26 @@ from dataclasses import dataclass, field, replace
 from datetime import datetime
 from typing import Literal
 
-from dealwatch.alerts.cooldowns import Due, Kind, Standing, Telling, business_days_between, due, heard
-from dealwatch.alerts.routing import NOWHERE, Person, Route, routes_for
+from dealwatch.alerts.cooldowns import Due, Kind, Standing, Telling, due, heard
 from dealwatch.alerts.rules import Rule
+from dealwatch.calendars import calendar_of, workdays_between
+from dealwatch.delivery.routes import Person, Route
 from dealwatch.moments import local_day
 from dealwatch.settings import Settings
+
+Line = Literal["alert", "manager_digest", "channel_digest"]
+Choice = Literal["everything", "digest_only", "nothing"]
+Told = Mapping[str, Mapping[datetime, Telling]]  # by fingerprint and morning
+EVERYBODY = ""  # stands for the recipient of a telling that counts for all
+
+
+@dataclass(frozen=True)
+class Listener:
+    """Somebody who is spoken to, and the sort of message by which. What one heard the other did not."""
+
+    route: Route
+    line: Line
+    singles: int  # messages about one deal each that they may get in a morning
 
 
 @dataclass(frozen=True)
@@ -44,13 +59,25 @@ class Item:
 
 
 @dataclass(frozen=True)
+class Share:
+    """One owner's part of a team: how many of their deals have an open alert, and what is at risk in them."""
+
+    owner_id: str
+    name: str
+    deals: int
+    at_risk: float
+    told: int  # deals that the digest tells of
+
+
+@dataclass(frozen=True)
 class Planned:
     """One message for one recipient."""
 
-    kind: Literal["alert", "digest"]
+    kind: Literal["alert", "digest", "manager_digest", "channel_digest"]
     route: Route
-    items: tuple[Item, ...]
+    items: tuple[Item, ...]  # a manager's by owner, in the order of `team`
     more: int = 0  # deals that did not fit
+    team: tuple[Share, ...] = ()  # of a manager's digest, by name
 
 
 @dataclass(frozen=True)
@@ -81,49 +108,33 @@ class Morning:
     rules: Mapping[str, Rule]
     proven: frozenset[tuple[str, int]]  # (rule, level)
     people: Mapping[str, Person]
-    told: Mapping[str, Mapping[datetime, Telling]]  # by fingerprint and morning
+    told: Told  # to owners and whoever stands in for them
+    heard: Mapping[tuple[str, str], Told] = field(default_factory=dict)  # the same by line and recipient
     is_live: bool = True
     spoken: Mapping[tuple[str, str, str], Spoken] = field(default_factory=dict)  # of this morning, by reach
     told_today: frozenset[str] = frozenset()  # fingerprints
+    choices: Mapping[str, Choice] = field(default_factory=dict)  # by recipient
+    segments: Mapping[str, Mapping[str, str | None]] = field(default_factory=dict)  # by deal
 
 
-def decide(standing: Sequence[Standing], morning: Morning, *, settings: Settings) -> Plan:
-    """The morning's messages. `standing` are all open alerts; those already told today stay out."""
-    plan = Plan()
-    by_deal: dict[str, list[Standing]] = {}
-    for one in sorted(standing, key=lambda s: (s.deal_id, s.rule, s.fingerprint)):
-        if one.rule in morning.rules:
-            by_deal.setdefault(one.deal_id, []).append(one)
-    items = [item for deal in by_deal.values() for item in _items(deal, morning, plan, settings=settings)]
-    by_route: dict[Route, list[Item]] = {}
-    for item in items:
-        lead = item.lead.standing
-        send_to = morning.rules[lead.rule].send_to
-        routes = routes_for(lead.owner_id, send_to, morning.people, settings=settings)
-        if not routes and not item.is_extra:
-            plan.hold((one.standing for one in item.said), "no_route")
-            plan.messages.append(Planned("alert", NOWHERE, (item,)))
-        for route in routes:
-            by_route.setdefault(route, []).append(item)
-    for route in sorted(by_route, key=lambda r: (r.recipient, r.channel, r.address)):
-        _speak_to(route, by_route[route], morning, plan, settings=settings)
-    return plan
+def reach(recipient: str, channel: str, address: str) -> tuple[str, str, str]:
+    """By what a morning's budget is counted: by person, whichever way they are reached.
 
-
-def dueness(standing: Standing, morning: Morning, *, settings: Settings) -> Due:
-    """Whether an alert is due this morning, by what was said of its episode before.
-
-    A live morning counts whatever was really said, be it about a later morning: nobody is told twice.
+    RevOps and operations are words of ours, which the CRM may use as an owner's id: they count by address.
     """
-    told = [
-        telling
-        for telling in heard(standing, morning.told.get(standing.fingerprint, {}))
-        if morning.is_live or telling.as_of < morning.as_of
-    ]
-    since = 0
-    if told:
-        last = local_day(told[-1].as_of, settings)
-        since = business_days_between(last, local_day(morning.as_of, settings))
+    is_ours = recipient in ("revops", "operations")
+    return (recipient, channel, address) if is_ours else (recipient, "", "")
+
+
+def dueness(
+    standing: Standing, morning: Morning, *, settings: Settings, listener: Listener | None = None
+) -> Due:
+    """Whether an alert is due this morning, by what the listener, or anybody, heard of its episode before.
+
+    A live morning counts whatever was really said, be it about a later morning: nobody is told twice. Days
+    are working days of the deal's owner.
+    """
+    told = past_tellings(standing, morning, listener)
     rule = morning.rules[standing.rule]
     is_quiet = rule.at(standing.level).digest_only
     return due(
@@ -132,42 +143,77 @@ def dueness(standing: Standing, morning: Morning, *, settings: Settings) -> Due:
         cooldown_days=rule.cooldown_days,
         max_reminders=0 if is_quiet else settings.alerts.max_reminders,
         amount_escalation_pct=settings.alerts.amount_escalation_pct,
-        days_since_told=since,
+        days_since_told=days_since(told[-1].as_of, standing, morning, settings) if told else 0,
     )
 
 
-def _items(deal: Sequence[Standing], morning: Morning, plan: Plan, *, settings: Settings) -> list[Item]:
-    """A deal's news as one item, or none. An alert that is not due folds nothing: its message does not go."""
+def past_tellings(standing: Standing, morning: Morning, listener: Listener | None = None) -> list[Telling]:
+    """What the listener, or anybody, has heard of the episode while its owner had the deal, in order."""
+    told = heard(standing, told_of(standing.fingerprint, morning, listener))
+    return [one for one in told if morning.is_live or one.as_of < morning.as_of]
+
+
+def told_of(fingerprint: str, morning: Morning, listener: Listener | None) -> Mapping[datetime, Telling]:
+    """What was said of an alert to the listener, or to anybody at all."""
+    if listener is None:
+        return morning.told.get(fingerprint, {})
+    to_all = morning.heard.get((listener.line, EVERYBODY), {}).get(fingerprint, {})
+    own = morning.heard.get((listener.line, listener.route.recipient), {}).get(fingerprint, {})
+    return {**to_all, **own}
+
+
+def days_since(moment: datetime, standing: Standing, morning: Morning, settings: Settings) -> int:
+    """Working days of the deal's owner from a moment's day to this morning."""
+    owner = morning.people.get(standing.owner_id)
+    calendar = calendar_of(owner.time_zone if owner else None, settings)
+    return workdays_between(local_day(moment, settings), local_day(morning.as_of, settings), calendar)
+
+
+def said_of(
+    deal: Sequence[Standing], morning: Morning, plan: Plan, *, settings: Settings, listener: Listener | None
+) -> tuple[list[Said], list[Said]]:
+    """The alerts of a deal that the listener is due to hear of, and those whose reminders are used up."""
     told: list[Said] = []
     extras: list[Said] = []
     for one in deal:
-        if one.fingerprint in morning.told_today:
+        if is_told_today(one, morning, listener):
             continue
-        state = dueness(one, morning, settings=settings)
+        state = dueness(one, morning, settings=settings, listener=listener)
         if state.kind is not None:
             told.append(Said(one, state.kind))
             continue
         plan.hold([one], state.reason)
         if state.reason == "reminders_used":
             extras.append(Said(one, "reminder"))
+    return told, extras
+
+
+def is_told_today(one: Standing, morning: Morning, listener: Listener | None) -> bool:
+    """Whether an earlier run of a live morning told of the alert."""
+    return morning.is_live and morning.as_of in told_of(one.fingerprint, morning, listener)
+
+
+def item_of(told: Sequence[Said], extras: Sequence[Said], morning: Morning) -> Item | None:
+    """A deal's news as one item. An alert that is not due folds nothing: its message does not go."""
     if not told:
-        return [Item(extras[0], tuple(extras[1:]), False, is_extra=True)] if extras else []
+        return Item(extras[0], tuple(extras[1:]), False, is_extra=True) if extras else None
     folder = next((said.standing for said in told if morning.rules[said.standing.rule].folds_others), None)
     leads = [said for said in told if not _is_folded(said.standing, folder, morning)]
     riders = [replace(said, is_folded=True) for said in told if said not in leads]
     ranked = sorted(leads, key=lambda said: _rank(said, morning))
-    may = _may_interrupt(ranked[0].standing, morning)
-    return [Item(ranked[0], (*ranked[1:], *riders), may)]
+    may = may_interrupt(ranked[0].standing, morning)
+    return Item(ranked[0], (*ranked[1:], *riders), may)
 
 
 def _is_folded(one: Standing, folder: Standing | None, morning: Morning) -> bool:
     """A critical score speaks for the deal's other alerts; an unproven one may not silence a proven one."""
     if folder is None or one is folder:
         return False
-    return _may_interrupt(folder, morning) or not _may_interrupt(one, morning)
+    return may_interrupt(folder, morning) or not may_interrupt(one, morning)
 
 
-def _may_interrupt(one: Standing, morning: Morning) -> bool:
+def may_interrupt(one: Standing, morning: Morning) -> bool:
+    """Whether the alert's rule and level have earned a message of their own."""
     level = morning.rules[one.rule].at(one.level)
     return (one.rule, level.level) in morning.proven and not level.digest_only
 
@@ -177,7 +223,7 @@ def _rank(said: Said, morning: Morning) -> tuple[bool, bool, bool, int, str, str
     one = said.standing
     rule = morning.rules[one.rule]
     return (
-        not _may_interrupt(one, morning),
+        not may_interrupt(one, morning),
         not rule.folds_others,
         said.kind == "reminder",
         -one.level,
@@ -186,40 +232,11 @@ def _rank(said: Said, morning: Morning) -> tuple[bool, bool, bool, int, str, str
     )
 
 
-def _speak_to(
-    route: Route, items: Sequence[Item], morning: Morning, plan: Plan, *, settings: Settings
-) -> None:
-    """Single messages while the budget lasts, then one digest of the rest if anything in it is news."""
-    spoken = morning.spoken.get((route.recipient, route.channel, route.address), Spoken())
-    ranked = sorted(items, key=_by_value)
-    interrupting = [item for item in ranked if item.may_interrupt]
-    singles = interrupting[: max(settings.alerts.daily_budget - spoken.singles, 0)]
-    rest = sorted((item for item in ranked if item not in singles), key=_by_news)
-    has_digest = not spoken.has_digest and any(item.is_news for item in rest)
-    shown = rest[: settings.alerts.digest_top] if has_digest else []
-    plan.messages.extend(Planned("alert", route, (item,)) for item in singles)
-    for item in (*singles, *shown):
-        plan.hold((one.standing for one in item.said if one.is_folded), "folded")
-    for item in interrupting[len(singles) :]:
-        plan.hold((one.standing for one in item.said), "budget")
-    for item in ranked:
-        if not item.may_interrupt and not item.is_extra:
-            plan.hold(_unproven(item, morning), "unproven_rule")
-    if shown:
-        plan.messages.append(Planned("digest", route, tuple(shown), more=len(rest) - len(shown)))
-    for item in rest[len(shown) :]:  # what the morning's digest has no room for waits for the next one
-        plan.hold((one.standing for one in item.said), "budget")
-
-
-def _unproven(item: Item, morning: Morning) -> list[Standing]:
-    """An alert meant for the digest is not held back by being in it."""
-    standing = [one.standing for one in item.said]
-    return [s for s in standing if not morning.rules[s.rule].at(s.level).digest_only]
-
-
-def _by_value(item: Item) -> tuple[float, str]:
+def by_value(item: Item) -> tuple[float, str]:
+    """What has most at risk comes first."""
     return (-item.lead.standing.at_risk, item.lead.standing.deal_id)
 
 
-def _by_news(item: Item) -> tuple[bool, float, str]:
-    return (not item.is_news, *_by_value(item))
+def by_news(item: Item) -> tuple[bool, float, str]:
+    """News comes first, each part by what is at risk."""
+    return (not item.is_news, *by_value(item))

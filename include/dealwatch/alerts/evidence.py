@@ -1,36 +1,37 @@
-"""Whether a rule deserves to interrupt: its past alerts against comparable deals, as replayed.
+"""Whether a rule deserves to interrupt: its record by replay, against comparable deals.
 
-Deals it would have flagged, at the first morning it would have, are compared with all deals open on the same
-morning in the same stage and of about the same age. Only deals whose outcome is known by now count, and only
-mornings of which most deals have ended: among the deals of later ones, those that end fast are too many.
+Every rule is replayed over the past months, morning by morning (`replay`). Deals it would have flagged, at
+the first morning it would have, are compared with the other deals open on the same morning in the same stage
+and of about the same age (`lift`). Only deals whose outcome is known by now count, and only mornings of which
+most deals have ended: among the deals of later ones, those that end fast are too many.
 """
 
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
-from datetime import datetime, timedelta
-from functools import partial
+from dataclasses import asdict, dataclass
+from datetime import datetime
 from statistics import NormalDist
 from typing import Any
 
 import numpy as np
 import polars as pl
-from numpy.typing import NDArray
-from sqlalchemy import Engine, select
+from sqlalchemy import Engine
 
-from dealwatch.alerts.rules import INSTANT, Rule, levels_held, load_rules
-from dealwatch.history.ledger import Ledger, read_ledger, values_as_of
-from dealwatch.moments import local_day, morning_of
-from dealwatch.scoring.facts import facts_at
+from dealwatch.alerts.lift import Flagged, Lift, Panel, lifts
+from dealwatch.alerts.noise import Found, Noise, found, noise
+from dealwatch.alerts.past_scores import given_then, scores_then
+from dealwatch.alerts.replay import EVERYONE, Replay, replay
+from dealwatch.alerts.replay import replayed as replayed
+from dealwatch.alerts.rules import INSTANT, STAYS_OPEN, Rule, load_rules
+from dealwatch.history.ledger import Ledger, values_as_of
+from dealwatch.history.stored import StoredLedger
+from dealwatch.scoring.known import history_of, microseconds_of
+from dealwatch.scoring.panel import outcomes_at
 from dealwatch.settings import Settings
-from dealwatch.tables import deal_scores, rule_evidence
-from dealwatch.warehouse import frame, instant, reading, replace, writing
+from dealwatch.tables import rule_evidence
+from dealwatch.warehouse import reading, replace, writing
 
-EVERY_DAYS = 7
-AGE_BANDS = (7.0, 14.0, 30.0, 60.0, 90.0, 180.0, 365.0)  # days; deals between two are about the same age
 MATURE_SHARE = 0.75  # of a morning's open deals must have ended by now
-REPLICATES = 1_000
-_AT_ONCE = 100  # replicates held in memory together
-_KEYS = ["as_of", "deal_id"]
+SEGMENT_MINIMUM = 30  # alerted deals that ended; with fewer a segment's share is an anecdote
 _SCHEMA: dict[str, Any] = {
     "rule": pl.String,
     "level": pl.Int64,
@@ -42,62 +43,56 @@ _SCHEMA: dict[str, Any] = {
     "lift": pl.Float64,
     "lift_low": pl.Float64,
     "lift_high": pl.Float64,
+    "losses": pl.Int64,
+    "recall": pl.Float64,
+    "recall_low": pl.Float64,
+    "recall_high": pl.Float64,
+    "lead_days": pl.Float64,
+    "alerts_per_owner_week": pl.Float64,
+    "reopened_share": pl.Float64,
     "proven": pl.Boolean,
     "months": pl.Int64,
 }
-_SCORED: dict[str, Any] = {
-    "as_of": INSTANT,
-    "deal_id": pl.String,
-    "score": pl.Int64,
-    "band": pl.String,
-    "p_loss": pl.Float64,
-}
-
-Floats = NDArray[np.float64]
-Indices = NDArray[np.int64]
 
 
 @dataclass(frozen=True)
-class _Panel:
-    """Deals that have ended, on past mornings, numbered; a stratum is a morning, a stage and an age band."""
+class Outcomes:
+    """As known at a moment, how deals ended (deal, lost as 0 or 1, closed_at), and which were deleted."""
 
-    lost: Floats  # by deal
-    row_deal: Indices  # by row, in order of stratum
-    first_row: Indices  # of each stratum
-
-    def base_rates(self, weights: Floats) -> Floats:
-        """Share lost by replicate and stratum, deals counting as their weight says."""
-        drawn = weights[:, self.row_deal]
-        everyone = np.add.reduceat(drawn, self.first_row, axis=1)
-        losers = np.add.reduceat(drawn * self.lost[self.row_deal], self.first_row, axis=1)
-        return np.divide(losers, everyone, out=np.zeros_like(losers), where=everyone > 0)
+    ended: pl.DataFrame
+    deleted: pl.DataFrame
 
 
 @dataclass(frozen=True)
-class _Flagged:
-    """The deals that a rule at a level flagged, each with the stratum it was in when first flagged."""
+class _Case:
+    """A level of a rule, and the morning on which each deal reached it first: deal, morning."""
 
-    rule: str
+    number: int
     level: int
-    deals: Indices
-    strata: Indices
+    first: pl.DataFrame
 
 
 def measure(engine: Engine, as_of: datetime, *, settings: Settings) -> dict[str, int]:
     """Measure every rule as of a moment and store its record; counts of rule levels and of those proven."""
-    rules = load_rules(settings.alerts.rules)
-    scores = deal_scores.c
-    since = min(replayed(as_of, settings))
-    given = select(scores.as_of, scores.deal_id, scores.score, scores.band, scores.p_loss).where(
-        scores.as_of >= since, scores.as_of < as_of
-    )
-    with reading(engine) as connection:
-        ledger = read_ledger(connection, until=as_of)
-        scored = frame(connection, given)
-    rows = records(ledger, as_of, rules, settings=settings, scored=scored)
+    rows = measured(engine, load_rules(settings.alerts.rules), as_of, settings=settings)
     with writing(engine, alone="evidence") as connection:
         replace(connection, rule_evidence, rule_evidence.c.measured_as_of == as_of, rows)
-    return {"levels": rows.height, "proven": int(rows["proven"].sum())}
+    of_all = rows.filter(pl.col("segment") == EVERYONE)
+    return {"levels": of_all.height, "proven": int(of_all["proven"].sum())}
+
+
+def measured(engine: Engine, rules: Sequence[Rule], as_of: datetime, *, settings: Settings) -> pl.DataFrame:
+    """The rows of `rule_evidence` for these rules as of a moment, worked out and not stored."""
+    moments = replayed(as_of, settings)
+    with reading(engine) as connection:
+        known = StoredLedger(connection, moments[-1])
+        history = history_of(known, microseconds_of(moments), pipeline=settings.pipeline)
+        scores = scores_then(connection, moments, rules, settings=settings)
+        past = replay(history, moments, rules, settings=settings, scores=scores)
+        del history  # most of the memory, and no longer asked
+        closings = pl.concat(StoredLedger(connection, as_of).slices(["outcome", "deleted"]))
+    ended = outcomes_of(Ledger(closings, closings.clear()), as_of, past)
+    return judged(past, ended, as_of, settings=settings)
 
 
 def records(
@@ -108,178 +103,148 @@ def records(
     settings: Settings,
     scored: pl.DataFrame | None = None,
 ) -> pl.DataFrame:
-    """The rows of `rule_evidence`, one per rule and level, from what was known by `as_of` alone.
+    """The rows of `rule_evidence`, one per rule, level and segment, from what was known by `as_of` alone.
 
     scored: scores as they were given on past mornings (as_of, deal_id, score, band, p_loss); without them a
     rule about the score has no record.
     """
-    outcomes = _outcomes(ledger, as_of)
-    by_facts = [rule for rule in rules if not rule.uses_score]
-    by_score = [rule for rule in rules if rule.uses_score]
-    judged = partial(
-        _judged, outcomes=outcomes, as_of=as_of, deviations=_deviations(rules, settings), settings=settings
+    moments = replayed(as_of, settings)
+    known = ledger.known_at(moments[-1])
+    history = history_of(known, microseconds_of(moments), pipeline=settings.pipeline)
+    past = replay(history, moments, rules, settings=settings, scores=given_then(scored))
+    return judged(past, outcomes_of(ledger, as_of, past), as_of, settings=settings)
+
+
+def outcomes_of(ledger: Ledger, as_of: datetime, past: Replay) -> Outcomes:
+    """How the deals of a replay ended, as known at a moment."""
+    numbers = past.deal_ids.to_frame("deal_id").with_columns(deal=pl.int_range(pl.len(), dtype=pl.Int32))
+    latest = values_as_of(ledger, as_of)
+    deleted = latest.filter((pl.col("field") == "deleted") & (pl.col("new_value") == "true"))
+    ended = outcomes_at(ledger, as_of).join(numbers, on="deal_id")
+    return Outcomes(
+        ended=ended.select("deal", pl.col("lost").cast(pl.Float32), "closed_at"),
+        deleted=deleted.join(numbers, on="deal_id").select("deal"),
     )
-    rows = judged(by_facts, facts_at(ledger, replayed(as_of, settings), settings=settings))
-    if by_score:
-        given = pl.DataFrame(schema=_SCORED) if scored is None else scored.select(list(_SCORED))
-        rows += judged(by_score, _with_scores(ledger, given, as_of, settings))
-    return pl.DataFrame(rows, schema=_SCHEMA).sort("rule", "level")
 
 
-def replayed(as_of: datetime, settings: Settings) -> list[datetime]:
-    """The mornings that a record rests on: one a week, back from the moment."""
-    last = local_day(as_of, settings)
-    weeks = round(settings.alerts.evidence_months * 365.25 / 12 / EVERY_DAYS)
-    return [morning_of(last - timedelta(days=EVERY_DAYS * n), settings) for n in range(weeks, 0, -1)]
+def judged(past: Replay, outcomes: Outcomes, as_of: datetime, *, settings: Settings) -> pl.DataFrame:
+    """The rows of `rule_evidence` for the rules of a replay, given how the deals ended."""
+    cases = list(_cases(past))
+    made: list[dict[str, Any]] = []
+    for case, by_segment in zip(cases, _lifts(past, outcomes, cases, settings), strict=True):
+        rule = past.rules[case.number]
+        costs = noise(past, case.number, case.level, settings=settings)
+        finds = found(past, rule, case.first, outcomes.ended)
+        for segment, lift in by_segment.items():
+            identity = {"rule": rule.name, "level": case.level, "segment": segment}
+            numbers = _numbers(lift, finds.get(segment), costs.get(segment))
+            made.append(identity | numbers | {"proven": _is_proven(segment, lift, settings)})
+    known = {"measured_as_of": as_of, "months": settings.alerts.evidence_months}
+    return pl.DataFrame([row | known for row in made], schema=_SCHEMA).sort("rule", "level", "segment")
 
 
-def _deviations(rules: Sequence[Rule], settings: Settings) -> float:
+def _lifts(
+    past: Replay, outcomes: Outcomes, cases: Sequence[_Case], settings: Settings
+) -> list[dict[str, Lift]]:
+    """The lift of each case, by segment; everyone is always there."""
+    rows = _comparable(past, outcomes)
+    by_depth = [_panel(rows, past, cases, depth) for depth in past.depths]
+    told = lifts(
+        [(panel, sets) for panel, sets, _ in by_depth],
+        deviations=[_deviations(sets, settings, levels=len(cases)) for _, sets, _ in by_depth],
+        seed=settings.scoring.seed,
+    )
+    found: list[dict[str, Lift]] = [{EVERYONE: Lift(0, 0)} for _ in cases]
+    for (_, _, names), of_depth in zip(by_depth, told, strict=True):
+        for n, into in enumerate(found):
+            into |= dict(zip(names[n], of_depth[n], strict=True))
+    return found
+
+
+def _cases(past: Replay) -> Iterator[_Case]:
+    for number, rule in enumerate(past.rules):
+        held = _confirmed(past.held.filter(pl.col("rule") == number), rule, past)
+        for level in rule.levels:
+            reached = held.filter(pl.col("level") >= level.level)
+            yield _Case(number, level.level, reached.group_by("deal").agg(pl.col("morning").min()))
+
+
+def _confirmed(held: pl.DataFrame, rule: Rule, past: Replay) -> pl.DataFrame:
+    """What held on as many of the rule's mornings in a row as it wants before it opens an alert."""
+    before = rule.confirm_mornings - 1
+    if not before:
+        return held
+    days = pl.DataFrame({"morning": past.mornings_of(rule)}, schema={"morning": pl.Int32}).with_row_index("n")
+    rows = held.filter(pl.col("level") > STAYS_OPEN).join(days, on="morning").sort("deal", "scope", "n")
+    n = pl.col("n").cast(pl.Int64)
+    return rows.filter(n - n.shift(before).over("deal", "scope") == before).drop("n")
+
+
+def _comparable(past: Replay, outcomes: Outcomes) -> pl.DataFrame:
+    """Deals that have ended, on mornings of which most have; `place` numbers them."""
+    moments = pl.Series("moments", past.moments, dtype=INSTANT)
+    rows = past.rows.join(outcomes.deleted, on="deal", how="anti", maintain_order="left")
+    rows = rows.join(outcomes.ended, on="deal", how="left", maintain_order="left")
+    # A deal whose end was not known yet is no deal to be found.
+    is_open = pl.col("closed_at").is_null() | (
+        pl.col("closed_at") > moments.gather(rows["morning"].cast(pl.UInt32))
+    )
+    rows = rows.filter(is_open).drop("closed_at")
+    is_mature = pl.col("lost").is_not_null().mean().over("morning") >= MATURE_SHARE
+    rows = rows.filter(is_mature & pl.col("lost").is_not_null())
+    return rows.with_columns(place=pl.col("deal").rank("dense").cast(pl.Int64) - 1)
+
+
+def _panel(
+    rows: pl.DataFrame, past: Replay, cases: Sequence[_Case], depth: int
+) -> tuple[Panel, list[Flagged], list[list[str]]]:
+    """Strata within segments of a depth, who was flagged in which, and the names of their segments.
+
+    A segment with few flagged deals is left out, unless it is everyone.
+    """
+    names = past.segments.select("segment", name=pl.col(f"name_{depth}"))
+    names = names.with_columns(group=pl.col("name").rank("dense").cast(pl.Int64) - 1)
+    placed = rows.join(names.select("segment", "group"), on="segment", how="left", maintain_order="left")
+    key = pl.col("morning").cast(pl.Int64)
+    for name in ("stage", "band", "group"):
+        key = key * (pl.col(name).max() + 1) + pl.col(name)
+    placed = placed.select("morning", "deal", "place", "group", stratum=key.rank("dense").cast(pl.Int64) - 1)
+    by_deal = rows.unique("place").sort("place")
+    panel = Panel.of(by_deal["lost"].to_numpy(), placed["place"].to_numpy(), placed["stratum"].to_numpy())
+    by_number = dict(names.select("group", "name").unique().rows())
+    sets, told = [], []
+    for case in cases:
+        here = case.first.join(placed, on=["deal", "morning"], how="inner").sort("group", "place")
+        if depth:
+            here = here.filter(pl.len().over("group") >= SEGMENT_MINIMUM)
+        sets.append(Flagged(*(here[name].to_numpy() for name in ("place", "stratum", "group"))))
+        told.append([by_number[group] for group in here["group"].unique(maintain_order=True)])
+    return panel, sets, told
+
+
+def _deviations(sets: Sequence[Flagged], settings: Settings, *, levels: int) -> float:
     """How many standard deviations an interval spans to each side, so that all intervals hold at once.
 
     Many rules are judged, and the luckiest would pass if each were judged as though it were the only one.
     """
-    levels = max(sum(len(rule.levels) for rule in rules), 1)
-    return NormalDist().inv_cdf(1 - (1 - settings.alerts.evidence_confidence) / (2 * levels))
+    told = max(levels, sum(len(np.unique(one.groups)) for one in sets), 1)
+    return NormalDist().inv_cdf(1 - (1 - settings.alerts.evidence_confidence) / (2 * told))
 
 
-def _with_scores(ledger: Ledger, scored: pl.DataFrame, as_of: datetime, settings: Settings) -> pl.DataFrame:
-    """Facts beside the scores given, on one scored morning a week."""
-    kept: list[datetime] = []
-    for moment in scored.filter(pl.col("as_of") < instant(as_of))["as_of"].unique().sort():
-        if not kept or (local_day(moment, settings) - local_day(kept[-1], settings)).days >= EVERY_DAYS:
-            kept.append(moment)
-    points = scored.with_columns(pl.col("score").cast(pl.Float64))
-    return facts_at(ledger, kept, settings=settings).join(points, on=_KEYS, how="inner")
+def _is_proven(segment: str, lift: Lift, settings: Settings) -> bool:
+    """All deals together prove a rule: among many segments one would look good by luck."""
+    enough = lift.alerted >= settings.alerts.evidence_minimum
+    return segment == EVERYONE and enough and (lift.low or 0.0) > 1.0
 
 
-def _outcomes(ledger: Ledger, as_of: datetime) -> pl.DataFrame:
-    """Each deal that has ended and still exists: deal_id, lost."""
-    latest = values_as_of(ledger, as_of).select("deal_id", "field", "new_value")
-    deleted = latest.filter((pl.col("field") == "deleted") & (pl.col("new_value") == "true"))
-    return (
-        latest.filter((pl.col("field") == "outcome") & pl.col("new_value").is_in(["won", "lost"]))
-        .join(deleted, on="deal_id", how="anti")
-        .select("deal_id", lost=(pl.col("new_value") == "lost").cast(pl.Float64))
-    )
-
-
-def _judged(
-    rules: Sequence[Rule],
-    facts: pl.DataFrame,
-    outcomes: pl.DataFrame,
-    *,
-    as_of: datetime,
-    deviations: float,
-    settings: Settings,
-) -> list[dict[str, Any]]:
-    """A record for each rule and level, from facts of past mornings and how the deals ended."""
-    rows = _comparable(facts, outcomes)
-    flagged = [one for rule in rules for one in _flagged(rule, facts, rows)]
-    found = [_nothing() for _ in flagged]
-    if rows.height:
-        found = _measured(_panel(rows), flagged, deviations=deviations, settings=settings)
-    minimum = settings.alerts.evidence_minimum
-    return [
-        {
-            "rule": one.rule,
-            "level": one.level,
-            "segment": "",
-            "measured_as_of": as_of,
-            **record,
-            "proven": record["alerted"] >= minimum and (record["lift_low"] or 0.0) > 1.0,
-            "months": settings.alerts.evidence_months,
-        }
-        for one, record in zip(flagged, found, strict=True)
-    ]
-
-
-def _comparable(facts: pl.DataFrame, outcomes: pl.DataFrame) -> pl.DataFrame:
-    """Deals that have ended, on mornings of which most have; numbered, in order of stratum."""
-    ended = facts.select(*_KEYS, "stage", "age_days").join(outcomes, on="deal_id", how="left")
-    is_mature = pl.col("lost").is_not_null().mean().over("as_of") >= MATURE_SHARE
-    rows = ended.filter(is_mature).drop_nulls("lost")
-    band = np.searchsorted(AGE_BANDS, rows["age_days"].to_numpy(), side="right")
-    rows = rows.with_columns(pl.col("stage").fill_null(""), band=pl.Series(band, dtype=pl.Int64))
-    return rows.sort("as_of", "stage", "band", "deal_id").with_columns(
-        stratum=pl.struct("as_of", "stage", "band").rle_id().cast(pl.Int64),
-        deal=pl.col("deal_id").rank("dense").cast(pl.Int64) - 1,
-    )
-
-
-def _panel(rows: pl.DataFrame) -> _Panel:
-    by_deal = rows.unique("deal").sort("deal")
-    starts = rows.with_row_index("row").group_by("stratum").agg(pl.col("row").min()).sort("stratum")
-    return _Panel(
-        lost=by_deal["lost"].to_numpy(),
-        row_deal=rows["deal"].to_numpy(),
-        first_row=starts["row"].cast(pl.Int64).to_numpy(),
-    )
-
-
-def _flagged(rule: Rule, facts: pl.DataFrame, rows: pl.DataFrame) -> Iterator[_Flagged]:
-    """Per level, the deals that reached it or a worse one, where they stood when they first did."""
-    places = rows.select(*_KEYS, "deal", "stratum")
-    held = levels_held([rule], facts).join(places, on=_KEYS, how="inner").sort("deal", "as_of")
-    for level in rule.levels:
-        first = held.filter(pl.col("level") >= level.level).unique("deal", keep="first").sort("deal")
-        yield _Flagged(rule.name, level.level, first["deal"].to_numpy(), first["stratum"].to_numpy())
-
-
-def _measured(
-    panel: _Panel, flagged: Sequence[_Flagged], *, deviations: float, settings: Settings
-) -> list[dict[str, Any]]:
-    """Counts, matched base rate, lift and its interval; the interval resamples whole deals."""
-    drawn: list[list[Floats]] = [[] for _ in flagged]
-    for weights in _replicates(len(panel.lost), settings):
-        base = panel.base_rates(weights)
-        for lifts, one in zip(drawn, flagged, strict=True):
-            lifts.append(_lift(panel, one, weights, base))
-    everyone = np.ones((1, len(panel.lost)))
-    base = panel.base_rates(everyone)
-    found = []
-    for lifts, one in zip(drawn, flagged, strict=True):
-        record = _nothing()
-        if len(one.deals):
-            lift = float(_lift(panel, one, everyone, base)[0])
-            record["alerted"] = len(one.deals)
-            record["lost"] = int(panel.lost[one.deals].sum())
-            record["base_rate"] = float(base[0, one.strata].mean())
-            record |= _interval(lift, np.concatenate(lifts), deviations)
-        found.append(record)
-    return found
-
-
-def _interval(lift: float, replicates: Floats, deviations: float) -> dict[str, float]:
-    """The lift with its interval on the logarithm's scale; nothing where too few deals make one."""
-    if not (np.isfinite(replicates) & (replicates > 0)).all():
-        return {}
-    spread = float(np.exp(deviations * np.log(replicates).std(ddof=1)))
-    return {"lift": lift, "lift_low": lift / spread, "lift_high": lift * spread}
-
-
-def _replicates(deals: int, settings: Settings) -> Iterator[Floats]:
-    """Weights of whole deals, Poisson(1) each, which is drawing deals with replacement; some at a time."""
-    random = np.random.default_rng(settings.scoring.seed)
-    for _ in range(REPLICATES // _AT_ONCE):
-        yield random.poisson(1.0, size=(_AT_ONCE, deals)).astype(np.float64)
-
-
-def _lift(panel: _Panel, one: _Flagged, weights: Floats, base: Floats) -> Floats:
-    """Losses of the flagged deals over those of their strata, by replicate."""
-    drawn = weights[:, one.deals]
-    losses: Floats = (drawn * panel.lost[one.deals]).sum(axis=1)
-    expected: Floats = (drawn * base[:, one.strata]).sum(axis=1)
-    lift = np.full_like(losses, np.nan)
-    np.divide(losses, expected, out=lift, where=expected > 0)
-    return lift
-
-
-def _nothing() -> dict[str, Any]:
+def _numbers(lift: Lift, finds: Found | None, costs: Noise | None) -> dict[str, Any]:
     return {
-        "alerted": 0,
-        "lost": 0,
-        "base_rate": None,
-        "lift": None,
-        "lift_low": None,
-        "lift_high": None,
+        "alerted": lift.alerted,
+        "lost": lift.lost,
+        "base_rate": lift.base_rate,
+        "lift": lift.lift,
+        "lift_low": lift.low,
+        "lift_high": lift.high,
+        **(asdict(finds) if finds else {}),
+        **(asdict(costs) if costs else {}),
     }

@@ -10,10 +10,10 @@ import polars as pl
 from sqlalchemy import Connection, Select, and_, or_, select
 
 from dealwatch.alerts.cooldowns import Standing, Telling, Tenure
-from dealwatch.alerts.decisions import Spoken
+from dealwatch.alerts.decisions import EVERYBODY, Choice, Spoken, reach
 from dealwatch.alerts.folding import LIVE_STATES, Folded
-from dealwatch.alerts.routing import Person
 from dealwatch.alerts.rules import Rule
+from dealwatch.delivery.routes import Person, read_people
 from dealwatch.moments import local_day
 from dealwatch.settings import Settings
 from dealwatch.tables import (
@@ -22,7 +22,7 @@ from dealwatch.tables import (
     deal_scores,
     deal_snapshots,
     deliveries,
-    owners,
+    recipient_choices,
     rule_evidence,
     tellings,
 )
@@ -42,35 +42,51 @@ class Known:
     tenures: Mapping[tuple[str, str], tuple[Tenure, ...]] = field(default_factory=dict)  # by alert and owner
 
 
+def _by_fingerprint() -> dict[str, dict[datetime, Telling]]:
+    return defaultdict(dict)
+
+
+def _by_listener() -> dict[tuple[str, str], dict[str, dict[datetime, Telling]]]:
+    return defaultdict(_by_fingerprint)
+
+
 @dataclass
 class Memory:
-    """What was said, by fingerprint and morning: one telling a morning, however many heard it."""
+    """What was said, by fingerprint and morning: one telling a morning, however many heard it.
 
-    all: dict[str, dict[datetime, Telling]] = field(default_factory=lambda: defaultdict(dict))
-    live: dict[str, dict[datetime, Telling]] = field(default_factory=lambda: defaultdict(dict))
+    `all` and `live` are what owners and those beside them were told; what is heard is the same, and the
+    summaries of shared channels and managers, by line and recipient.
+    """
 
-    def add(self, telling: Telling, *, is_live: bool) -> None:
-        for told in (self.all, self.live) if is_live else (self.all,):
-            told[telling.fingerprint].setdefault(telling.as_of, telling)
+    all: dict[str, dict[datetime, Telling]] = field(default_factory=_by_fingerprint)
+    live: dict[str, dict[datetime, Telling]] = field(default_factory=_by_fingerprint)
+    all_heard: dict[tuple[str, str], dict[str, dict[datetime, Telling]]] = field(default_factory=_by_listener)
+    live_heard: dict[tuple[str, str], dict[str, dict[datetime, Telling]]] = field(
+        default_factory=_by_listener
+    )
+
+    def of(
+        self, *, is_live: bool
+    ) -> tuple[dict[str, dict[datetime, Telling]], dict[tuple[str, str], dict[str, dict[datetime, Telling]]]]:
+        """What was said to whom, in truth or had all mornings been live; and the same by listener."""
+        return (self.live, self.live_heard) if is_live else (self.all, self.all_heard)
+
+    def add(
+        self, telling: Telling, *, is_live: bool, kind: str = "alert", recipient: str = EVERYBODY
+    ) -> None:
+        """Remember a telling by a message of a kind; without a recipient it counts for everybody."""
+        line = kind if kind in ("manager_digest", "channel_digest") else "alert"
+        for told, heard in [self.of(is_live=True), self.of(is_live=False)][0 if is_live else 1 :]:
+            heard[line, recipient][telling.fingerprint].setdefault(telling.as_of, telling)
+            if line == "alert":
+                told[telling.fingerprint].setdefault(telling.as_of, telling)
 
 
 def read_known(connection: Connection, rules: Sequence[Rule], settings: Settings) -> Known:
-    people = {
-        row.owner_id: Person(
-            owner_id=row.owner_id,
-            name=row.name,
-            email=row.email,
-            manager_id=row.manager_id,
-            time_zone=row.time_zone,
-            slack_user_id=row.slack_user_id,
-            is_active=row.is_active,
-        )
-        for row in rows_of(connection, select(owners))
-    }
     evidence = frame(connection, select(rule_evidence).where(rule_evidence.c.segment == "")).sort(
         "measured_as_of", "rule", "level"
     )
-    return Known({rule.name: rule for rule in rules}, people, evidence.to_dicts(), settings)
+    return Known({rule.name: rule for rule in rules}, read_people(connection), evidence.to_dicts(), settings)
 
 
 def records_by(
@@ -89,28 +105,41 @@ def read_memory(connection: Connection, folded: Folded) -> Memory:
     is_seen = or_(deliveries.c.state.in_(LIVE_STATES), is_receipt)
     rows = frame(
         connection,
-        select(tellings, deliveries.c.state)
+        select(tellings, deliveries.c.state, deliveries.c.recipient, deliveries.c.kind.label("message_kind"))
         .join(deliveries, deliveries.c.delivery_id == tellings.c.delivery_id)
         .where(tellings.c.as_of >= since, is_seen),
     )
     for row in rows.sort("as_of", "fingerprint", "delivery_id").iter_rows(named=True):
         is_live = row.pop("state") in LIVE_STATES
         row.pop("delivery_id")
-        memory.add(Telling(**row), is_live=is_live)
+        kind, recipient = row.pop("message_kind"), row.pop("recipient")
+        memory.add(Telling(**row), is_live=is_live, kind=kind, recipient=recipient)
     return memory
 
 
 def spoken_on(connection: Connection, morning: datetime) -> dict[tuple[str, str, str], Spoken]:
-    """What recipients were told earlier on a live morning: a second run has only the rest to give.
+    """What recipients get this live morning already: from an earlier run of it, or waiting from before.
 
-    By channel and address too: an owner's id in the CRM may be a word that we use for somebody else.
+    A second run has only the rest to give, and so has a morning after one whose messages never left: both
+    mornings' messages arrive together.
     """
     c = deliveries.c
-    said = select(c.recipient, c.channel, c.address, c.kind).where(c.as_of == morning)
+    is_waiting = and_(c.as_of < morning, c.state == "queued", c.kind == "alert", c.expires_at > morning)
+    said = select(c.recipient, c.channel, c.address, c.kind).where(or_(c.as_of == morning, is_waiting))
     kinds: dict[tuple[str, str, str], list[str]] = defaultdict(list)
     for row in rows_of(connection, said):
-        kinds[row.recipient, row.channel, row.address].append(row.kind)
+        kinds[reach(row.recipient, row.channel, row.address)].append(row.kind)
     return {who: Spoken(what.count("alert"), "digest" in what) for who, what in kinds.items()}
+
+
+def choices_on(connection: Connection, morning: datetime, settings: Settings) -> dict[str, Choice]:
+    """How each person wants to be told, by the newest choice made before the morning, while it holds."""
+    c = recipient_choices.c
+    made = select(c.recipient, c.choice, c.until, c.at).where(c.at <= morning)
+    rows = sorted(rows_of(connection, made.order_by(c.recorded_at, c.choice_id)), key=lambda row: row.at)
+    day = local_day(morning, settings)
+    newest = {row.recipient: row for row in rows}
+    return {name: row.choice for name, row in newest.items() if row.until is None or row.until >= day}
 
 
 def deals_on(connection: Connection, morning: datetime) -> dict[str, dict[str, Any]]:
@@ -126,6 +155,10 @@ def deals_on(connection: Connection, morning: datetime) -> dict[str, dict[str, A
             snapshot.currency,
             snapshot.close_date,
             snapshot.next_step_on,
+            snapshot.industry,
+            snapshot.region,
+            snapshot.product_type,
+            snapshot.lead_source,
             scored.score,
             scored.band,
             scored.p_loss,

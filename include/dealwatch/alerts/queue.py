@@ -13,12 +13,13 @@ from typing import Literal
 
 from sqlalchemy import Connection, Engine, func, or_, select
 
+from dealwatch.alerts import rule_books
 from dealwatch.alerts.folding import Folded, refold
 from dealwatch.alerts.routing import is_unheard
 from dealwatch.alerts.rules import load_rules
 from dealwatch.alerts.timeline import Occasion, speak_on
 from dealwatch.errors import NotReady
-from dealwatch.history.freshness import is_stale
+from dealwatch.history.freshness import age_of_data, incident
 from dealwatch.moments import is_business_day, local_day, morning_of, newest_business_morning
 from dealwatch.settings import Settings
 from dealwatch.tables import alert_events, alerts, deliveries
@@ -51,6 +52,8 @@ def speak(
             raise NotReady(f"{as_of.isoformat()} is not scored; run `score --as-of {day}` first")
         occasions = _occasions(connection, folded, settings=settings, as_of=as_of, now=now, notify=notify)
         queued = speak_on(connection, folded, occasions, rules=rules, settings=settings)
+        if any(one.morning == as_of and one.is_live for one in occasions):
+            rule_books.record(connection, as_of, settings=settings)
         unheard = _unheard(occasions, settings)
         return {"queued": queued, **_counts(connection, as_of), "unheard": unheard}
 
@@ -67,15 +70,18 @@ def _occasions(
     """The mornings to work out: this one, and all later ones that were not live."""
     is_newest = as_of == newest_business_morning(now, settings)
     is_live = notify == "force" or (notify == "auto" and is_newest)
-    fault = is_stale(connection, as_of, settings=settings) if is_live or is_newest else None
+    fault, note = None, ""
+    if is_live or is_newest:
+        fault = incident(connection, as_of, settings=settings)
+        note = age_of_data(connection, as_of, settings=settings)
     found = []
     for morning in folded.mornings:
         if morning == as_of and is_live:
-            found.append(Occasion(morning, "", fault, None if is_newest else max(as_of, now)))
+            found.append(Occasion(morning, "", fault, note, None if is_newest else max(as_of, now)))
         elif morning < folded.start or morning in folded.live:
             continue
         elif morning == as_of and is_newest:
-            found.append(Occasion(morning, "dry_run", fault))
+            found.append(Occasion(morning, "dry_run", fault, note))
         elif is_business_day(local_day(morning, settings)):
             found.append(Occasion(morning, "past_day"))
         else:
@@ -92,7 +98,7 @@ def _unheard(occasions: Sequence[Occasion], settings: Settings) -> int:
         log.error(
             "Nobody is told that no deal alerts go out; set delivery.operations_email or"
             " delivery.operations_slack. %s",
-            fault,
+            fault.sentence,
         )
     return len(faults)
 

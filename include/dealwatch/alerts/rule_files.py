@@ -1,5 +1,6 @@
 """Reads a rule file's fields, and refuses with file, line and remedy what a rule cannot have."""
 
+import difflib
 import re
 import tomllib
 from collections.abc import Mapping
@@ -51,7 +52,12 @@ LEVEL_FIELDS: tuple[Field, ...] = (
     Field("digest_only", bool, "It never interrupts, whatever its record.", False),
 )
 
-_TYPE_NAMES = {str: "text in quotes", int: "a whole number", bool: "true or false", list: "a list"}
+_TYPE_NAMES = {
+    str: "text in quotes",
+    int: "a whole number without quotes or unit",
+    bool: "true or false",
+    list: "a list in square brackets",
+}
 
 
 @dataclass(frozen=True)
@@ -67,6 +73,8 @@ class RuleFile:
         table = -1
         first = 1
         for number, line in enumerate(self.text.splitlines(), start=1):
+            if key == "levels" and re.match(r"\s*\[\s*levels\s*\]", line):
+                return number
             if re.match(r"\s*\[\[\s*levels\s*\]\]", line):
                 table += 1
                 first = number if table == level else first
@@ -84,7 +92,7 @@ class RuleFile:
 def read_rule_file(path: Path) -> RuleFile:
     """The file with every field known and of its type; raises SettingsError."""
     try:
-        text = path.read_text(encoding="utf-8")
+        text = path.read_text(encoding="utf-8-sig")  # some editors put a byte-order mark first
         values = tomllib.loads(text)
     except UnicodeDecodeError as error:
         raise SettingsError(f"{path}:1: not UTF-8 text; save the file as UTF-8") from error
@@ -93,10 +101,12 @@ def read_rule_file(path: Path) -> RuleFile:
         line = where.group(1) if where else len(text.splitlines())
         raise SettingsError(f"{path}:{line}: not TOML: {error}; see a shipped rule for the form") from error
     file = RuleFile(path, text, values)
+    if isinstance(values.get("levels"), dict):
+        file.refuse("levels", "write each level as a [[levels]] table, with two brackets")
     _check(file, values, FIELDS)
     for number, level in enumerate(values.get("levels", [])):
         if not isinstance(level, dict):
-            file.refuse("levels", "write each level as a [[levels]] table")
+            file.refuse("levels", "write each level as a [[levels]] table, with two brackets")
         _check(file, level, LEVEL_FIELDS, level=number)
     return file
 
@@ -107,7 +117,10 @@ def _check(
     known = {field.name: field for field in fields}
     for key, value in values.items():
         if key not in known:
-            file.refuse(key, f"unknown field; a rule may have {', '.join(known)}", level=level)
+            near = difflib.get_close_matches(key, known, n=1, cutoff=0.5)
+            guess = f"did you mean {near[0]}? " if near else ""
+            owner = "a rule" if level is None else "a level"
+            file.refuse(key, f"unknown field; {guess}{owner} may have {', '.join(known)}", level=level)
         wanted = known[key].type
         if not isinstance(value, wanted) or (wanted is int and isinstance(value, bool)):
             file.refuse(key, f"write {_TYPE_NAMES[wanted]}, not {value!r}", level=level)

@@ -188,7 +188,7 @@ def _highest(rule: Rule) -> pl.Expr:
 
 def _check_fields(file: RuleFile) -> None:
     values = file.values
-    if not values["send_to"] or not set(values["send_to"]) <= set(RECIPIENTS):
+    if not values["send_to"] or any(one not in RECIPIENTS for one in values["send_to"]):
         file.refuse("send_to", f"write a list of {', '.join(RECIPIENTS)}, not {values['send_to']!r}")
     if not 0 <= values["cooldown_days"] <= MAX_COOLDOWN_DAYS:
         file.refuse("cooldown_days", f"write 0 to {MAX_COOLDOWN_DAYS} business days")

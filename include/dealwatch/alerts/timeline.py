@@ -10,13 +10,14 @@ from sqlalchemy import Connection, and_, delete, select
 
 from dealwatch.alerts.content import Material, message_of, operations_message
 from dealwatch.alerts.cooldowns import Standing, Telling
-from dealwatch.alerts.decisions import Morning, Planned, decide, dueness
+from dealwatch.alerts.decisions import Morning, Planned, dueness
 from dealwatch.alerts.episodes import digest
 from dealwatch.alerts.folding import Folded
 from dealwatch.alerts.materials import (
     VIRTUAL,
     Known,
     Memory,
+    choices_on,
     deals_on,
     facts_on,
     read_known,
@@ -25,9 +26,12 @@ from dealwatch.alerts.materials import (
     spoken_on,
     standing_on,
 )
-from dealwatch.alerts.routing import NOWHERE, Route, operations_route, window
+from dealwatch.alerts.routing import operations_route, window
 from dealwatch.alerts.rules import INSTANT, Rule
+from dealwatch.alerts.speaking import decide
 from dealwatch.delivery.messages import Message
+from dealwatch.delivery.routes import NOWHERE, Route
+from dealwatch.history.freshness import Incident
 from dealwatch.settings import Settings
 from dealwatch.tables import alert_events, alert_mornings, deliveries, tellings
 from dealwatch.warehouse import add_missing, as_json, put
@@ -73,7 +77,8 @@ class Occasion:
 
     morning: datetime
     reason: str
-    fault: str | None = None
+    fault: Incident | None = None
+    note: str = ""  # how old its data is, when it is not of the day
     forced_at: datetime | None = None  # a past morning is told of from the moment it was asked for
 
     @property
@@ -134,7 +139,7 @@ def _work_out(
     deals = deals_on(connection, occasion.morning) if rows is not None else {}
     standing = standing_on(rows, deals, occasion.morning, known)
     records = records_by(known.evidence, occasion.morning)
-    told = memory.live if occasion.is_live else memory.all
+    told, heard = memory.of(is_live=occasion.is_live)
     morning = Morning(
         as_of=occasion.morning,
         is_live=occasion.is_live,
@@ -142,6 +147,9 @@ def _work_out(
         proven=frozenset(key for key, record in records.items() if record["proven"]),
         people=known.people,
         told=told,
+        heard=heard,
+        choices=choices_on(connection, occasion.morning, known.settings),
+        segments=deals,
         spoken=spoken_on(connection, occasion.morning) if occasion.is_live else {},
         told_today=frozenset(f for f, by_day in told.items() if occasion.morning in by_day)
         if occasion.is_live
@@ -153,7 +161,7 @@ def _work_out(
         return
     plan = decide(standing, morning, settings=known.settings)
     facts = facts_on(connection, occasion.morning) if plan.messages else {}
-    material = Material(occasion.morning, deals, facts, known.rules, records)
+    material = Material(occasion.morning, deals, facts, known.rules, records, occasion.note)
     for planned in plan.messages:
         message = message_of(planned, material, settings=known.settings)
         _put_down(planned, message, occasion, known, memory, written)
@@ -167,12 +175,14 @@ def _stay_silent(
     occasion: Occasion, standing: Sequence[Standing], morning: Morning, known: Known, written: _Written
 ) -> dict[str, str]:
     """Data not fit to alert on: every alert that was due is held, and operations hear of it."""
-    held = {}
+    held: dict[str, str] = {}
+    if (fault := occasion.fault) is None:
+        return held
     for one in standing:
         if one.rule in known.rules and one.fingerprint not in morning.told_today:
             state = dueness(one, morning, settings=known.settings)
-            held[one.alert_id] = state.reason or "stale_extract"
-    message = operations_message(occasion.fault or "", occasion.morning, settings=known.settings)
+            held[one.alert_id] = state.reason or fault.reason
+    message = operations_message(fault, occasion.morning, note=occasion.note, settings=known.settings)
     route = operations_route(known.settings)
     row = _delivery("operations", route, "operations", message, occasion, known.settings)
     (written.live if row["state"] == "queued" else written.receipts).append(row)
@@ -201,7 +211,7 @@ def _put_down(
         telling = Telling(
             one.fingerprint, occasion.morning, said.kind, one.level, one.amount, one.is_close_near
         )
-        memory.add(telling, is_live=occasion.is_live)
+        memory.add(telling, is_live=occasion.is_live, kind=planned.kind, recipient=planned.route.recipient)
         written.tellings.append({"delivery_id": row["delivery_id"], **vars(telling)})
 
 

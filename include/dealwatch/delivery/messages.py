@@ -5,15 +5,26 @@ from typing import Literal
 
 from pydantic import BaseModel, ConfigDict
 
+MessageKind = Literal["alert", "digest", "manager_digest", "channel_digest", "operations"]
+DIGESTS = ("digest", "manager_digest", "channel_digest")
+
 
 class _Value(BaseModel):
     model_config = ConfigDict(extra="forbid", frozen=True)
+
+
+class PathPoint(_Value):
+    """A deal's score on an earlier day."""
+
+    on: date
+    score: int
 
 
 class DealCard(_Value):
     """One deal in a message; every text in it may come from the CRM and is hostile until escaped."""
 
     deal_id: str
+    fingerprint: str = ""  # of the alert that leads; without one the card has no buttons
     name: str
     account: str | None = None
     amount: float | None = None
@@ -22,20 +33,49 @@ class DealCard(_Value):
     close_date: date | None = None
     owner: str | None = None
     score: int
+    was_score: int | None = None  # at the last message about the deal, else a week ago
+    was_on: date | None = None
     band: str
+    news: str = ""  # why it is said again: what got worse, which reminder, whose it was
     headline: str  # what happened, as the rule says it
+    changes: tuple[str, ...] = ()  # what moved the score since `was_on`, each with its points; they sum
     reasons: tuple[str, ...] = ()  # at most three, each with its points
     record: str = ""  # the rule's track record, or that it has none
     action: str = ""  # one suggestion
+    action_evidence: str = ""  # what is known of the suggestion's effect
+    path: tuple[PathPoint, ...] = ()  # the score over the past weeks, for a picture
     url: str | None = None
+
+
+class Entry(_Value):
+    """One deal on one line of a section."""
+
+    word: str = ""  # what about it: New, Resolved
+    name: str
+    about: str = ""
+    url: str | None = None
+
+
+class Section(_Value):
+    """A titled list of a digest."""
+
+    title: str
+    entries: tuple[Entry, ...] = ()
+    more: int = 0  # entries that did not fit
+    is_after: bool = False  # stands below the cards
 
 
 class Message(_Value):
     """What one recipient is told at once."""
 
-    kind: Literal["alert", "digest", "operations"]
+    kind: MessageKind
     title: str  # the first line: what to do
+    state: str = ""  # what has become of it since it was sent, told above all else
     intro: str = ""
     cards: tuple[DealCard, ...] = ()
+    cards_title: str = ""  # of a digest: how its deals were chosen
     more: int = 0  # deals that did not fit
+    more_url: str | None = None  # where all of them are listed
+    sections: tuple[Section, ...] = ()
+    bands: tuple[int, int, int] = (25, 50, 75)  # top of Low, Medium and High
     footer: str = ""  # data as of, model and rules that spoke

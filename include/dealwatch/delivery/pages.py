@@ -5,6 +5,7 @@ import textwrap
 from jinja2 import Environment, PackageLoader, StrictUndefined
 
 from dealwatch.delivery.messages import Message
+from dealwatch.delivery.replies import NO_LINKS, Links
 from dealwatch.delivery.slack_blocks import COLOURS
 from dealwatch.delivery.wording import CardLines, cards_of, clean, more_of, title_of
 
@@ -19,10 +20,16 @@ _templates = Environment(
     lstrip_blocks=True,
     keep_trailing_newline=True,
 )
-_KIND = {"alert": "Alert", "digest": "Morning digest", "operations": "Operations notice"}
+_KIND = {
+    "alert": "Alert",
+    "digest": "Morning digest",
+    "manager_digest": "Team digest",
+    "channel_digest": "Channel digest",
+    "operations": "Operations notice",
+}
 
 
-def text_page(message: Message) -> str:
+def text_page(message: Message, links: Links = NO_LINKS) -> str:
     """The message for a terminal or a mail program that shows no HTML."""
     parts = [title_of(message)]
     if message.intro.strip():
@@ -35,7 +42,7 @@ def text_page(message: Message) -> str:
     return "\n\n".join(parts) + "\n"
 
 
-def html_page(message: Message) -> str:
+def html_page(message: Message, links: Links = NO_LINKS, *, chart_cid: str = "") -> str:
     """The message as one self-contained page: tables and inline styles, nothing loaded from elsewhere."""
     cards = cards_of(message)
     return page(

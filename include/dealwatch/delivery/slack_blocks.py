@@ -26,7 +26,7 @@ MOST_CHARACTERS = 12_000
 COLOURS = {"Critical": "#b42318", "High": "#b54708", "Medium": "#7a5c00", "Low": "#667085"}
 
 
-def slack_payload(message: Message) -> dict[str, Any]:
+def slack_payload(message: Message, delivery_id: str = "") -> dict[str, Any]:
     """`text`, `blocks` and `attachments` of chat.postMessage; deals that do not fit are counted instead."""
     cards = cards_of(message)
     for shown in range(len(cards), -1, -1):

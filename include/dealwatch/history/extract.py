@@ -3,14 +3,14 @@
 import logging
 from datetime import datetime
 
-from sqlalchemy import Engine, select
+from sqlalchemy import Engine, and_, select, update
 
 from dealwatch.errors import ExtractRefused, SettingsError
 from dealwatch.history.landing import land, speak_again, unread_drops
 from dealwatch.history.remember import remember
 from dealwatch.settings import Settings
 from dealwatch.tables import extract_runs
-from dealwatch.warehouse import reading, rows_of
+from dealwatch.warehouse import reading, rows_of, writing
 
 log = logging.getLogger(__name__)
 
@@ -23,6 +23,8 @@ def extract(engine: Engine, source_name: str, *, settings: Settings, now: dateti
 
     Plain files that the exporter wrote again without a change land nothing, but their run then speaks for
     `now`, so that a quiet weekend is not stale. Files that nobody wrote since stay as old as they are.
+
+    The fault of a newest drop that is refused is kept until one can be used: alerts wait so long.
     """
     source = settings.sources.get(source_name)
     if source is None:
@@ -39,7 +41,13 @@ def extract(engine: Engine, source_name: str, *, settings: Settings, now: dateti
     for extract_id in _half_done(engine, source_name):
         count(remember(engine, extract_id, source_name, source, settings=settings, now=now))
     refusal: ExtractRefused | None = None
-    for unread in unread_drops(engine, source_name, source, settings=settings, now=now):
+    try:
+        unread_now = unread_drops(engine, source_name, source, settings=settings, now=now)
+    except ExtractRefused as error:
+        _keep_fault(engine, source_name, str(error), now=now)
+        raise
+    for unread in unread_now:
+        refusal = None
         if unread.is_again:
             speak_again(engine, unread)
             continue
@@ -50,12 +58,33 @@ def extract(engine: Engine, source_name: str, *, settings: Settings, now: dateti
             refusal = error
             count({"refused": 1})
             continue
-        refusal = None
         count({"drops": 1, "records": landed.records, "quarantined": landed.quarantined})
         count(remember(engine, landed.extract_id, source_name, source, settings=settings, now=now))
+    if unread_now:
+        _keep_fault(engine, source_name, str(refusal) if refusal else None, now=now)
     if refusal is not None:
         raise refusal
     return counts
+
+
+def _keep_fault(engine: Engine, source_name: str, fault: str | None, *, now: datetime) -> None:
+    """Put what is wrong with the newest drop beside the one that still speaks, or take it away.
+
+    A source without any drop is stale, which says enough. A refusal to read the past again is no fault.
+    """
+    c = extract_runs.c
+    newest = (
+        select(c.extract_id)
+        .where(c.source == source_name, c.state == "remembered")
+        .order_by(c.extracted_at.desc(), c.extract_id)
+        .limit(1)
+    )
+    with writing(engine, alone="ledger") as connection:
+        mended = and_(c.source == source_name, c.fault.is_not(None))
+        connection.execute(update(extract_runs).where(mended).values(fault=None))
+        if fault is not None:
+            last = and_(c.extract_id == newest.scalar_subquery(), c.extracted_at <= now)
+            connection.execute(update(extract_runs).where(last).values(fault=fault))
 
 
 def _half_done(engine: Engine, source_name: str) -> list[str]:

@@ -160,7 +160,7 @@ def land(engine: Engine, unread: Unread, source: Source, *, settings: Settings, 
         for batch in taken_up(connection, drop, source, settings=settings, known=known):
             records += _store(connection, extract_id, batch)
         refuse_a_drop_that_lacks_too_much(connection, drop, extract_id, source)
-        add_missing(connection, extract_runs, _run(unread, records, faulty, now))
+        add_missing(connection, extract_runs, _run(unread, deals_read, records, faulty, now))
     return Landed(extract_id, records, faulty)
 
 
@@ -191,7 +191,7 @@ def _set_aside(connection: Connection, unread: Unread, batch: Batch, now: dateti
     return add_missing(connection, quarantine, rows)
 
 
-def _run(unread: Unread, records: int, faulty: int, now: datetime) -> pl.DataFrame:
+def _run(unread: Unread, deals: int, records: int, faulty: int, now: datetime) -> pl.DataFrame:
     drop = unread.drop
     return pl.DataFrame(
         {
@@ -202,5 +202,6 @@ def _run(unread: Unread, records: int, faulty: int, now: datetime) -> pl.DataFra
             "records": [records],
             "quarantined": [faulty],
             "changes": [0],
+            "deals": [deals],
         }
     ).with_columns(instant(drop.extracted_at).alias("extracted_at"), instant(now).alias("recorded_at"))

@@ -13,7 +13,6 @@ import json
 import logging
 import os
 import platform
-import secrets
 import time
 from dataclasses import fields
 from datetime import UTC, datetime
@@ -27,15 +26,15 @@ import sklearn
 from upath import UPath
 
 from dealwatch.errors import ModelUnusable, SettingsError
+from dealwatch.keys import draft, signing_key
 from dealwatch.scoring.calibration import Calibrator
 from dealwatch.scoring.forest import MODEL_FACTS, Bundle
 from dealwatch.scoring.horizons import Horizons, Leaves, chances_within
-from dealwatch.settings import KEY_LENGTH, Settings
+from dealwatch.settings import Settings
 
 log = logging.getLogger(__name__)
 _PAUSES = (1.0, 5.0, 15.0)  # seconds before each further try to read from a store
-ARTEFACT, MANIFEST, KEY = "model.joblib", "manifest.json", "model-signing.key"
-_KEY_TRIES = 20
+ARTEFACT, MANIFEST = "model.joblib", "manifest.json"
 
 
 def packed(bundle: Bundle | None) -> bytes:
@@ -141,47 +140,11 @@ def _signature(settings: Settings, manifest: dict[str, Any]) -> str:
 
 
 def _key(settings: Settings) -> bytes:
-    """The settings' key, else one made once in `home`; of two that make one at once, the first wins.
-
-    Raises ModelUnusable when the key's file cannot be read or is too short to be a key.
-    """
-    if settings.signing_key is not None:
-        return settings.signing_key.get_secret_value().encode()
-    path = settings.home / KEY
+    """The house's key; raises ModelUnusable when it cannot be read."""
     try:
-        if not path.exists():
-            path.parent.mkdir(parents=True, exist_ok=True)
-            _make_key(path)
-        key = path.read_bytes()
-        for _ in range(_KEY_TRIES):  # a mount without links shows the file before what is in it
-            if len(key) >= KEY_LENGTH:
-                return key
-            time.sleep(0.05)
-            key = path.read_bytes()
-        reason = f"it holds {len(key)} bytes where {KEY_LENGTH} or more are due"
-    except OSError as error:
-        reason = error.strerror or type(error).__name__
-    raise ModelUnusable(
-        f"the key that signs models, {path}, is of no use: {reason}; put it back from a backup, or remove it"
-    )
-
-
-def _make_key(path: Path) -> None:
-    """A new key, whole or not at all, unless somebody else was first."""
-    draft = _draft(path, secrets.token_hex(32).encode())
-    try:
-        os.link(draft, path)
-    except FileExistsError:
-        pass
-    except OSError:  # SMB, exFAT and some mounts of containers know no hard links
-        try:
-            descriptor = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600)
-        except FileExistsError:
-            return
-        with os.fdopen(descriptor, "wb") as file:
-            file.write(draft.read_bytes())
-    finally:
-        draft.unlink()
+        return signing_key(settings)
+    except SettingsError as error:
+        raise ModelUnusable(str(error)) from error
 
 
 def _folder(settings: Settings, version: str) -> Path | UPath:
@@ -227,15 +190,4 @@ def _write(path: Path | UPath, content: bytes) -> None:
     if isinstance(path, UPath):
         path.write_bytes(content)
     else:
-        os.replace(_draft(path, content), path)
-
-
-def _draft(path: Path, content: bytes) -> Path:
-    """The content in a file of its own beside `path`, on disk, readable by us alone."""
-    draft = path.with_name(f".{path.name}.{secrets.token_hex(8)}")
-    descriptor = os.open(draft, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600)
-    with os.fdopen(descriptor, "wb") as file:
-        file.write(content)
-        file.flush()
-        os.fsync(file.fileno())
-    return draft
+        os.replace(draft(path, content), path)

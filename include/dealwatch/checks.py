@@ -1,0 +1,60 @@
+"""What people write into settings about places and addresses, and what to write instead when it is none."""
+
+from zoneinfo import ZoneInfo, ZoneInfoNotFoundError
+
+
+def zone(name: str | None) -> str | None:
+    if name is not None:
+        try:
+            ZoneInfo(name)
+        except (ZoneInfoNotFoundError, ValueError, OSError) as error:
+            raise ValueError(f"{name!r} is no IANA time zone; write for example Europe/Berlin") from error
+    return name
+
+
+def countries(by_zone: dict[str, str]) -> dict[str, str]:
+    """Zones, and the calendars of their holidays; an empty calendar has none."""
+    for place, name in by_zone.items():
+        zone(place)
+        if name:
+            _check_calendar(place, name)
+    return by_zone
+
+
+def _check_calendar(place: str, name: str) -> None:
+    from holidays import list_supported_countries  # costs a tenth of a second, and few settings need it
+
+    known = list_supported_countries(include_aliases=False)
+    country, dash, part = name.partition("-")
+    if country not in known:
+        raise ValueError(f"{place} = {name!r} is no country whose holidays are known; write its code, as DE")
+    if dash and part not in known[country]:
+        parts = ", ".join(known[country]) or "none"
+        raise ValueError(f"{place} = {name!r} is no part of {country}; its parts are: {parts}")
+
+
+def slack_channel(text: str | None) -> str | None:
+    """A channel's id: its name may change, and a message to a person is not meant."""
+    if text is not None and not _is_slack_channel(text):
+        raise ValueError(f"{text!r} is no Slack channel id; copy it from the channel's details, as C0123ABCD")
+    return text
+
+
+def email(text: str | None) -> str | None:
+    if text is not None and ("@" not in text or any(mark.isspace() for mark in text)):
+        raise ValueError(f"{text!r} is no e-mail address; write one, as emea@example.com")
+    return text
+
+
+def leaders(addresses: tuple[str, ...]) -> tuple[str, ...]:
+    """E-mail addresses, and ids of Slack channels."""
+    for text in addresses:
+        if "@" in text:
+            email(text)
+        elif not _is_slack_channel(text):
+            raise ValueError(f"{text!r} is neither an e-mail address nor a Slack channel id, as C0123ABCD")
+    return addresses
+
+
+def _is_slack_channel(text: str) -> bool:
+    return text[:1] in ("C", "G") and text.isascii() and text.isalnum() and text == text.upper()

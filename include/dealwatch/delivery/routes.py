@@ -1,0 +1,120 @@
+"""By which ways a person is reached, and which way is next when one has failed."""
+
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
+
+from sqlalchemy import Connection, select
+
+from dealwatch.settings import Settings
+from dealwatch.tables import owners
+from dealwatch.warehouse import rows_of
+
+
+@dataclass(frozen=True)
+class Person:
+    """Someone who owns deals, as the CRM knows them."""
+
+    owner_id: str
+    name: str | None
+    email: str | None
+    manager_id: str | None
+    time_zone: str | None
+    slack_user_id: str | None
+    is_active: bool
+
+
+@dataclass(frozen=True)
+class Route:
+    """Where one recipient is reached; a shared place is read by people who do not own what is said there."""
+
+    recipient: str
+    channel: str
+    address: str
+    time_zone: str | None = None
+    is_shared: bool = False
+
+
+NOWHERE = Route(recipient="nobody", channel="none", address="")
+
+
+def read_people(connection: Connection) -> dict[str, Person]:
+    """Everybody the last extract told of, by the CRM's id."""
+    return {
+        row.owner_id: Person(
+            owner_id=row.owner_id,
+            name=row.name,
+            email=row.email,
+            manager_id=row.manager_id,
+            time_zone=row.time_zone,
+            slack_user_id=row.slack_user_id,
+            is_active=row.is_active,
+        )
+        for row in rows_of(connection, select(owners))
+    }
+
+
+def ways_to(person: Person, settings: Settings) -> tuple[Route, ...]:
+    """Every connected way to a person, the best first; none to somebody who left."""
+    if not person.is_active:
+        return ()
+    if is_unconnected(settings):
+        return (Route(person.owner_id, "folder", person.email or person.owner_id, person.time_zone),)
+    slack = person.slack_user_id or person.email
+    found = ways(person.owner_id, email=person.email, slack=slack, settings=settings)
+    return tuple(Route(way.recipient, way.channel, way.address, person.time_zone) for way in found)
+
+
+def next_route(failed: Sequence[Route], people: Mapping[str, Person], settings: Settings) -> Route | None:
+    """Where a message goes once these routes, the first recipient's first, have failed.
+
+    Another way to the same person, else to the manager and so on upward, else to RevOps. A shared channel and
+    operations have nobody to stand in for them.
+    """
+    tried = {(route.channel, route.address) for route in failed}
+    first = failed[0].recipient
+    if first not in people:
+        return None
+    upward = [way for person in chain(first, people) for way in ways_to(person, settings)]
+    return next(
+        (way for way in (*upward, *ways_to_revops(settings)) if (way.channel, way.address) not in tried), None
+    )
+
+
+def chain(owner_id: str, people: Mapping[str, Person]) -> Iterator[Person]:
+    """The owner, their manager, and so on upward; each once, whatever loops the CRM holds."""
+    seen: set[str] = set()
+    at: str | None = owner_id
+    while at and at in people and at not in seen:
+        seen.add(at)
+        yield people[at]
+        at = people[at].manager_id
+
+
+def ways_to_revops(settings: Settings) -> tuple[Route, ...]:
+    """Who hears of deals that nobody can be told of."""
+    delivery = settings.delivery
+    return ways("revops", email=delivery.revops_email, slack=delivery.revops_slack, settings=settings)
+
+
+def ways(recipient: str, *, email: str | None, slack: str | None, settings: Settings) -> tuple[Route, ...]:
+    """The connected channels that have an address for the recipient, in the settings' order."""
+    if is_unconnected(settings):
+        address = email or slack
+        return (Route(recipient, "folder", address),) if address else ()
+    addresses = {"slack": slack, "email": email, "folder": email or slack}
+    return tuple(
+        Route(recipient, channel, address)
+        for channel in connected(settings)
+        if (address := addresses[channel])
+    )
+
+
+def connected(settings: Settings) -> tuple[str, ...]:
+    """The channels of the settings that can carry a message."""
+    ready = {"slack": settings.slack_token is not None, "email": settings.smtp is not None, "folder": True}
+    return tuple(channel for channel in settings.delivery.channels if ready[channel])
+
+
+def is_unconnected(settings: Settings) -> bool:
+    """Nothing but the folder is there to carry messages."""
+    return set(connected(settings)) <= {"folder"}

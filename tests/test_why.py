@@ -1,0 +1,394 @@
+"""Why somebody was, or was not, told: every silence has its reason, and the answer has the day's facts."""
+
+import random
+from datetime import date, timedelta
+from pathlib import Path
+from typing import Any
+
+import pytest
+from sqlalchemy import Engine, delete, select, update
+
+from alert_samples import MONDAY, Deal, at, close, extract, hire, know, prove, score_morning
+from dealwatch.alerts.episodes import digest
+from dealwatch.alerts.queue import Notify, speak
+from dealwatch.alerts.reasons import REASONS
+from dealwatch.alerts.why import why
+from dealwatch.errors import NotFound
+from dealwatch.settings import Settings
+from dealwatch.tables import (
+    alert_actions,
+    alert_events,
+    alert_mornings,
+    alert_signals,
+    alerts,
+    deal_scores,
+    deals,
+    deliveries,
+    recipient_choices,
+    tellings,
+)
+from dealwatch.warehouse import reading, rows_of, writing
+
+STALL = {"stage_stall": 2}
+TUESDAY = "2026-03-03"
+CRM = {"source": "crm", "created_at": at("2026-01-05"), "is_deleted": False}
+
+
+@pytest.fixture
+def settings(tmp_path: Path) -> Settings:
+    return Settings(home=tmp_path / "home", sources={"crm": {"path": tmp_path}})
+
+
+@pytest.fixture
+def world(engine: Engine) -> Engine:
+    """Ann owns deals, the rules are proven, the data is fresh."""
+    hire(engine, "ann")
+    hire(engine, "max")
+    prove(engine, "stage_stall", "lifecycle_breach", "critical_risk", "close_date_passed")
+    extract(engine, "2026-03-31")
+    for n in range(1, 8):
+        known(engine, str(n))
+    return engine
+
+
+def known(engine: Engine, deal_id: str, name: str = "", **changes: Any) -> None:
+    """The CRM's present state of a deal."""
+    know(engine, deals, {**CRM, "deal_id": deal_id, "name": name or f"Deal {deal_id}", **changes})
+
+
+def morning(
+    engine: Engine, settings: Settings, day: str, *deals_: Deal, now: str = "", notify: Notify = "auto"
+) -> None:
+    """Score a morning and work its alerts out, on the day unless another is named."""
+    score_morning(engine, day, deals_)
+    moment = at(now or day) + timedelta(minutes=1)
+    speak(engine, settings=settings, as_of=at(day), now=moment, notify=notify)
+
+
+def asked(
+    engine: Engine, settings: Settings, day: str = MONDAY, deal: str = "1", to: str | None = None
+) -> str:
+    with reading(engine) as connection:
+        return why(connection, deal, date.fromisoformat(day), to=to, settings=settings)
+
+
+def test_what_was_told_is_told_with_its_numbers_and_its_way(world: Engine, settings: Settings) -> None:
+    morning(world, settings, MONDAY, Deal("1", STALL, owner_id="ann"))
+    told = asked(world, settings)
+    assert told.startswith(
+        "Deal 1 (1) on Monday 2 March 2026\nProposal, EUR 1,000, owner Ann; score 60, High"
+    )
+    assert "stage_stall (Stalled in its stage) held at level 2:" in told
+    assert (
+        "Told to Ann as new, in a message of its own by folder: waiting, not before 2026-03-02 06:00." in told
+    )
+    assert "close_date_passed (Close date has passed) did not hold:\n  cannot be told: days_to_close" in told
+
+
+def test_a_message_that_went_out_has_its_time_and_reference(world: Engine, settings: Settings) -> None:
+    morning(world, settings, MONDAY, Deal("1", STALL))
+    mark(world, state="sent", sent_at=at(MONDAY) + timedelta(hours=2), provider_ref="D1:17.5")
+    assert "sent 2026-03-02 08:00 (provider's reference D1:17.5)." in asked(world, settings)
+
+
+def mark(engine: Engine, **values: Any) -> None:
+    with writing(engine) as connection:
+        connection.execute(update(deliveries).values(**values))
+
+
+def test_a_message_that_did_not_arrive_says_why(world: Engine, settings: Settings) -> None:
+    morning(world, settings, MONDAY, Deal("1", STALL))
+    for state, reason in (("dead", "expired"), ("cancelled", "no_longer_wanted"), ("dead", "undeliverable")):
+        mark(world, state=state, reason=reason, last_error="550 no such user")
+        told = asked(world, settings)
+        assert f"not delivered ({reason}): " in told and "550 no such user" in told
+
+
+def test_a_cooldown_names_its_first_telling_and_its_end(world: Engine, settings: Settings) -> None:
+    morning(world, settings, MONDAY, Deal("1", STALL))
+    morning(world, settings, TUESDAY, Deal("1", STALL))
+    told = asked(world, settings, TUESDAY)
+    assert (
+        "Held back (cooldown): Ann was told on Monday 2 March 2026 (as new). This rule repeats after 5"
+        " business days, so from Monday 9 March 2026, unless it gets worse."
+    ) in told
+
+
+def test_a_spent_budget_names_the_deals_that_went_ahead(world: Engine, settings: Settings) -> None:
+    rich = [Deal(str(n), STALL, amount=1000.0 * n, name=f"Rich {n}") for n in range(2, 6)]
+    few = settings.model_copy(update={"alerts": settings.alerts.model_copy(update={"digest_top": 1})})
+    morning(world, few, MONDAY, Deal("1", STALL, amount=1.0), *rich)
+    told = asked(world, few)
+    assert (
+        "Held back (budget): Ann got 3 single messages that morning, about deals with more at risk: " in told
+    )
+    assert all(f"Rich {n} ({n})" in told for n in (3, 4, 5))
+    assert "The digest told of 1 deals and had no room for this one." in told
+
+
+def test_an_unproven_rule_shows_its_record(world: Engine, settings: Settings) -> None:
+    prove(world, "stage_stall", proven=False)
+    morning(world, settings, MONDAY, Deal("1", STALL))
+    told = asked(world, settings)
+    assert "in the digest by folder" in told
+    assert "(unproven_rule): The rule may not interrupt, it speaks in digests only: last 12 months" in told
+    assert "88 of 142 such deals lost (62%); similar deals 41%" in told
+
+
+def test_stale_data_says_what_was_wrong(world: Engine, settings: Settings) -> None:
+    morning(world, settings, "2026-04-02", Deal("1", STALL))
+    told = asked(world, settings, "2026-04-02")
+    assert "Held back (stale_extract): No deal alert went out that morning." in told
+    assert "The last extract is older than 20 hours: crm" in told
+
+
+def test_without_a_way_to_anybody_it_says_who_is_missing(world: Engine, settings: Settings) -> None:
+    morning(world, settings, MONDAY, Deal("1", STALL, owner_id=""), Deal("2", STALL, owner_id="gone"))
+    assert "(no_route): Nobody owns the deal, and delivery.revops_email" in asked(world, settings)
+    assert "(no_route): The CRM lists no owner 'gone'" in asked(world, settings, deal="2")
+
+
+def test_a_folded_alert_points_to_the_message_it_is_in(world: Engine, settings: Settings) -> None:
+    morning(world, settings, MONDAY, Deal("1", {"critical_risk": 1, "stage_stall": 2}, score=90))
+    told = asked(world, settings)
+    assert (
+        "Within another message (folded): It is part of the message about the deal's critical score" in told
+    )
+
+
+def test_used_up_reminders_name_their_days(world: Engine, settings: Settings) -> None:
+    for day in ("2026-03-02", "2026-03-09", "2026-03-16", "2026-03-23"):
+        morning(world, settings, day, Deal("1", STALL))
+    told = asked(world, settings, "2026-03-23")
+    assert (
+        "(reminders_used): It was told on Monday 2 March 2026, Monday 9 March 2026, Monday 16 March" in told
+    )
+
+
+@pytest.mark.parametrize(
+    ("day", "now", "notify", "reason"),
+    [
+        (MONDAY, TUESDAY, "auto", "past_day"),
+        (MONDAY, MONDAY, "dry", "dry_run"),
+    ],
+)
+def test_a_silent_morning_has_a_receipt(
+    world: Engine, settings: Settings, day: str, now: str, notify: Notify, reason: str
+) -> None:
+    morning(world, settings, day, Deal("1", STALL), now=now, notify=notify)
+    told = asked(world, settings, day)
+    assert "nothing was sent; this is the receipt" in told
+    assert (
+        f"Would have been told to Ann as new, in a message of its own by folder. Not sent ({reason}): "
+        in told
+    )
+
+
+def test_a_weekend_waits_for_monday(world: Engine, settings: Settings) -> None:
+    morning(world, settings, "2026-03-07", Deal("1", STALL))
+    assert "Held back (not_business_day): " in asked(world, settings, "2026-03-07")
+
+
+def held_for(engine: Engine, settings: Settings, reason: str) -> str:
+    """The fingerprint of an alert that the morning held back for a reason."""
+    morning(engine, settings, MONDAY, Deal("1", STALL), now=TUESDAY)
+    with writing(engine) as connection:
+        connection.execute(delete(deliveries))
+        connection.execute(delete(tellings))
+        connection.execute(update(alert_events).where(alert_events.c.kind == "held").values(reason=reason))
+    with reading(engine) as connection:
+        return str(connection.execute(select(alerts.c.fingerprint)).scalar_one())
+
+
+def test_an_answer_is_told_with_who_gave_it(world: Engine, settings: Settings) -> None:
+    fingerprint = held_for(world, settings, "acknowledged")
+    columns = alert_actions.columns.keys()
+    for number, (kind, choice, words) in enumerate(
+        [
+            ("snoozed", "3", "Ann snoozed it on Friday 27 February 2026 by slack (waiting for legal)"),
+            ("snoozed", "next_step", "Ann snoozed it until the next step on Friday"),
+            ("acknowledged", "", "Ann acknowledged it on Friday"),
+            ("false_alarm", "", "Ann called it a false alarm on Friday"),
+            ("already_knew", "", "Ann said to know it already on Friday"),
+        ]
+    ):
+        said_at = at("2026-02-27") + timedelta(minutes=number)
+        given = {"action_id": str(number), "at": said_at, "fingerprint": fingerprint, "rule": "stage_stall"}
+        given |= {"deal_id": "1", "kind": kind, "choice": choice, "reason": "waiting for legal", "by": "ann"}
+        given |= {"via": "slack", "until": at("2026-03-06"), "recorded_at": said_at}
+        know(world, alert_actions, {name: value for name, value in given.items() if name in columns})
+        assert f"Held back (acknowledged): {words}" in asked(world, settings)
+
+
+def test_a_recipients_own_choice_is_told(world: Engine, settings: Settings) -> None:
+    held_for(world, settings, "recipient_choice")
+    chosen = {"choice_id": "c", "at": at("2026-02-27"), "recipient": "ann", "choice": "digest_only"}
+    chosen |= {"until": date(2026, 3, 31), "by": "ann", "via": "email", "recorded_at": at("2026-02-27")}
+    know(world, recipient_choices, chosen)
+    assert "Ann asked on Friday 27 February 2026 for digests only until Tuesday 31 March 2026." in asked(
+        world, settings
+    )
+
+
+def test_broken_data_says_what_was_broken(world: Engine, settings: Settings) -> None:
+    morning(world, settings, "2026-04-02", Deal("1", STALL))
+    with writing(world) as connection:
+        connection.execute(update(alert_events).values(reason="incident"))
+    told = asked(world, settings, "2026-04-02")
+    assert "Held back (incident): No deal alert went out that morning. The last extract" in told
+
+
+def test_every_reason_of_the_closed_list_has_words(world: Engine, settings: Settings) -> None:
+    held_for(world, settings, "past_day")
+    for reason in REASONS:
+        with writing(world) as connection:
+            connection.execute(
+                update(alert_events).where(alert_events.c.kind == "held").values(reason=reason)
+            )
+        told = asked(world, settings)
+        (line,) = [line for line in told.splitlines() if f"Held back ({reason}): " in line]
+        assert len(line.split(": ", 1)[1]) > 30
+
+
+def test_a_rule_that_did_not_hold_says_by_how_much(world: Engine, settings: Settings) -> None:
+    morning(world, settings, MONDAY, Deal("1"))
+    told = asked(world, settings)
+    assert "critical_risk (Critical risk) did not hold:\n  needs band = 'Critical', has 'High'" in told
+    assert "level 2 stuck: cannot be told: stage_p95_days is unknown" in told
+
+
+def test_somebody_else_is_told_who_was(world: Engine, settings: Settings) -> None:
+    morning(world, settings, MONDAY, Deal("1", STALL))
+    assert "Max was not among those told: the rule is sent to owner, and here that was Ann." in asked(
+        world, settings, to="max@example.com"
+    )
+    assert "Told to Ann" in asked(world, settings, to="ann") and "Told to Ann" not in asked(
+        world, settings, to="Max"
+    )
+    with pytest.raises(NotFound, match="names nobody 'eve'"):
+        asked(world, settings, to="eve")
+
+
+def test_a_deal_that_was_not_open_says_so(world: Engine, settings: Settings) -> None:
+    known(world, "new", created_at=at("2026-03-05"))
+    close(world, "6", "2026-02-20", value="won")
+    close(world, "7", "2026-02-20", field_name="deleted", value="true")
+    score_morning(world, MONDAY, [Deal("1")])
+    assert "it was created on Thursday 5 March 2026, after that morning" in asked(world, settings, deal="new")
+    assert "it was won on Friday 20 February 2026" in asked(world, settings, deal="6")
+    assert "it was deleted on Friday 20 February 2026" in asked(world, settings, deal="7")
+    assert "was not open when the morning was scored" in asked(world, settings, deal="5")
+
+
+def test_a_morning_without_scores_names_the_command(world: Engine, settings: Settings) -> None:
+    assert "`python -m dealwatch score --as-of 2026-03-02` scores it." in asked(world, settings)
+    score_morning(world, MONDAY, [Deal("1", STALL)])
+    told = asked(world, settings)
+    assert "its alerts were never worked out" in told and "score --as-of 2026-03-02" in told
+
+
+def test_a_deal_is_found_by_a_part_of_its_name(world: Engine, settings: Settings) -> None:
+    known(world, "N-1", "Northwind renewal 100%")
+    known(world, "N-2", "Northwind \x1b[2Jexpansion")
+    score_morning(world, MONDAY, [Deal("N-1")])
+    assert "(N-1) on Monday" in asked(world, settings, deal="wind RENEWAL")
+    assert "(N-1) on Monday" in asked(world, settings, deal="100%")
+    with pytest.raises(NotFound, match=r"several deals: Northwind .*\(N-2\); .*\(N-1\)") as several:
+        asked(world, settings, deal="northwind")
+    assert "\x1b" not in str(several.value)
+    with pytest.raises(NotFound, match="no deal '_'"):
+        asked(world, settings, deal="_")
+
+
+def test_the_rules_are_those_in_force_on_the_day(world: Engine, settings: Settings, tmp_path: Path) -> None:
+    morning(world, settings, MONDAY, Deal("1", STALL))
+    assert "rules in force since 2026-03-02." in asked(world, settings)
+    other = tmp_path / "other"
+    other.mkdir()
+    for path in settings.alerts.rules.glob("*.toml"):
+        text = path.read_text().replace("days_in_stage > 1 ", "days_in_stage > 999 ")
+        (other / path.name).write_text(text)
+    changed = settings.model_copy(update={"alerts": settings.alerts.model_copy(update={"rules": other})})
+    told = asked(world, changed)
+    assert "999" not in told and "days_in_stage 40 > 1 AND days_in_stage 40 > stage_p80_days 20" in told
+
+
+def test_a_silence_without_a_row_is_admitted(world: Engine, settings: Settings) -> None:
+    score_morning(world, MONDAY, [Deal("1", STALL)])
+    know(world, alert_mornings, {"as_of": at(MONDAY), "is_live": True})
+    assert "No message and no reason is kept" in asked(world, settings)
+
+
+def test_a_deal_whose_score_was_not_kept_is_not_explained(world: Engine, settings: Settings) -> None:
+    score_morning(world, MONDAY, [Deal("1", STALL), Deal("2")])
+    with writing(world) as connection:
+        connection.execute(delete(deal_scores).where(deal_scores.c.deal_id == "1"))
+    assert "was not open when the morning was scored" in asked(world, settings)
+    with reading(world) as connection:
+        assert connection.execute(select(deal_scores)).first() is not None
+
+
+RULES = ("close_date_passed", "critical_risk", "lifecycle_breach", "stage_stall")
+MONTH = [(date(2026, 3, 2) + timedelta(days=n)).isoformat() for n in range(24)]
+
+
+def month(engine: Engine, settings: Settings, *, live: bool) -> None:
+    """A month of a small company: deals worsen, mend and change hands, proof is lacking, data is late."""
+    chance = random.Random(7)
+    hire(engine, "eve", is_active=False)
+    prove(engine, "stage_stall", levels=(2,), proven=False)
+    know(engine, deals, *({**CRM, "deal_id": f"D{n}", "name": f"Deal {n}"} for n in range(12)))
+    for number, day in enumerate(MONTH):
+        held = [{rule: chance.randint(1, 2) for rule in RULES if chance.random() < 0.6} for _ in range(12)]
+        open_deals = [
+            Deal(
+                f"D{n}",
+                held[n],
+                owner_id=["ann", "ann", "bob", "eve", ""][(n + number // 10) % 5],
+                amount=chance.choice([100.0, 5000.0, 90000.0]),
+                score=90 if "critical_risk" in held[n] else 60,
+                close_date=date.fromisoformat(day) + timedelta(days=chance.randint(-5, 40)),
+            )
+            for n in range(12)
+            if chance.random() < 0.9
+        ]
+        score_morning(engine, day, open_deals)
+        if number not in (8, 9):  # on two mornings the extract was late
+            extract(engine, day)
+        if live:
+            moment = at(day) + timedelta(minutes=1)
+            speak(engine, settings=settings, as_of=at(day), now=moment)
+    if not live:
+        last = at(MONTH[-1])
+        speak(engine, settings=settings, as_of=last, now=last + timedelta(days=3), notify="dry")
+
+
+@pytest.mark.parametrize("live", [True, False])
+def test_every_alert_that_stands_is_told_or_has_a_reason(
+    engine: Engine, settings: Settings, live: bool
+) -> None:
+    hire(engine, "ann", manager_id="max", time_zone="America/New_York")
+    hire(engine, "max", time_zone="Asia/Kolkata")
+    hire(engine, "bob")
+    prove(engine, *RULES)
+    month(engine, settings, live=live)
+    with reading(engine) as connection:
+        signals = rows_of(connection, select(alert_signals).where(alert_signals.c.level > 0))
+        told = {(row.as_of, row.fingerprint) for row in rows_of(connection, select(tellings))}
+        silent = rows_of(connection, select(alert_events).where(alert_events.c.kind == "held"))
+    reasons = {(row.at, row.fingerprint): row.reason for row in silent}
+    standing = {(row.as_of, digest("default", row.rule, row.deal_id, row.scope)) for row in signals}
+    assert len(standing) > 400 and len(told) > 50
+    assert standing - told - set(reasons) == set(), "silent without a reason"
+    assert set(reasons.values()) <= set(REASONS)
+    expected = {
+        "cooldown",
+        "budget",
+        "folded",
+        "no_route",
+        "not_business_day",
+        "reminders_used",
+        "unproven_rule",
+    }
+    assert expected <= set(reasons.values())
+    assert "stale_extract" in set(reasons.values()) or not live
