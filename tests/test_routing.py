@@ -404,6 +404,20 @@ def test_a_channel_reads_nothing_about_who_owns_a_deal(world: Engine, tmp_path: 
     assert "Ann Privat" in str(manager.message) and "12%" in str(manager.message)
 
 
+def test_a_rule_that_judges_owners_is_none_of_a_channels_business(world: Engine, tmp_path: Path) -> None:
+    rules = tmp_path / "rules"
+    rules.mkdir()
+    text = (Settings().alerts.rules / "close_date_passed.toml").read_text()
+    lines = [line for line in text.splitlines() if not line.startswith(("when", "say", "stays_when"))]
+    judging = ['when = "owner_win_rate < 0.2"', 'say = "Its owner wins few."']
+    (rules / "owner_record.toml").write_text("\n".join([*lines, *judging]))
+    score_morning(world, MONDAY, [Deal("1", {"owner_record": 1})])
+    put_in(world, "EMEA", "1")
+    settings = office(tmp_path, channel_map=[EMEA], alerts={"rules": rules})
+    speak(world, settings=settings, as_of=at(MONDAY), now=at(MONDAY))
+    assert [row.recipient for row in sent(world, MONDAY)] == ["ann"]
+
+
 def test_a_deal_without_an_owner_is_told_to_its_channel_alone(world: Engine, tmp_path: Path) -> None:
     settings = office(tmp_path, channel_map=[EMEA])
     for day in (MONDAY, TUESDAY):
