@@ -9,6 +9,7 @@ from typing import Any
 import polars as pl
 from sqlalchemy import Connection, Select, and_, or_, select
 
+from dealwatch.alerts.choices import choices_at
 from dealwatch.alerts.cooldowns import Standing, Telling, Tenure
 from dealwatch.alerts.decisions import EVERYBODY, Choice, Spoken, reach
 from dealwatch.alerts.folding import LIVE_STATES, Folded
@@ -22,7 +23,6 @@ from dealwatch.tables import (
     deal_scores,
     deal_snapshots,
     deliveries,
-    recipient_choices,
     rule_evidence,
     tellings,
 )
@@ -133,13 +133,8 @@ def spoken_on(connection: Connection, morning: datetime) -> dict[tuple[str, str,
 
 
 def choices_on(connection: Connection, morning: datetime, settings: Settings) -> dict[str, Choice]:
-    """How each person wants to be told, by the newest choice made before the morning, while it holds."""
-    c = recipient_choices.c
-    made = select(c.recipient, c.choice, c.until, c.at).where(c.at <= morning)
-    rows = sorted(rows_of(connection, made.order_by(c.recorded_at, c.choice_id)), key=lambda row: row.at)
-    day = local_day(morning, settings)
-    newest = {row.recipient: row for row in rows}
-    return {name: row.choice for name, row in newest.items() if row.until is None or row.until >= day}
+    """How each person wants to be told on a morning."""
+    return choices_at(connection, morning, settings=settings)
 
 
 def deals_on(connection: Connection, morning: datetime) -> dict[str, dict[str, Any]]:
