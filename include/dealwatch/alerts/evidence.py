@@ -21,7 +21,7 @@ from dealwatch.alerts.noise import Found, Noise, found, noise
 from dealwatch.alerts.past_scores import given_then, scores_then
 from dealwatch.alerts.replay import EVERYONE, Replay, replay
 from dealwatch.alerts.replay import replayed as replayed
-from dealwatch.alerts.rules import INSTANT, Rule, load_rules
+from dealwatch.alerts.rules import INSTANT, STAYS_OPEN, Rule, load_rules
 from dealwatch.history.ledger import Ledger, values_as_of
 from dealwatch.history.stored import StoredLedger
 from dealwatch.scoring.known import history_of, microseconds_of
@@ -163,10 +163,19 @@ def _lifts(
 
 def _cases(past: Replay) -> Iterator[_Case]:
     for number, rule in enumerate(past.rules):
-        held = past.held.filter(pl.col("rule") == number)
+        held = past.held.filter(pl.col("rule") == number, pl.col("level") > STAYS_OPEN)
+        held = _confirmed(held, past.mornings_of(rule), rule.confirm_mornings)
         for level in rule.levels:
             reached = held.filter(pl.col("level") >= level.level)
             yield _Case(number, level.level, reached.group_by("deal").agg(pl.col("morning").min()))
+
+
+def _confirmed(held: pl.DataFrame, mornings: Sequence[int], times: int) -> pl.DataFrame:
+    """The mornings on which a rule had held so many times in a row, counting only those it could hold on."""
+    places = {morning: place for place, morning in enumerate(mornings)}
+    place = pl.col("morning").replace_strict(places, return_dtype=pl.Int64)
+    since = place - place.shift(times - 1).over("deal", "scope")
+    return held.filter(since == times - 1) if times > 1 and mornings else held
 
 
 def _comparable(past: Replay, outcomes: Outcomes) -> pl.DataFrame:

@@ -5,11 +5,10 @@ Alerts are episodes, folded from the replayed signals as those of every morning 
 
 from collections.abc import Iterator
 from dataclasses import dataclass
-from typing import Any
 
 import polars as pl
 
-from dealwatch.alerts.episodes import fold
+from dealwatch.alerts.episodes import Background, fold
 from dealwatch.alerts.replay import EVERYONE, Replay
 from dealwatch.alerts.rules import INSTANT, Rule
 from dealwatch.scoring.reliability import wilson
@@ -41,10 +40,11 @@ class Found:
 
 def noise(past: Replay, number: int, level: int, *, settings: Settings) -> dict[str, Noise]:
     """The noise of a rule at a level, or a worse one, by segment."""
-    days = past.mornings_of(past.rules[number])
+    days, confirm = past.mornings_of(past.rules[number]), past.rules[number].confirm_mornings
     if not days:
         return {}
-    episodes = pl.concat([_part(past, part, days, settings) for part in _signals(past, number, level)])
+    parts = _signals(past, number, level)
+    episodes = pl.concat([_part(past, part, days, confirm, settings) for part in parts])
     placed = episodes.join(past.rows, on=["morning", "deal"], how="left").join(past.segments, on="segment")
     owners = past.owners.filter(pl.col("morning").is_in(days))
     weeks = owners.group_by("segment").agg(weeks=pl.col("owners").sum() / 7)
@@ -76,7 +76,9 @@ def _signals(past: Replay, number: int, level: int) -> Iterator[pl.DataFrame]:
         yield held
 
 
-def _part(past: Replay, held: pl.DataFrame, days: list[int], settings: Settings) -> pl.DataFrame:
+def _part(
+    past: Replay, held: pl.DataFrame, days: list[int], confirm: int, settings: Settings
+) -> pl.DataFrame:
     """The episodes of some deals: deal, morning (of opening), whether it was resolved and came back."""
     moments = pl.Series("as_of", [past.moments[n] for n in range(len(past.moments))], dtype=INSTANT)
     signals = held.select(
@@ -89,14 +91,8 @@ def _part(past: Replay, held: pl.DataFrame, days: list[int], settings: Settings)
         amount=pl.lit(0.0),
         score=pl.lit(None, dtype=pl.Int64),
     )
-    endings: dict[str, Any] = {"deal_id": pl.String, "known_at": INSTANT, "ending": pl.String}
-    folded = fold(
-        signals,
-        [past.moments[n] for n in days],
-        pl.DataFrame(schema=endings),
-        retired={},
-        settings=settings,
-    )
+    known = Background(confirm={"": confirm})
+    folded = fold(signals, [past.moments[n] for n in days], known, settings=settings)
     kinds = folded.events.group_by("alert_id").agg(
         is_resolved=(pl.col("kind") == "resolved").any(), is_reopened=(pl.col("kind") == "reopened").any()
     )
