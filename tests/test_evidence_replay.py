@@ -271,3 +271,21 @@ def test_what_was_judged_is_judged_again_the_same(rule: Rule, settings: Settings
     (row,) = again.to_dicts()
     assert 100 < row["alerted"] < of_all(known, [rule], settings)["alerted"]
     assert max(so_far.moments) < then and so_far.moments[0].tzinfo == UTC
+
+
+def test_a_rule_that_waits_for_a_second_morning_is_counted_from_then(
+    tmp_path: Path, settings: Settings
+) -> None:
+    """Large for one morning is no alert; large for two is one, from the second on."""
+    (tmp_path / "big.toml").write_text(RULE + "confirm_mornings = 2\n" + BIG)
+    patient = load_rule(tmp_path / "big.toml")
+    grown = []
+    for week in range(48):
+        began = NOW - timedelta(weeks=50 - week, hours=3)
+        for deal, days in ((0, 1), (1, 2)):
+            grown += [change(4 * week + deal, "amount", "500", began + 4 * DAY)]
+            grown += [change(4 * week + deal, "amount", "50", began + (4 + days) * DAY)]
+    known = with_changes(ledger((50.0, "lost"), (50.0, "lost"), (50.0, "won"), (50.0, "won")), *grown)
+    found = of_all(known, [patient], settings)
+    assert found["alerted"] == found["lost"] == 48
+    assert found["lead_days"] == pytest.approx(20 - 5 - 0.125)

@@ -163,21 +163,19 @@ def _lifts(
 
 def _cases(past: Replay) -> Iterator[_Case]:
     for number, rule in enumerate(past.rules):
-        held = _confirmed(past.held.filter(pl.col("rule") == number), rule, past)
+        held = past.held.filter(pl.col("rule") == number, pl.col("level") > STAYS_OPEN)
+        held = _confirmed(held, past.mornings_of(rule), rule.confirm_mornings)
         for level in rule.levels:
             reached = held.filter(pl.col("level") >= level.level)
             yield _Case(number, level.level, reached.group_by("deal").agg(pl.col("morning").min()))
 
 
-def _confirmed(held: pl.DataFrame, rule: Rule, past: Replay) -> pl.DataFrame:
-    """What held on as many of the rule's mornings in a row as it wants before it opens an alert."""
-    before = rule.confirm_mornings - 1
-    if not before:
-        return held
-    days = pl.DataFrame({"morning": past.mornings_of(rule)}, schema={"morning": pl.Int32}).with_row_index("n")
-    rows = held.filter(pl.col("level") > STAYS_OPEN).join(days, on="morning").sort("deal", "scope", "n")
-    n = pl.col("n").cast(pl.Int64)
-    return rows.filter(n - n.shift(before).over("deal", "scope") == before).drop("n")
+def _confirmed(held: pl.DataFrame, mornings: Sequence[int], times: int) -> pl.DataFrame:
+    """The mornings on which a rule had held so many times in a row, counting only those it could hold on."""
+    places = {morning: place for place, morning in enumerate(mornings)}
+    place = pl.col("morning").replace_strict(places, return_dtype=pl.Int64)
+    since = place - place.shift(times - 1).over("deal", "scope")
+    return held.filter(since == times - 1) if times > 1 and mornings else held
 
 
 def _comparable(past: Replay, outcomes: Outcomes) -> pl.DataFrame:

@@ -40,12 +40,11 @@ class Found:
 
 def noise(past: Replay, number: int, level: int, *, settings: Settings) -> dict[str, Noise]:
     """The noise of a rule at a level, or a worse one, by segment."""
-    days = past.mornings_of(past.rules[number])
+    days, confirm = past.mornings_of(past.rules[number]), past.rules[number].confirm_mornings
     if not days:
         return {}
-    episodes = pl.concat(
-        [_part(past, number, part, days, settings=settings) for part in _signals(past, number, level)]
-    )
+    parts = _signals(past, number, level)
+    episodes = pl.concat([_part(past, part, days, confirm, settings) for part in parts])
     placed = episodes.join(past.rows, on=["morning", "deal"], how="left").join(past.segments, on="segment")
     owners = past.owners.filter(pl.col("morning").is_in(days))
     weeks = owners.group_by("segment").agg(weeks=pl.col("owners").sum() / 7)
@@ -78,7 +77,7 @@ def _signals(past: Replay, number: int, level: int) -> Iterator[pl.DataFrame]:
 
 
 def _part(
-    past: Replay, number: int, held: pl.DataFrame, days: list[int], *, settings: Settings
+    past: Replay, held: pl.DataFrame, days: list[int], confirm: int, settings: Settings
 ) -> pl.DataFrame:
     """The episodes of some deals: deal, morning (of opening), whether it was resolved and came back."""
     moments = pl.Series("as_of", [past.moments[n] for n in range(len(past.moments))], dtype=INSTANT)
@@ -92,12 +91,8 @@ def _part(
         amount=pl.lit(0.0),
         score=pl.lit(None, dtype=pl.Int64),
     )
-    folded = fold(
-        signals,
-        [past.moments[n] for n in days],
-        Background(confirm={"": past.rules[number].confirm_mornings}),
-        settings=settings,
-    )
+    known = Background(confirm={"": confirm})
+    folded = fold(signals, [past.moments[n] for n in days], known, settings=settings)
     kinds = folded.events.group_by("alert_id").agg(
         is_resolved=(pl.col("kind") == "resolved").any(), is_reopened=(pl.col("kind") == "reopened").any()
     )

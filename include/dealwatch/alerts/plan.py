@@ -20,11 +20,10 @@ from dealwatch.alerts.rule_books import RuleBook, book_of, in_force
 from dealwatch.alerts.rules import Rule, load_rules
 from dealwatch.alerts.trial_run import WARM_UP_DAYS, Past, Replayed, Trial, replay
 from dealwatch.errors import SettingsError
-from dealwatch.history.ledger import read_ledger
 from dealwatch.moments import local_day
 from dealwatch.scoring.reliability import wilson
 from dealwatch.settings import Settings
-from dealwatch.tables import deal_scores, rule_evidence
+from dealwatch.tables import rule_evidence
 from dealwatch.warehouse import frame, instant, reading
 
 log = logging.getLogger(__name__)
@@ -204,7 +203,7 @@ def _records(
     if not measured_anew:
         return kept
     log.info("measuring the record of %s", ", ".join(sorted(measured_anew)))
-    fresh = measured(engine, tree, as_of, settings=settings)
+    fresh = evidence.measured(engine, tree, as_of, settings=settings)
     fresh = fresh.filter(pl.col("rule").is_in(sorted(measured_anew)), pl.col("segment") == "")
     return pl.concat([kept, fresh], how="diagonal").sort("rule", "level")
 
@@ -213,18 +212,6 @@ def _is_measured_anew(difference: str) -> bool:
     return difference == "new" or any(
         name in _MEASURED for name in difference.removeprefix("changed: ").split(", ")
     )
-
-
-def measured(engine: Engine, rules: Sequence[Rule], as_of: datetime, *, settings: Settings) -> pl.DataFrame:
-    """The records of rules as of a moment, worked out and not stored."""
-    c = deal_scores.c
-    given = select(c.as_of, c.deal_id, c.score, c.band, c.p_loss).where(
-        c.as_of >= as_of - timedelta(days=32 * settings.alerts.evidence_months), c.as_of < as_of
-    )
-    with reading(engine) as connection:
-        ledger = read_ledger(connection, until=as_of)
-        scored = frame(connection, given)
-    return evidence.records(ledger, as_of, rules, settings=settings, scored=scored)
 
 
 def _standing(before: pl.DataFrame, after: pl.DataFrame) -> dict[str, str]:

@@ -12,7 +12,8 @@ import polars as pl
 from sqlalchemy import Engine, select
 
 from dealwatch.alerts.content import record_line
-from dealwatch.alerts.plan import EXAMPLES, known_since, measured
+from dealwatch.alerts.evidence import measured
+from dealwatch.alerts.plan import EXAMPLES, known_since
 from dealwatch.alerts.plan_text import deal_words
 from dealwatch.alerts.rules import Rule, load_rule, load_rules
 from dealwatch.alerts.trial_run import WARM_UP_DAYS, Past, Replayed, Trial, replay
