@@ -195,8 +195,7 @@ def _answered(case: Case, fingerprint: str) -> str:
         row.choice, ""
     )
     because = f" ({clean(row.reason, NAME_LENGTH)})" if row.reason else ""
-    until = getattr(row, "until", None)
-    ends = f", quiet until {case.day_of(until)} at the latest, unless it gets worse" if until else ""
+    ends = f", quiet until {case.day_of(row.until)} at the latest, unless it gets worse"
     return f"{case.name_of(row.by)} {what}{choice} on {case.day_of(row.at)} by {row.via}{because}{ends}."
 
 
