@@ -128,14 +128,18 @@ def _budget(case: Case, _: str) -> str:
     singles, digests = ([row for row in mine if row.kind == kind] for kind in ("alert", "digest"))
     if not mine or recipient is None:
         return "No digest went that morning, for nothing in it would have been news."
-    ahead = _cards(singles)
-    parts = [f"{case.name_of(recipient)} got {len(singles)} single messages that morning"]
-    parts += [f", about deals with more at risk: {'; '.join(ahead)}." if ahead else "."]
-    listed = len(_cards(digests, all_of_them=True))
-    parts += [
-        f" The digest told of {listed} deals and had no room for this one." if digests else " No digest went."
-    ]
-    return "".join(parts)
+    parts = []
+    if singles:
+        ahead = f"about deals with more at risk: {'; '.join(_cards(singles))}."
+        parts.append(f"{case.name_of(recipient)} got {len(singles)} single messages, {ahead}")
+    listed = [card["deal_id"] for row in digests for card in row.message.get("cards", ())]
+    if case.deal["deal_id"] in listed:
+        parts.append("The digest lists it.")
+    elif digests:
+        parts.append(f"The digest told of {len(listed)} deals and had no room for it.")
+    else:
+        parts.append("No digest went, for nothing in it would have been news.")
+    return " ".join(parts)
 
 
 def _chain(case: Case) -> list[str]:
@@ -148,10 +152,9 @@ def _chain(case: Case) -> list[str]:
     return [*chain, "revops"]
 
 
-def _cards(rows: Sequence[Any], *, all_of_them: bool = False) -> list[str]:
+def _cards(rows: Sequence[Any]) -> list[str]:
     cards = [card for row in rows for card in row.message.get("cards", ())]
-    names = [f"{clean(card['name'], NAME_LENGTH)} ({card['deal_id']})" for card in cards]
-    return names if all_of_them else names[:_NAMED]
+    return [f"{clean(card['name'], NAME_LENGTH)} ({card['deal_id']})" for card in cards[:_NAMED]]
 
 
 def _unproven(case: Case, _: str) -> str:
@@ -192,8 +195,7 @@ def _answered(case: Case, fingerprint: str) -> str:
         row.choice, ""
     )
     because = f" ({clean(row.reason, NAME_LENGTH)})" if row.reason else ""
-    until = getattr(row, "until", None)
-    ends = f", quiet until {case.day_of(until)} at the latest, unless it gets worse" if until else ""
+    ends = f", quiet until {case.day_of(row.until)} at the latest, unless it gets worse"
     return f"{case.name_of(row.by)} {what}{choice} on {case.day_of(row.at)} by {row.via}{because}{ends}."
 
 
