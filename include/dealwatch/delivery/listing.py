@@ -12,8 +12,7 @@ from sqlalchemy import Engine, and_, func, select
 from dealwatch.delivery.folder import outbox_folder, write_whole
 from dealwatch.delivery.messages import Message
 from dealwatch.delivery.pages import page
-from dealwatch.delivery.slack_blocks import COLOURS
-from dealwatch.delivery.wording import card_lines, clean, day, title_of
+from dealwatch.delivery.wording import COLOURS, card_lines, clean, day, title_of
 from dealwatch.moments import local_day
 from dealwatch.settings import Settings
 from dealwatch.tables import deliveries
