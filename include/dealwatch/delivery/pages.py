@@ -1,10 +1,11 @@
 """A message as plain text and as an HTML page that mail programs and browsers show alike."""
 
+import base64
 import textwrap
 
 from jinja2 import Environment, PackageLoader, StrictUndefined
 
-from dealwatch.delivery.chart import CHART_WIDTH, chart_words
+from dealwatch.delivery.chart import CHART_WIDTH, chart_png, chart_words
 from dealwatch.delivery.messages import Message
 from dealwatch.delivery.replies import BUTTONS, NO_LINKS, Links
 from dealwatch.delivery.wording import (
@@ -63,10 +64,13 @@ def text_page(message: Message, links: Links = NO_LINKS) -> str:
     return "\n\n".join(parts) + "\n"
 
 
-def html_page(message: Message, links: Links = NO_LINKS, *, chart_src: str = "") -> str:
+def html_page(
+    message: Message, links: Links = NO_LINKS, *, chart_cid: str = "", is_alone: bool = False
+) -> str:
     """The message as one page: tables and inline styles, nothing loaded from elsewhere.
 
-    `chart_src` is where the picture of `chart_png` is, as `cid:...` in a mail; without it there is none.
+    The picture of `chart_png` is the part of the mail named by `chart_cid`; a page that stands alone holds it
+    itself. Without either there is none.
     """
     cards = cards_of(message)
     sections = sections_of(message)
@@ -85,7 +89,7 @@ def html_page(message: Message, links: Links = NO_LINKS, *, chart_src: str = "")
         colours=COLOURS,
         buttons=BUTTONS,
         links=links,
-        chart_src=chart_src,
+        chart_src=_picture_of(message) if is_alone else f"cid:{chart_cid}" if chart_cid else "",
         chart_alt=chart_words(message),
         chart_width=CHART_WIDTH,
         more=more_of(message),
@@ -97,6 +101,11 @@ def html_page(message: Message, links: Links = NO_LINKS, *, chart_src: str = "")
 def page(template: str, **values: object) -> str:
     """A template of this room, filled; every value is escaped."""
     return _templates.get_template(template).render(**values)
+
+
+def _picture_of(message: Message) -> str:
+    picture = chart_png(message)
+    return f"data:image/png;base64,{base64.b64encode(picture).decode()}" if picture else ""
 
 
 def _preview(cards: list[CardLines]) -> str:

@@ -39,7 +39,7 @@ from dealwatch.delivery.wording import (
 
 SECTION_LENGTH = 3000
 MOST_BLOCKS = 50
-_LONGEST_ENTRY = 600
+_LONGEST_ENTRY = 240
 # Slack answers msg_blocks_too_long at about 13,200 characters over all blocks, which no page of theirs says.
 MOST_CHARACTERS = 12_000
 
