@@ -130,32 +130,29 @@ def _listed(url: bool = True, **changes: object) -> tuple[DealCard, ...]:
 DIGEST = Message(
     kind="digest",
     title="Look at these 12 deals this morning",
-    intro="EUR 1.9M at risk among them. What may interrupt came as messages of its own.",
+    intro="1 got worse, 11 new; EUR 1.9M at risk in them.",
     sections=(
         Section(
-            title="Changed since yesterday",
+            title="Ended since Fri 27 Feb",
             entries=(
-                Entry(word="Escalated", name="Warehouse rollout", about="Stalled in its stage: amount +40%"),
-                Entry(word="New", name="Renewal 2026", about="Close date has passed"),
-                Entry(word="Won", name="Office move", about="EUR 18k"),
-                Entry(word="Resolved", name="Spare parts", about="Stalled in its stage: no longer holds"),
+                Entry(
+                    word="Resolved", name="Spare parts", about="EUR 7k · Stalled in its stage: no longer so"
+                ),
+                Entry(
+                    word="Won", name="Office move", about="EUR 18k", url="https://crm.example.com/deal/D-9"
+                ),
             ),
         ),
         Section(
             title="Due today",
             entries=(
-                Entry(
-                    word="Next step",
-                    name="Licences",
-                    about="EUR 9.95k",
-                    url="https://crm.example.com/deal/D-3",
-                ),
-                Entry(word="Snooze ends", name="Fleet", about="Stalled in its stage"),
+                Entry(word="Next step", name="Licences", about="EUR 9.95k"),
+                Entry(word="Snooze ends", name="Fleet", about="EUR 30k · Stalled in its stage"),
             ),
             is_after=True,
         ),
     ),
-    cards_title="Most at risk, the first three told in full",
+    cards_title="What is new first, then by value at risk, 3 told in full",
     cards=_listed(),
     more=7,
     more_url="https://dealwatch.example.com/dealwatch",
@@ -165,27 +162,39 @@ DIGEST = Message(
 
 MANAGER_DIGEST = Message(
     kind="manager_digest",
-    title="Look at these 5 deals with your team this morning",
-    intro="Team: 5 deals, EUR 1.31M, of which EUR 1.18M at risk. 1 got worse, 4 new, 1 won, 1 resolved.",
+    title="Look at these 4 deals of your team this morning",
+    intro="1 got worse, 3 new; EUR 1.18M at risk in them. Your team has 9 deals with an open alert.",
     sections=(
         Section(
-            title="Ada Lovelace: 3 deals, EUR 1.26M",
+            title="Ada Lovelace: 2 of 4 deals with an open alert",
             entries=(
-                Entry(word="Critical 91", name="Warehouse rollout", about="EUR 1.25M · Stalled in its stage"),
                 Entry(
-                    word="Medium 48",
-                    name="Licences",
-                    about="EUR 9.95k · Stalled in its stage (unproven rule)",
+                    word="Escalated",
+                    name="Warehouse rollout",
+                    about="Critical 91 · EUR 1.25M · Stalled in its stage",
+                    url="https://crm.example.com/deal/D-0",
                 ),
-                Entry(word="Won", name="Office move", about="EUR 18k"),
+                Entry(
+                    word="New",
+                    name="Licences",
+                    about="Medium 48 · EUR 9.95k · Stalled in its stage (unproven rule)",
+                ),
             ),
         ),
         Section(
-            title="Grace Hopper: 2 deals, EUR 45.5k",
+            title="Grace Hopper: 2 of 5 deals with an open alert",
             entries=(
-                Entry(word="High 74", name="Renewal 2026", about="EUR 45.5k · Close date has passed"),
-                Entry(word="High 66", name="Pilot, three sites", about="no amount · unproven rule"),
+                Entry(word="New", name="Renewal 2026", about="High 74 · EUR 45.5k · Close date has passed"),
+                Entry(
+                    word="New",
+                    name="Pilot, three sites",
+                    about="High 66 · no amount · Older than deals that are won (unproven rule)",
+                ),
             ),
+        ),
+        Section(
+            title="Ended since Fri 27 Feb",
+            entries=(Entry(word="Won", name="Office move", about="EUR 18k"),),
         ),
     ),
     cards_title="Most at risk",
@@ -195,8 +204,9 @@ MANAGER_DIGEST = Message(
 
 CHANNEL_DIGEST = Message(
     kind="channel_digest",
-    title="Look at these 5 deals this morning",
-    intro="EUR 1.18M at risk among them.",
+    title="Look at these 5 deals of this channel this morning",
+    intro="1 got worse, 4 new; EUR 1.18M at risk in them.",
+    cards_title=DIGEST.cards_title,
     cards=_listed(),
     footer=DIGEST.footer,
 )

@@ -48,7 +48,12 @@ def message_of(planned: Planned, material: Material, *, settings: Settings) -> M
         title = title_of(said, name, cards[0].action or rule.action or rule.title, word)
         return Message(kind="alert", title=title, cards=cards, bands=bands, footer=footer)
     message = digest_of(
-        planned, cards, _lines(planned, material, settings), material.day, material.people, settings=settings
+        planned,
+        cards,
+        _lines(planned, material, settings),
+        material.day,
+        _titles(material),
+        settings=settings,
     )
     return message.model_copy(update={"bands": bands, "footer": footer})
 
@@ -83,7 +88,6 @@ def _card(item: Item, planned: Planned, material: Material, *, settings: Setting
     facts = {**row, **json.loads(material.facts.get(lead.deal_id, "{}"))}
     reader, past = reader_of(planned), material.past
     before = past.befores.get(reader, {}).get(lead.deal_id)
-    titles = {name: one.title for name, one in material.rules.items()}
     reasons = json.loads(row["reasons"])
     is_about_owner = planned.route.is_shared and any(one["group"] == "owner" for one in reasons)
     own_action = row["action"] if rule.uses_score and not is_about_owner else ""
@@ -108,7 +112,9 @@ def _card(item: Item, planned: Planned, material: Material, *, settings: Setting
             material.rules[one.standing.rule].at(one.standing.level).say.about(facts) for one in item.said
         ),
         changes=in_words(
-            why_now(before.points, json.loads(row["points"])), titles, has_owner=not planned.route.is_shared
+            why_now(before.points, json.loads(row["points"])),
+            _titles(material),
+            has_owner=not planned.route.is_shared,
         )
         if before
         else (),
@@ -146,6 +152,10 @@ def _lines(planned: Planned, material: Material, settings: Settings) -> list[Ite
         )
         for item in planned.items
     ]
+
+
+def _titles(material: Material) -> dict[str, str]:
+    return {name: rule.title for name, rule in material.rules.items()}
 
 
 def _reason(reason: Mapping[str, Any]) -> str:

@@ -13,7 +13,6 @@ from urllib.parse import quote
 from dealwatch.alerts.decisions import Planned, Share
 from dealwatch.alerts.since_yesterday import Day, Note
 from dealwatch.delivery.messages import DealCard, Entry, Message, Section
-from dealwatch.delivery.routes import Person
 from dealwatch.delivery.wording import EXPANDED_CARDS, money, weekday
 from dealwatch.settings import Settings
 
@@ -36,23 +35,23 @@ def digest_of(
     cards: Sequence[DealCard],
     lines: Sequence[ItemLine],
     day: Day | None,
-    people: Mapping[str, Person],
+    titles: Mapping[str, str],
     *,
     settings: Settings,
 ) -> Message:
-    """The digest of a plan, without its footer."""
+    """The digest of a plan, without its footer. `titles` are the rules' titles by name."""
     count = len(cards) + planned.more
     whose = {"manager_digest": " of your team", "channel_digest": " of this channel"}.get(planned.kind, "")
     title = f"Look at {'this deal' if count == 1 else f'these {count} deals'}{whose} this morning"
     if planned.kind == "manager_digest":
-        return _manager(planned, title, cards, lines, day, settings=settings)
+        return _manager(planned, title, cards, lines, day, titles, settings=settings)
     owners = {planned.route.recipient, *(line.owner_id for line in lines)}
     is_personal = planned.kind == "digest" and not planned.route.is_shared
     return Message(
         kind=planned.kind,
         title=title,
         intro=_intro(cards, lines),
-        sections=_beside(day, owners, settings) if is_personal else (),
+        sections=_beside(day, owners, titles, settings) if is_personal else (),
         cards_title=_cards_title(len(cards)),
         cards=tuple(
             card if card.news else card.model_copy(update={"news": line.word})
@@ -103,6 +102,7 @@ def _manager(
     cards: Sequence[DealCard],
     lines: Sequence[ItemLine],
     day: Day | None,
+    titles: Mapping[str, str],
     *,
     settings: Settings,
 ) -> Message:
@@ -115,7 +115,7 @@ def _manager(
         for share in planned.team
         if share.owner_id in by_owner
     ]
-    ended = _ended(day, set(by_owner), settings) if day else ()
+    ended = _ended(day, set(by_owner), titles, settings) if day else ()
     worst = sorted(zip(cards, lines, strict=True), key=lambda one: -one[1].at_risk)[:EXPANDED_CARDS]
     deals = sum(share.deals for share in planned.team)
     return Message(
@@ -139,21 +139,30 @@ def _entry(card: DealCard, line: ItemLine) -> Entry:
     return Entry(word=line.word, name=card.name, about=about, url=card.url)
 
 
-def _beside(day: Day | None, owners: set[str], settings: Settings) -> tuple[Section, ...]:
+def _beside(
+    day: Day | None, owners: set[str], titles: Mapping[str, str], settings: Settings
+) -> tuple[Section, ...]:
     """What ended, above the deals, and what is due today, below them."""
     if day is None:
         return ()
     due = [note for note in day.due if note.owner_id in owners]
-    below = (_section("Due today", due, settings, is_after=True),) if due else ()
-    return (*_ended(day, owners, settings), *below)
+    below = (_section("Due today", due, titles, settings, is_after=True),) if due else ()
+    return (*_ended(day, owners, titles, settings), *below)
 
 
-def _ended(day: Day, owners: set[str], settings: Settings) -> tuple[Section, ...]:
+def _ended(day: Day, owners: set[str], titles: Mapping[str, str], settings: Settings) -> tuple[Section, ...]:
     ended = [note for note in day.ended if note.owner_id in owners]
-    return (_section(f"Ended since {weekday(day.since)}", ended, settings),) if ended else ()
+    return (_section(f"Ended since {weekday(day.since)}", ended, titles, settings),) if ended else ()
 
 
-def _section(title: str, notes: Sequence[Note], settings: Settings, *, is_after: bool = False) -> Section:
+def _section(
+    title: str,
+    notes: Sequence[Note],
+    titles: Mapping[str, str],
+    settings: Settings,
+    *,
+    is_after: bool = False,
+) -> Section:
     """At most a few of each kind, so that one kind does not hide another."""
     shown = [
         note
@@ -164,7 +173,7 @@ def _section(title: str, notes: Sequence[Note], settings: Settings, *, is_after:
         Entry(
             word=note.word,
             name=note.name,
-            about=" · ".join([money(note.amount, note.currency or settings.currency), *_rule(note)]),
+            about=" · ".join([money(note.amount, note.currency or settings.currency), *_rule(note, titles)]),
             url=deal_url(note.deal_id, settings),
         )
         for note in shown
@@ -172,8 +181,10 @@ def _section(title: str, notes: Sequence[Note], settings: Settings, *, is_after:
     return Section(title=title, entries=entries, more=len(notes) - len(shown), is_after=is_after)
 
 
-def _rule(note: Note) -> list[str]:
-    return [f"the rule {note.rule} no longer holds"] if note.word == "Resolved" else []
+def _rule(note: Note, titles: Mapping[str, str]) -> list[str]:
+    title = titles.get(note.rule, note.rule)
+    told = {"Resolved": f"{title}: no longer so", "Snooze ends": title}
+    return [told[note.word]] if note.word in told else []
 
 
 def _deals(count: int) -> str:

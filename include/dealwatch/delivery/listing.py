@@ -19,7 +19,7 @@ from dealwatch.tables import deliveries
 from dealwatch.warehouse import reading
 
 _MORNINGS = 30  # how far back the page lists
-_KINDS = ("operations", "alert", "digest")  # in the order of the page
+_KINDS = ("operations", "alert", "digest", "manager_digest", "channel_digest")  # in the order of the page
 _REASONS = {
     "past_day": "about a past day",
     "not_business_day": "on a day off",
