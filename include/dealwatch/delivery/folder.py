@@ -40,7 +40,7 @@ def find(parcel: Parcel, destination: str, *, settings: Settings) -> Receipt | N
 
 def send(parcel: Parcel, destination: str, *, settings: Settings) -> Receipt:
     """Write the message as Slack's JSON, as text and as HTML."""
-    slack, text, html = (shaped(render, parcel.message) for render in (_slack_json, text_page, _page))
+    slack, text, html = (shaped(render, parcel.message) for render in (_slack_json, text_page, html_page))
     write_whole(_path(parcel, settings, ".slack.json"), slack)
     write_whole(_path(parcel, settings, ".txt"), text)
     page = _path(parcel, settings, ".html")
@@ -50,10 +50,6 @@ def send(parcel: Parcel, destination: str, *, settings: Settings) -> Receipt:
 
 def _slack_json(message: Message) -> str:
     return json.dumps(slack_payload(message), ensure_ascii=False, indent=2, sort_keys=True) + "\n"
-
-
-def _page(message: Message) -> str:
-    return html_page(message, is_alone=True)
 
 
 def write_whole(path: Path, text: str) -> None:
