@@ -166,7 +166,7 @@ MANAGER_DIGEST = Message(
     intro="1 got worse, 3 new; EUR 1.18M at risk in them. Your team has 9 deals with an open alert.",
     sections=(
         Section(
-            title="Ada Lovelace: 2 of 4 deals with an open alert",
+            title="Ada Lovelace: news of 2 of 4 deals with an open alert",
             entries=(
                 Entry(
                     word="Escalated",
@@ -182,7 +182,7 @@ MANAGER_DIGEST = Message(
             ),
         ),
         Section(
-            title="Grace Hopper: 2 of 5 deals with an open alert",
+            title="Grace Hopper: news of 2 of 5 deals with an open alert",
             entries=(
                 Entry(word="New", name="Renewal 2026", about="High 74 · EUR 45.5k · Close date has passed"),
                 Entry(
@@ -198,7 +198,7 @@ MANAGER_DIGEST = Message(
         ),
     ),
     cards_title="Most at risk",
-    cards=_listed(owner="Ada Lovelace")[:3],
+    cards=(*_listed(owner="Ada Lovelace")[:1], *_listed(owner="Grace Hopper")[1:3]),
     footer=DIGEST.footer,
 )
 

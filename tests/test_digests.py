@@ -96,8 +96,8 @@ def test_a_manager_reads_by_owner_in_the_order_of_names(world: Engine, tmp_path:
     message = messages["manager_digest", "max"]
     assert message.title == "Look at these 3 deals of your team this morning"
     assert [section.title for section in message.sections] == [
-        "Ann Zed: 1 of 1 deal with an open alert",
-        "Bob Abel: 2 of 2 deals with an open alert",
+        "Ann Zed: news of 1 of 1 deal with an open alert",
+        "Bob Abel: news of 2 of 2 deals with an open alert",
     ]
     assert message.intro == "3 new; EUR 52.5k at risk in them. Your team has 3 deals with an open alert."
     assert [card.name for card in message.cards] == ["Deal 1", "Deal 2", "Deal 3"]

@@ -130,7 +130,7 @@ def _manager(
 
 
 def _share_title(share: Share) -> str:
-    return f"{share.name}: {share.told} of {share.deals} {_deals(share.deals)} with an open alert"
+    return f"{share.name}: news of {share.told} of {share.deals} {_deals(share.deals)} with an open alert"
 
 
 def _entry(card: DealCard, line: ItemLine) -> Entry:
