@@ -12,7 +12,7 @@ from dealwatch.alerts.digests import ItemLine, deal_url, digest_of
 from dealwatch.alerts.news import sentence_of, title_of, word_of
 from dealwatch.alerts.rules import Rule
 from dealwatch.alerts.since_yesterday import Day
-from dealwatch.alerts.why_now import Past, in_words, reader_of, why_now
+from dealwatch.alerts.why_now import Past, in_words, label_of, reader_of, why_now
 from dealwatch.delivery.messages import DealCard, Message, PathPoint
 from dealwatch.delivery.routes import Person
 from dealwatch.delivery.wording import NAME_LENGTH, clean, weekday
@@ -92,6 +92,8 @@ def _card(item: Item, planned: Planned, material: Material, *, settings: Setting
     is_about_owner = planned.route.is_shared and any(one["group"] == "owner" for one in reasons)
     own_action = row["action"] if rule.uses_score and not is_about_owner else ""
     record = material.records.get((rule.name, rule.at(lead.level).level))
+    said = [material.rules[one.standing.rule].at(one.standing.level).say for one in item.said]
+    headline = " ".join(saying.about(facts) for saying in said)
     return DealCard(
         deal_id=lead.deal_id,
         fingerprint=lead.fingerprint if planned.kind == "alert" else "",
@@ -108,9 +110,7 @@ def _card(item: Item, planned: Planned, material: Material, *, settings: Setting
         is_new_model=before is not None and before.model_version != row["model_version"],
         band=row["band"],
         news=sentence_of(item.lead, rule, reader, past, settings),
-        headline=" ".join(
-            material.rules[one.standing.rule].at(one.standing.level).say.about(facts) for one in item.said
-        ),
+        headline=headline,
         changes=in_words(
             why_now(before.points, json.loads(row["points"])),
             _titles(material),
@@ -119,7 +119,9 @@ def _card(item: Item, planned: Planned, material: Material, *, settings: Setting
         if before
         else (),
         reasons=tuple(
-            _reason(one) for one in reasons if not (planned.route.is_shared and one["group"] == "owner")
+            _reason(one, headline)
+            for one in reasons
+            if not (planned.route.is_shared and one["group"] == "owner")
         ),
         record=record_line(record),
         is_unproven=record is None or not record["proven"],
@@ -158,8 +160,10 @@ def _titles(material: Material) -> dict[str, str]:
     return {name: rule.title for name, rule in material.rules.items()}
 
 
-def _reason(reason: Mapping[str, Any]) -> str:
-    return f"{reason['sentence']} ({reason['points']:+d})"
+def _reason(reason: Mapping[str, Any], headline: str) -> str:
+    """A reason with its points; what the headline says already is only named."""
+    sentence = reason["sentence"].rstrip(".")
+    return f"{label_of(reason['group']) if sentence in headline else sentence} ({reason['points']:+d})"
 
 
 def _footer(items: Sequence[Item], material: Material, *, settings: Settings) -> str:

@@ -16,7 +16,7 @@ from dealwatch.delivery.messages import DealCard, Entry, Message, Section
 from dealwatch.delivery.wording import EXPANDED_CARDS, money, weekday
 from dealwatch.settings import Settings
 
-_MOST_NOTES = 5  # of a kind; a digest is about its deals
+_MOST_NOTES = 3  # of a kind; a digest is about its deals
 _HELPS = {"Escalated": "got worse", "Handed over": "handed over to you", "Reminder": "again"}
 
 

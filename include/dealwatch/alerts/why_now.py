@@ -157,7 +157,12 @@ def _reopened(
 def _label(change: Change, titles: Mapping[str, str]) -> str:
     if change.kind == "rule":
         return f"rule {titles.get(change.name, change.name)}"
-    return _GROUPS.get(change.name, change.name)
+    return label_of(change.name)
+
+
+def label_of(group: str) -> str:
+    """A fact group's name as people read it."""
+    return _GROUPS.get(group, group)
 
 
 def _as_told(tellings: Sequence[Telling], settings: Settings) -> Before | None:

@@ -123,7 +123,8 @@ def _text_card(card: CardLines, links: Links) -> str:
 
 def _text_section(section: SectionLines) -> str:
     lines = [_wrapped(f"- {entry.told}", indent="  ") for entry in section.entries]
-    return "\n".join([f"{section.title}:", *lines, *([f"  {section.more}"] if section.more else [])])
+    title = section.title if ":" in section.title else f"{section.title}:"
+    return "\n".join([title, *lines, *([f"  {section.more}"] if section.more else [])])
 
 
 def _wrapped(line: str, *, indent: str = "") -> str:

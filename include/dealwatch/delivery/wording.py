@@ -234,7 +234,7 @@ def _ended(sentence: str) -> str:
 def _about(card: DealCard, name: str) -> tuple[str, ...]:
     account = clean(card.account or "", NAME_LENGTH)
     parts = [
-        account if account != name else "",
+        account if account.casefold() not in name.casefold() else "",
         money(card.amount, card.currency),
         clean(card.stage, NAME_LENGTH // 2),
         f"closes {day(card.close_date)}" if card.close_date else "no close date",
