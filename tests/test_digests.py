@@ -15,7 +15,7 @@ from dealwatch.settings import Settings
 from dealwatch.tables import deliveries
 from dealwatch.warehouse import reading, rows_of
 
-MON, TUE = "2026-03-02", "2026-03-03"
+MON, TUE, NEXT_MON = "2026-03-02", "2026-03-03", "2026-03-09"
 OLD = {"lifecycle_breach": 2}
 STALL = {"stage_stall": 1}
 
@@ -76,11 +76,11 @@ def test_an_owners_digest_tells_what_is_new_what_ended_and_what_is_due(world: En
 
 
 def test_an_ending_is_told_only_of_what_was_told(world: Engine, tmp_path: Path) -> None:
-    settings = settings_at(tmp_path, manager_digest=False)
-    score_morning(world, "2026-02-27", [Deal("1", OLD)])  # a receipt at most
-    close(world, "1", MON)
-    message = live(world, settings, MON, Deal("2", OLD))["digest", "ann"]
-    assert message.sections == ()
+    settings = settings_at(tmp_path, manager_digest=False, digest_top=1)
+    first = live(world, settings, MON, Deal("told", OLD, amount=9_000.0), Deal("untold", OLD))
+    assert [card.name for card in first["digest", "ann"].cards] == ["Deal told"]
+    message = live(world, settings, TUE, Deal("told"), Deal("untold"), Deal("new", OLD))["digest", "ann"]
+    assert [entry.name for section in message.sections for entry in section.entries] == ["Deal told"]
 
 
 def test_a_manager_reads_by_owner_in_the_order_of_names(world: Engine, tmp_path: Path) -> None:
@@ -112,11 +112,13 @@ def test_a_shared_channel_reads_no_names(world: Engine, tmp_path: Path) -> None:
         sources={"crm": {"path": tmp_path}},
         delivery={"channel_map": [{"where": {"region": "EMEA"}, "slack": "C0123ABCD"}]},
     )
-    deal = Deal("1", STALL, groups=(("owner", 12),))
-    assert ("channel_digest", "C0123ABCD") not in live(world, settings, MON, deal)
-    messages = live(world, settings, TUE, Deal("2", STALL, groups=(("owner", 12),), region="EMEA"))
+    before = [Deal("1", STALL), Deal("2", region="EMEA")]
+    assert ("channel_digest", "C0123ABCD") not in live(world, settings, MON, *before)
+    messages = live(world, settings, NEXT_MON, Deal("2", STALL, groups=(("owner", 12),), region="EMEA"))
     message = messages["channel_digest", "C0123ABCD"]
     assert message.cards[0].name == "Deal 2" and message.sections == ()
+    assert message.cards[0].changes == ("The model's base -12", "everything else +12")
+    assert "Ownership +12" in messages["alert", "ann"].cards[0].changes
     for word in ("Ann", "ann@", "Zed", "Ownership"):
         assert word not in message.model_dump_json()
 
