@@ -3,7 +3,7 @@
 import json
 import os
 import unicodedata
-from datetime import date
+from datetime import UTC, date, datetime
 from html.parser import HTMLParser
 from pathlib import Path
 from typing import Any
@@ -13,10 +13,13 @@ import pytest
 from slack_sdk.models.blocks import Block
 
 from dealwatch.delivery.chart import chart_png, chart_words
+from dealwatch.delivery.links import offered
 from dealwatch.delivery.messages import Entry, Message, PathPoint, Section, told_again
 from dealwatch.delivery.pages import html_page, text_page
+from dealwatch.delivery.replies import BUTTONS, NO_LINKS, links_of
 from dealwatch.delivery.slack_blocks import fit, slack_payload
 from dealwatch.delivery.wording import clean, money, safe_url
+from dealwatch.settings import Settings
 from delivery_samples import ALERT, DELIVERY, DIGEST, FINGERPRINT, HOSTILE_NAMES, LINKS, PATH, SAMPLES, card
 from standins.slack import broken_limit
 
@@ -62,10 +65,11 @@ def texts_of(payload: dict[str, Any], kind: str) -> list[str]:
 @pytest.mark.parametrize("name", SAMPLES)
 @pytest.mark.parametrize("ending", ["slack.json", "txt", "html"])
 def test_a_message_looks_as_it_was_approved(name: str, ending: str) -> None:
+    links = NO_LINKS if name == "operations" else LINKS
     rendered = {
         "slack.json": lambda m: json.dumps(slack_payload(m, DELIVERY), indent=1, ensure_ascii=False) + "\n",
-        "txt": lambda m: text_page(m, LINKS),
-        "html": lambda m: html_page(m, LINKS, chart_cid="chart" if chart_png(m) else ""),
+        "txt": lambda m: text_page(m, links),
+        "html": lambda m: html_page(m, links, chart_cid="chart" if chart_png(m) else ""),
     }[ending](SAMPLES[name])
     golden = GOLDENS / f"{name}.{ending}"
     if os.environ.get("UPDATE_GOLDENS"):
@@ -330,3 +334,22 @@ def test_the_picture_is_drawn_for_any_scores() -> None:
 def test_another_model_between_two_scores_is_told() -> None:
     told = text_page(ALERT.model_copy(update={"cards": (card(is_new_model=True),)}))
     assert "Risk 82 (was 68 on Mon 23 Feb, by an earlier model)" in " ".join(told.split())
+
+
+def test_an_e_mails_buttons_lead_to_this_copys_own_links(tmp_path: Path) -> None:
+    at = datetime(2026, 3, 2, 7, tzinfo=UTC)
+    away = Settings(home=tmp_path)
+    here = Settings(home=tmp_path, delivery={"public_url": "https://dealwatch.example.com"})
+    assert links_of(ALERT, DELIVERY, "ann", at, settings=away) == NO_LINKS
+    assert links_of(SAMPLES["operations"], DELIVERY, "operations", at, settings=here) == NO_LINKS
+    links = links_of(ALERT, DELIVERY, "ann", at, settings=here)
+    assert links == links_of(ALERT, DELIVERY, "ann", at, settings=here)
+    assert list(links.answers[FINGERPRINT]) == list(BUTTONS)
+    offer = offered(here, links.answers[FINGERPRINT]["snoozed"].rpartition("token=")[2], now=at)
+    assert (offer.delivery_id, offer.fingerprint, offer.kind, offer.by) == (
+        DELIVERY,
+        FINGERPRINT,
+        "snoozed",
+        "ann",
+    )
+    assert links_of(DIGEST, DELIVERY, "ann", at, settings=here).answers == {}
