@@ -51,6 +51,9 @@ class Deal:
     stage: str = "Proposal"
     scope: str = ""
     close_date: date | None = None
+    next_step_on: date | None = None
+    region: str | None = None
+    groups: tuple[tuple[str, int], ...] = ()  # points of fact groups; the base has the rest of the score
 
 
 def score_morning(engine: Engine, day: str, deals: Sequence[Deal]) -> None:
@@ -69,6 +72,8 @@ def score_morning(engine: Engine, day: str, deals: Sequence[Deal]) -> None:
                 "currency": "EUR",
                 "owner_id": deal.owner_id or None,
                 "close_date": deal.close_date,
+                "next_step_on": deal.next_step_on,
+                "region": deal.region,
                 "created_at": LONG_AGO,
                 "stage_entered_at": LONG_AGO,
             }
@@ -84,7 +89,7 @@ def score_morning(engine: Engine, day: str, deals: Sequence[Deal]) -> None:
                 "p_loss": deal.p_loss,
                 "method": "hybrid" if deal.p_loss is not None else "rules",
                 "model_version": "m1" if deal.p_loss is not None else None,
-                "points": as_json([{"name": "base", "kind": "base", "points": deal.score}]),
+                "points": as_json(_points(deal)),
                 "reasons": as_json([{"group": "stage", "sentence": "40 days in its stage", "points": 15}]),
                 "action": "Call the buyer.",
             }
@@ -111,6 +116,12 @@ def score_morning(engine: Engine, day: str, deals: Sequence[Deal]) -> None:
             (scored_mornings, [{"as_of": moment, "deals": len(deals), "is_folded": False}]),
         ):
             replace(connection, table, table.c.as_of == moment, rows_frame(rows))
+
+
+def _points(deal: Deal) -> list[dict[str, Any]]:
+    base = deal.score - sum(points for _, points in deal.groups)
+    parts = [("base", "base", base), *((name, "group", points) for name, points in deal.groups)]
+    return [{"name": name, "kind": kind, "points": points} for name, kind, points in parts]
 
 
 def know(engine: Engine, table: Any, *rows: dict[str, Any]) -> None:

@@ -1,8 +1,9 @@
 """One message of each kind, and names that try to be more than names."""
 
-from datetime import date
+from datetime import date, timedelta
 
-from dealwatch.delivery.messages import DealCard, Message
+from dealwatch.delivery.messages import DealCard, Entry, Message, PathPoint, Section, told_again
+from dealwatch.delivery.replies import Links
 
 HOSTILE_NAMES = (
     '<!channel> "Acme" & Söhne {name} {{ 7*7 }} <script>alert(1)</script>',
@@ -12,12 +13,32 @@ HOSTILE_NAMES = (
     "&" * 300,
     '&<>"*_~`' * 40,
     "Line one\nBcc: all@example.com\r\nline two \u202egnp.exe *bold* _it_ `code` <https://evil.test|click>",
+    "[x](javascript:alert(1)) <@U0ANN> <!here> {{ days_in_stage }} {owner}",
 )
+FINGERPRINT = "5f1c7a0e9b"
+DELIVERY = "d41d8cd98f00b204"
+TODAY = date(2026, 3, 2)
+FOOTER = "Data as of Mon 2 Mar 2026, 06:00 Europe/Berlin · model v7 · rule stage_stall"
+_STEPS = (
+    (56, 54),
+    (49, 55),
+    (41, 57),
+    (33, 61),
+    (27, 60),
+    (20, 63),
+    (13, 64),
+    (7, 68),
+    (4, 71),
+    (2, 78),
+    (0, 82),
+)
+PATH = tuple(PathPoint(on=TODAY - timedelta(days=ago), score=score) for ago, score in _STEPS)
 
 
 def card(name: str = "Warehouse rollout", **changes: object) -> DealCard:
     values: dict[str, object] = {
         "deal_id": "D-1007",
+        "fingerprint": FINGERPRINT,
         "name": name,
         "account": "Acme Corp",
         "amount": 45_000.0,
@@ -25,45 +46,169 @@ def card(name: str = "Warehouse rollout", **changes: object) -> DealCard:
         "stage": "Proposal",
         "close_date": date(2026, 3, 12),
         "score": 82,
+        "was_score": 68,
+        "was_on": date(2026, 2, 23),
         "band": "Critical",
-        "headline": "41 days in Proposal; four of five deals that went on to win left it within 18.",
-        "reasons": ("days in stage 41 (+18)", "no touch for 16 days (+11)", "close date pushed twice (+9)"),
-        "record": "last 12 months: 88 of 142 such deals lost, 62%; similar deals 41%.",
-        "action": "Book a next step with the buyer before the 12 Mar close date.",
+        "headline": "In Proposal for 41 days; four in five deals move on within 18.",
+        "changes": (
+            "Stage timing +9",
+            "rule Stalled in its stage +8",
+            "Activity -2",
+            "everything else -1",
+        ),
+        "reasons": (
+            "41 days in Proposal (+18)",
+            "no touch for 16 days (+11)",
+            "close date pushed twice (+9)",
+        ),
+        "record": "last 12 months: 88 of 142 such deals lost (62%); similar deals 41%",
+        "action": "Agree a dated next step with the buyer, or move the deal out.",
+        "action_evidence": "effect not yet measured",
+        "path": PATH,
         "url": "https://crm.example.com/deal/D-1007",
     }
     return DealCard.model_validate({**values, **changes})
 
 
-FOOTER = (
-    "As known on 2 Mar 2026, 06:00 Europe/Berlin · model v7 · rule stage_stall. dealwatch tells you once."
-)
-
 ALERT = Message(
     kind="alert",
-    title="Book a next step: Warehouse rollout has stood still for 41 days",
+    title="Warehouse rollout: agree a dated next step with the buyer",
     cards=(card(),),
     footer=FOOTER,
 )
 
+ESCALATION = Message(
+    kind="alert",
+    title="Warehouse rollout got worse: agree a dated next step with the buyer",
+    cards=(
+        card(
+            news="Escalated: amount +40%, level stuck",
+            amount=63_000.0,
+            headline="In Proposal for 41 days; nineteen in twenty deals move on within 35.",
+        ),
+    ),
+    footer=FOOTER,
+)
+
+RESOLUTION = told_again(ALERT, "Resolved 24 Mar 2026: won", is_over=True)
+
+_MANY = (
+    ("Warehouse rollout", "Acme Corp", "Critical", 91, 1_250_000.0, "Stalled in its stage", False),
+    ("Renewal 2026", "Söhne & Co", "High", 74, 45_500.0, "Close date has passed", False),
+    ("Pilot, three sites", "Globex", "High", 66, None, "Older than deals that are won", True),
+    ("Licences", "Initech", "Medium", 48, 9_950.0, "Stalled in its stage", True),
+    ("Data platform", "Umbrella", "Medium", 41, 4_200.0, "Older than deals that are won", True),
+)
+
+
+def _listed(url: bool = True, **changes: object) -> tuple[DealCard, ...]:
+    return tuple(
+        card(
+            name,
+            deal_id=f"D-{n}",
+            fingerprint="",
+            account=account,
+            band=band,
+            score=score,
+            amount=amount,
+            headline=f"{rule}.",
+            news="New" if n else "Escalated: amount +40%",
+            record="unproven: no such deal was closed in the last 12 months"
+            if is_unproven
+            else "last 12 months: 88 of 142 such deals lost (62%); similar deals 41%",
+            is_unproven=is_unproven,
+            path=(),
+            was_score=None if n == 2 else score - 6,
+            changes=() if n == 2 else ("Stage timing +4", "Activity +3", "everything else -1"),
+            url=f"https://crm.example.com/deal/D-{n}",
+            **changes,
+        )
+        for n, (name, account, band, score, amount, rule, is_unproven) in enumerate(_MANY)
+    )
+
+
 DIGEST = Message(
     kind="digest",
-    title="Five deals need a next step this week",
-    intro="Ranked by value at risk. The first three are told in full.",
-    cards=tuple(
-        card(name, band=band, score=score, amount=amount, deal_id=f"D-{n}")
-        for n, (name, band, score, amount) in enumerate(
-            zip(
-                (*HOSTILE_NAMES[:4], HOSTILE_NAMES[-1]),
-                ("Critical", "High", "High", "Medium", "Low"),
-                (91, 74, 66, 48, 22),
-                (1_250_000.0, 45_500.0, None, 950.0, 3e9),
-                strict=True,
-            )
-        )
+    title="Look at these 12 deals this morning",
+    intro="1 got worse, 11 new; EUR 1.9M at risk in them.",
+    sections=(
+        Section(
+            title="Ended since Fri 27 Feb",
+            entries=(
+                Entry(
+                    word="Resolved", name="Spare parts", about="EUR 7k · Stalled in its stage: no longer so"
+                ),
+                Entry(
+                    word="Won", name="Office move", about="EUR 18k", url="https://crm.example.com/deal/D-9"
+                ),
+            ),
+        ),
+        Section(
+            title="Due today",
+            entries=(
+                Entry(word="Next step", name="Licences", about="EUR 9.95k"),
+                Entry(word="Snooze ends", name="Fleet", about="EUR 30k · Stalled in its stage"),
+            ),
+            is_after=True,
+        ),
     ),
+    cards_title="What is new first, then by value at risk, 3 told in full",
+    cards=_listed(),
     more=7,
-    footer=FOOTER,
+    more_url="https://dealwatch.example.com/dealwatch",
+    footer="Data as of Mon 2 Mar 2026, 06:00 Europe/Berlin · model v7 · rules close_date_passed,"
+    " lifecycle_breach, stage_stall",
+)
+
+MANAGER_DIGEST = Message(
+    kind="manager_digest",
+    title="Look at these 4 deals of your team this morning",
+    intro="1 got worse, 3 new; EUR 1.18M at risk in them. Your team has 9 deals with an open alert.",
+    sections=(
+        Section(
+            title="Ada Lovelace: news of 2 of 4 deals with an open alert",
+            entries=(
+                Entry(
+                    word="Escalated",
+                    name="Warehouse rollout",
+                    about="Critical 91 · EUR 1.25M · Stalled in its stage",
+                    url="https://crm.example.com/deal/D-0",
+                ),
+                Entry(
+                    word="New",
+                    name="Licences",
+                    about="Medium 48 · EUR 9.95k · Stalled in its stage (unproven rule)",
+                ),
+            ),
+        ),
+        Section(
+            title="Grace Hopper: news of 2 of 5 deals with an open alert",
+            entries=(
+                Entry(word="New", name="Renewal 2026", about="High 74 · EUR 45.5k · Close date has passed"),
+                Entry(
+                    word="New",
+                    name="Pilot, three sites",
+                    about="High 66 · no amount · Older than deals that are won (unproven rule)",
+                ),
+            ),
+        ),
+        Section(
+            title="Ended since Fri 27 Feb",
+            entries=(Entry(word="Won", name="Office move", about="EUR 18k"),),
+        ),
+    ),
+    cards_title="Most at risk",
+    cards=(*_listed(owner="Ada Lovelace")[:1], *_listed(owner="Grace Hopper")[1:3]),
+    footer=DIGEST.footer,
+)
+
+CHANNEL_DIGEST = Message(
+    kind="channel_digest",
+    title="Look at these 5 deals of this channel this morning",
+    intro="1 got worse, 4 new; EUR 1.18M at risk in them.",
+    cards_title=DIGEST.cards_title,
+    cards=_listed(),
+    footer=DIGEST.footer,
 )
 
 OPERATIONS = Message(
@@ -74,4 +219,25 @@ OPERATIONS = Message(
     footer="As of 2 Mar 2026, 06:00 Europe/Berlin.",
 )
 
-SAMPLES = {"alert": ALERT, "digest": DIGEST, "operations": OPERATIONS}
+SAMPLES = {
+    "alert": ALERT,
+    "escalation": ESCALATION,
+    "resolution": RESOLUTION,
+    "digest": DIGEST,
+    "manager_digest": MANAGER_DIGEST,
+    "channel_digest": CHANNEL_DIGEST,
+    "operations": OPERATIONS,
+}
+
+_TOKEN = "https://dealwatch.example.com/dealwatch/answer/"  # an address, no secret
+LINKS = Links(
+    answers={
+        FINGERPRINT: {
+            "acknowledged": f"{_TOKEN}got-it",
+            "snoozed": f"{_TOKEN}snooze",
+            "already_knew": f"{_TOKEN}already-knew",
+            "false_alarm": f"{_TOKEN}false-alarm",
+        }
+    },
+    settings="https://dealwatch.example.com/dealwatch/settings/me",
+)

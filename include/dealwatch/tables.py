@@ -443,6 +443,7 @@ tellings = Table(
     _must("level", Integer),
     _must("amount", Float),
     _must("is_close_near", Boolean),
+    Column("scored", Text),  # the deal's points and model then, as JSON: the next message tells what changed
     Index(None, "as_of"),
     comment="Which alerts a delivery tells about, and how they stood then; cooldowns go by it.",
 )

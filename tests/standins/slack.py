@@ -197,6 +197,10 @@ def broken_limit(arguments: dict[str, Any]) -> str | None:
         return "invalid_blocks"
     total = 0
     for block in blocks:
+        if block["type"] == "actions":
+            if not is_well_formed(block):
+                return "invalid_blocks"
+            continue
         texts = [block["text"]] if "text" in block else block.get("elements", [])
         limit = {"header": 150, "section": 3000, "context": 3000}.get(block["type"])
         if limit is None or not texts or len(texts) > 10:
@@ -205,3 +209,22 @@ def broken_limit(arguments: dict[str, Any]) -> str | None:
             return "invalid_blocks"
         total += sum(len(text["text"]) for text in texts)
     return "msg_blocks_too_long" if total > 13_200 else None
+
+
+def is_well_formed(actions: dict[str, Any]) -> bool:
+    """Slack's limits on a row of buttons and menus."""
+    elements = actions.get("elements", [])
+    if not 0 < len(elements) <= 25 or len(actions.get("block_id", "")) > 255:
+        return False
+    if len({element["action_id"] for element in elements}) < len(elements):
+        return False
+    for element in elements:
+        words = element["placeholder" if element["type"] == "static_select" else "text"]
+        options = element.get("options", [])
+        if not 0 < len(words["text"]) <= (150 if options else 75) or len(element.get("url", "")) > 3000:
+            return False
+        if len(options) > 100 or not all(0 < len(one["text"]["text"]) <= 75 for one in options):
+            return False
+        if not all(0 < len(one["value"]) <= 150 for one in options):
+            return False
+    return True

@@ -35,6 +35,7 @@ class Standing:
     amount: float
     at_risk: float  # the amount times the chance of losing it
     is_close_near: bool
+    scored: str | None = None  # its deal's points and model, as JSON
     is_held_out: bool = False  # drawn to stay silent
     quiet: str = ""  # acknowledged or snoozed, while an answer keeps it quiet and it did not get worse
     answered_at: datetime | None = None  # the last answer given while its owner had the deal
@@ -51,6 +52,7 @@ class Telling:
     level: int
     amount: float
     is_close_near: bool
+    scored: str | None = None  # its deal's points and model then, as JSON
 
 
 @dataclass(frozen=True)

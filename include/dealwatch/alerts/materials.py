@@ -1,5 +1,6 @@
 """What a morning's decisions and messages are made of, read from the warehouse in bulk."""
 
+import json
 from collections import defaultdict
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
@@ -26,7 +27,7 @@ from dealwatch.tables import (
     rule_evidence,
     tellings,
 )
-from dealwatch.warehouse import frame, rows_of
+from dealwatch.warehouse import as_json, frame, rows_of
 
 VIRTUAL = ("past_day", "dry_run")  # receipts of what would have been said, had the morning been live
 
@@ -159,6 +160,7 @@ def deals_on(connection: Connection, morning: datetime) -> dict[str, dict[str, A
             scored.p_loss,
             scored.method,
             scored.model_version,
+            scored.points,
             scored.reasons,
             scored.action,
         )
@@ -210,6 +212,7 @@ def standing_on(
                 quiet=row["quiet"],
                 answered_at=row["answered_at"],
                 tenures=known.tenures.get((row["alert_id"], row["owner_id"]), ()),
+                scored=as_json({"model": deal["model_version"], "points": json.loads(deal["points"])}),
             )
         )
     return found

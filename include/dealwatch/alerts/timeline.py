@@ -28,7 +28,9 @@ from dealwatch.alerts.materials import (
 )
 from dealwatch.alerts.routing import operations_route, window
 from dealwatch.alerts.rules import INSTANT, Rule
+from dealwatch.alerts.since_yesterday import read_day
 from dealwatch.alerts.speaking import decide
+from dealwatch.alerts.why_now import read_past
 from dealwatch.delivery.messages import Message
 from dealwatch.delivery.routes import NOWHERE, Route
 from dealwatch.history.freshness import Incident
@@ -61,6 +63,7 @@ _TELLINGS: dict[str, Any] = {
     "level": pl.Int64,
     "amount": pl.Float64,
     "is_close_near": pl.Boolean,
+    "scored": pl.String,
 }
 _HELD: dict[str, Any] = {
     "alert_id": pl.String,
@@ -161,7 +164,17 @@ def _work_out(
         return
     plan = decide(standing, morning, settings=known.settings)
     facts = facts_on(connection, occasion.morning) if plan.messages else {}
-    material = Material(occasion.morning, deals, facts, known.rules, records, occasion.note)
+    material = Material(
+        occasion.morning,
+        deals,
+        facts,
+        known.rules,
+        records,
+        occasion.note,
+        people=known.people,
+        past=read_past(connection, plan.messages, morning, settings=known.settings),
+        day=read_day(connection, plan.messages, morning, settings=known.settings),
+    )
     for planned in plan.messages:
         message = message_of(planned, material, settings=known.settings)
         _put_down(planned, message, occasion, known, memory, written)
@@ -209,7 +222,13 @@ def _put_down(
     for said in (one for item in planned.items for one in item.said):
         one = said.standing
         telling = Telling(
-            one.fingerprint, occasion.morning, said.kind, one.level, one.amount, one.is_close_near
+            one.fingerprint,
+            occasion.morning,
+            said.kind,
+            one.level,
+            one.amount,
+            one.is_close_near,
+            one.scored,
         )
         memory.add(telling, is_live=occasion.is_live, kind=planned.kind, recipient=planned.route.recipient)
         written.tellings.append({"delivery_id": row["delivery_id"], **vars(telling)})

@@ -12,15 +12,14 @@ from sqlalchemy import Engine, and_, func, select
 from dealwatch.delivery.folder import outbox_folder, write_whole
 from dealwatch.delivery.messages import Message
 from dealwatch.delivery.pages import page
-from dealwatch.delivery.slack_blocks import COLOURS
-from dealwatch.delivery.wording import card_lines, clean, day, title_of
+from dealwatch.delivery.wording import COLOURS, card_lines, clean, day, title_of
 from dealwatch.moments import local_day
 from dealwatch.settings import Settings
 from dealwatch.tables import deliveries
 from dealwatch.warehouse import reading
 
 _MORNINGS = 30  # how far back the page lists
-_KINDS = ("operations", "alert", "digest")  # in the order of the page
+_KINDS = ("operations", "alert", "digest", "manager_digest", "channel_digest")  # in the order of the page
 _REASONS = {
     "past_day": "about a past day",
     "not_business_day": "on a day off",

@@ -35,12 +35,14 @@ class DealCard(_Value):
     score: int
     was_score: int | None = None  # at the last message about the deal, else a week ago
     was_on: date | None = None
+    is_new_model: bool = False  # another model judged then
     band: str
     news: str = ""  # why it is said again: what got worse, which reminder, whose it was
     headline: str  # what happened, as the rule says it
     changes: tuple[str, ...] = ()  # what moved the score since `was_on`, each with its points; they sum
     reasons: tuple[str, ...] = ()  # at most three, each with its points
     record: str = ""  # the rule's track record, or that it has none
+    is_unproven: bool = False  # the rule may not interrupt: it has no such record
     action: str = ""  # one suggestion
     action_evidence: str = ""  # what is known of the suggestion's effect
     path: tuple[PathPoint, ...] = ()  # the score over the past weeks, for a picture
@@ -79,3 +81,11 @@ class Message(_Value):
     sections: tuple[Section, ...] = ()
     bands: tuple[int, int, int] = (25, 50, 75)  # top of Low, Medium and High
     footer: str = ""  # data as of, model and rules that spoke
+
+
+def told_again(message: Message, state: str, *, is_over: bool) -> Message:
+    """The message as it reads after something became of its alert; once that is over, nothing is asked."""
+    cards = message.cards
+    if is_over:
+        cards = tuple(card.model_copy(update={"fingerprint": "", "action": ""}) for card in cards)
+    return message.model_copy(update={"state": state, "cards": cards})

@@ -1,13 +1,26 @@
 """A message as plain text and as an HTML page that mail programs and browsers show alike."""
 
+import base64
 import textwrap
 
 from jinja2 import Environment, PackageLoader, StrictUndefined
 
+from dealwatch.delivery.chart import CHART_WIDTH, chart_png, chart_words
 from dealwatch.delivery.messages import Message
-from dealwatch.delivery.replies import NO_LINKS, Links
-from dealwatch.delivery.slack_blocks import COLOURS
-from dealwatch.delivery.wording import CardLines, cards_of, clean, more_of, title_of
+from dealwatch.delivery.replies import BUTTONS, NO_LINKS, Links
+from dealwatch.delivery.wording import (
+    COLOURS,
+    TITLE_LENGTH,
+    CardLines,
+    SectionLines,
+    cards_of,
+    clean,
+    more_of,
+    safe_url,
+    sections_of,
+    state_of,
+    title_of,
+)
 
 _WIDTH = 76
 _TEXT_LENGTH = 2000
@@ -31,29 +44,56 @@ _KIND = {
 
 def text_page(message: Message, links: Links = NO_LINKS) -> str:
     """The message for a terminal or a mail program that shows no HTML."""
-    parts = [title_of(message)]
+    sections = sections_of(message)
+    parts = [part for part in (state_of(message), title_of(message)) if part]
     if message.intro.strip():
         parts.append(_wrapped(clean(message.intro, _TEXT_LENGTH)))
-    parts.extend(_text_card(card) for card in cards_of(message))
+    parts.extend(_text_section(section) for section in sections if not section.is_after)
+    if message.cards_title and message.cards:
+        parts.append(clean(message.cards_title, TITLE_LENGTH) + ":")
+    parts.extend(_text_card(card, links) for card in cards_of(message))
     if more := more_of(message):
-        parts.append(more)
-    if message.footer.strip():
-        parts.append("-- \n" + _wrapped(clean(message.footer, _TEXT_LENGTH)))
+        url = safe_url(message.more_url)
+        parts.append(f"{more}: {url}" if url else more)
+    parts.extend(_text_section(section) for section in sections if section.is_after)
+    last = [_wrapped(clean(message.footer, _TEXT_LENGTH))] if message.footer.strip() else []
+    if links.settings:
+        last.append(f"Choose how you are told: {links.settings}")
+    if last:
+        parts.append("-- \n" + "\n".join(last))
     return "\n\n".join(parts) + "\n"
 
 
-def html_page(message: Message, links: Links = NO_LINKS, *, chart_cid: str = "") -> str:
-    """The message as one self-contained page: tables and inline styles, nothing loaded from elsewhere."""
+def html_page(
+    message: Message, links: Links = NO_LINKS, *, chart_cid: str = "", is_alone: bool = False
+) -> str:
+    """The message as one page: tables and inline styles, nothing loaded from elsewhere.
+
+    The picture of `chart_png` is the part of the mail named by `chart_cid`; a page that stands alone holds it
+    itself. Without either there is none.
+    """
     cards = cards_of(message)
+    sections = sections_of(message)
     return page(
         "message.html.j2",
         title=title_of(message),
         kind=_KIND[message.kind],
+        is_operations=message.kind == "operations",
+        state=state_of(message),
         intro=clean(message.intro, _TEXT_LENGTH),
-        preview=" · ".join(part for part in (cards[0].name, cards[0].headline) if part) if cards else "",
+        preview=_preview(cards),
+        above=[section for section in sections if not section.is_after],
+        below=[section for section in sections if section.is_after],
         cards=cards,
+        cards_title=clean(message.cards_title, TITLE_LENGTH) if cards else "",
         colours=COLOURS,
+        buttons=BUTTONS,
+        links=links,
+        chart_src=_picture_of(message) if is_alone else f"cid:{chart_cid}" if chart_cid else "",
+        chart_alt=chart_words(message),
+        chart_width=CHART_WIDTH,
         more=more_of(message),
+        more_url=safe_url(message.more_url),
         footer=clean(message.footer, _TEXT_LENGTH),
     )
 
@@ -63,17 +103,28 @@ def page(template: str, **values: object) -> str:
     return _templates.get_template(template).render(**values)
 
 
-def _text_card(card: CardLines) -> str:
-    said = [
-        f"{card.band} {card.score} · {card.name}",
-        " · ".join(card.about),
-        card.headline,
-        f"Why: {card.why}" if card.why else "",
-        f"Track record: {card.record}" if card.record else "",
-        f"Do next: {card.action}" if card.action else "",
-    ]
-    lines = [_wrapped(line, indent="  " if n else "") for n, line in enumerate(said) if line]
-    return "\n".join([*lines, *([f"  {card.url}"] if card.url else [])])
+def _picture_of(message: Message) -> str:
+    picture = chart_png(message)
+    return f"data:image/png;base64,{base64.b64encode(picture).decode()}" if picture else ""
+
+
+def _preview(cards: list[CardLines]) -> str:
+    """What a mailbox shows beside the subject."""
+    return " · ".join(part for part in (cards[0].name, cards[0].headline) if part) if cards else ""
+
+
+def _text_card(card: CardLines, links: Links) -> str:
+    said = [card.lead, *card.told]
+    lines = [_wrapped(line, indent="  " if n else "") for n, line in enumerate(said)]
+    answers = links.answers.get(card.fingerprint, {})
+    leads = [("Open in CRM", card.url), *((words, answers.get(kind, "")) for kind, words in BUTTONS.items())]
+    return "\n".join([*lines, *(f"  {words}: {url}" for words, url in leads if url)])
+
+
+def _text_section(section: SectionLines) -> str:
+    lines = [_wrapped(f"- {entry.told}", indent="  ") for entry in section.entries]
+    title = section.title if ":" in section.title else f"{section.title}:"
+    return "\n".join([title, *lines, *([f"  {section.more}"] if section.more else [])])
 
 
 def _wrapped(line: str, *, indent: str = "") -> str:

@@ -2,6 +2,11 @@
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
+from datetime import datetime
+
+from dealwatch.delivery.links import ANSWER_LIFE, SETTINGS_LIFE, link, settings_link
+from dealwatch.delivery.messages import Message
+from dealwatch.settings import Settings
 
 # Kind of the answer = the button's words. The words say what follows, never how to feel about it.
 BUTTONS = {
@@ -28,3 +33,24 @@ class Links:
 
 
 NO_LINKS = Links()
+
+
+def links_of(
+    message: Message, delivery_id: str, recipient: str, at: datetime, *, settings: Settings
+) -> Links:
+    """The links of one copy of a message, the same on every try; none without delivery.public_url.
+
+    `at` is when the copy was first claimed: the links end some days after. Operations notices have none:
+    nobody may turn those off by a slip of the finger.
+    """
+    if message.kind == "operations" or not recipient or settings.delivery.public_url is None:
+        return NO_LINKS
+    answers = {
+        card.fingerprint: {
+            kind: link(settings, delivery_id, card.fingerprint, kind, by=recipient, expires=at + ANSWER_LIFE)
+            for kind in BUTTONS
+        }
+        for card in message.cards
+        if card.fingerprint
+    }
+    return Links(answers, settings_link(settings, recipient, expires=at + SETTINGS_LIFE))

@@ -8,29 +8,54 @@ from typing import Any
 
 from slack_sdk.models.attachments import BlockAttachment
 from slack_sdk.models.blocks import (
+    ActionsBlock,
     Block,
+    ButtonElement,
     ContextBlock,
     HeaderBlock,
+    InteractiveElement,
     MarkdownTextObject,
+    Option,
     PlainTextObject,
     SectionBlock,
+    StaticSelectElement,
 )
 
 from dealwatch.delivery.messages import Message
-from dealwatch.delivery.wording import TITLE_LENGTH, CardLines, cards_of, clean, more_of, title_of
+from dealwatch.delivery.replies import BUTTONS, SNOOZES
+from dealwatch.delivery.wording import (
+    COLOURS,
+    TITLE_LENGTH,
+    CardLines,
+    SectionLines,
+    cards_of,
+    clean,
+    more_of,
+    safe_url,
+    sections_of,
+    state_of,
+    title_of,
+)
 
 SECTION_LENGTH = 3000
 MOST_BLOCKS = 50
+_LONGEST_ENTRY = 240
 # Slack answers msg_blocks_too_long at about 13,200 characters over all blocks, which no page of theirs says.
 MOST_CHARACTERS = 12_000
-COLOURS = {"Critical": "#b42318", "High": "#b54708", "Medium": "#7a5c00", "Low": "#667085"}
 
 
 def slack_payload(message: Message, delivery_id: str = "") -> dict[str, Any]:
-    """`text`, `blocks` and `attachments` of chat.postMessage; deals that do not fit are counted instead."""
+    """`text`, `blocks` and `attachments` of chat.postMessage; deals that do not fit are counted instead.
+
+    Buttons carry the delivery's id; without one there are none.
+    """
     cards = cards_of(message)
-    for shown in range(len(cards), -1, -1):
-        payload = _payload(message, cards[:shown], dropped=len(cards) - shown)
+    lists = sections_of(message)
+    smaller = [(shown, len(lists)) for shown in range(len(cards), -1, -1)]
+    for shown, listed in [*smaller, *((0, listed) for listed in range(len(lists) - 1, -1, -1))]:
+        payload = _payload(
+            message, cards[:shown], lists[:listed], delivery_id=delivery_id, dropped=len(cards) - shown
+        )
         if _blocks(payload) <= MOST_BLOCKS and _characters(payload) <= MOST_CHARACTERS:
             return payload
     raise ValueError("a message without deals does not fit into Slack's limits")  # its texts are bounded
@@ -49,52 +74,109 @@ def fit(text: str, limit: int) -> str:
     return escaped
 
 
-def _payload(message: Message, cards: list[CardLines], *, dropped: int) -> dict[str, Any]:
-    blocks: list[Block] = [HeaderBlock(text=_plain(fit(title_of(message), TITLE_LENGTH)))]
+def _payload(
+    message: Message, cards: list[CardLines], lists: list[SectionLines], *, delivery_id: str, dropped: int
+) -> dict[str, Any]:
+    state = state_of(message)
+    blocks: list[Block] = [SectionBlock(text=_plain(fit(state, SECTION_LENGTH)))] if state else []
+    blocks.append(HeaderBlock(text=_plain(fit(title_of(message), TITLE_LENGTH))))
     if message.intro.strip():
         blocks.append(SectionBlock(text=_plain(fit(message.intro, SECTION_LENGTH))))
+    blocks.extend(_section(section) for section in lists if not section.is_after)
+    if message.cards_title and cards:
+        blocks.append(SectionBlock(text=_bold(message.cards_title)))
     attachments = [
         BlockAttachment(
-            blocks=_card(card),
-            color=COLOURS.get(card.band, COLOURS["Low"]),
-            fallback=fit(f"{card.band} {card.score} · {card.name}", SECTION_LENGTH),
+            blocks=_card(card, delivery_id if message.kind == "alert" else ""),
+            color=COLOURS["Low"] if state else COLOURS.get(card.band, COLOURS["Low"]),
+            fallback=fit(f"{card.band} · {card.name} · {card.risk}", SECTION_LENGTH),
         )
         for card in cards
     ]
-    last: list[Block] = []
-    if more := more_of(message, dropped=dropped):
-        last.append(SectionBlock(text=_plain(more)))
-    if message.footer.strip():
-        last.append(ContextBlock(elements=[_plain(fit(message.footer, SECTION_LENGTH))]))
+    last = _last(message, [section for section in lists if section.is_after], dropped)
     if attachments and last:
-        attachments.append(BlockAttachment(blocks=last, fallback=more or escape(clean(message.footer, 200))))
+        fallback = more_of(message, dropped=dropped) or escape(clean(message.footer, 200)) or "dealwatch"
+        attachments.append(BlockAttachment(blocks=last, fallback=fallback))
     else:
         blocks.extend(last)
-    told = [title_of(message), *(f"{card.name}: {card.headline}" for card in cards[:1])]
+    told = [state, title_of(message), *(f"{card.name}: {card.headline}" for card in cards[:1])]
     return {
-        "text": fit(" · ".join(told), SECTION_LENGTH),
+        "text": fit(" · ".join(part for part in told if part), SECTION_LENGTH),
         "blocks": [block.to_dict() for block in blocks],
         "attachments": [attachment.to_dict() for attachment in attachments],
     }
 
 
-def _card(card: CardLines) -> list[Block]:
-    first = f"*{escape(card.band)} {card.score} · {_unformatted(card.name)}*"
-    second = " · ".join(_unformatted(part) for part in card.about)
-    said = [
-        card.headline,
-        f"Why: {card.why}" if card.why else "",
-        f"Track record: {card.record}" if card.record else "",
-        f"Do next: {card.action}" if card.action else "",
-    ]
-    blocks: list[Block] = [SectionBlock(text=MarkdownTextObject(text=f"{first}\n{second}", verbatim=True))]
-    share = SECTION_LENGTH // len(said) - 1  # escaping can make a line five times as long
-    if body := "\n".join(fit(line, share) for line in said if line):
+def _last(message: Message, sections: list[SectionLines], dropped: int) -> list[Block]:
+    """What stands below the deals: how many are not shown, what is due today, and the footer."""
+    last: list[Block] = []
+    if more := more_of(message, dropped=dropped):
+        link = _link(safe_url(message.more_url), "All of them")
+        text = f"{more} · {link}" if link else more
+        last.append(SectionBlock(text=MarkdownTextObject(text=text, verbatim=True)))
+    last.extend(_section(section) for section in sections)
+    if message.footer.strip():
+        last.append(ContextBlock(elements=[_plain(fit(message.footer, SECTION_LENGTH))]))
+    return last
+
+
+def _card(card: CardLines, delivery_id: str) -> list[Block]:
+    first = f"*{escape(card.band)} · {_unformatted(card.name)}*"
+    lead = " · ".join([first, *(_unformatted(part) for part in card.about)])
+    blocks: list[Block] = [SectionBlock(text=MarkdownTextObject(text=lead, verbatim=True))]
+    share = SECTION_LENGTH // 5 - 1  # escaping can make a line five times as long
+    if body := "\n".join(fit(line, share) for line in card.told):
         blocks.append(SectionBlock(text=_plain(body)))
-    link = f"<{escape(card.url)}|Open in CRM>"
-    if card.url and len(link) <= SECTION_LENGTH:  # a link that is cut leads nowhere
+    if delivery_id and card.fingerprint:
+        blocks.append(_buttons(card, delivery_id))
+    elif link := _link(card.url, "Open in CRM"):
         blocks.append(SectionBlock(text=MarkdownTextObject(text=link, verbatim=True)))
     return blocks
+
+
+def _buttons(card: CardLines, delivery_id: str) -> ActionsBlock:
+    """All that says which alert is answered stands in the block's id; a click carries nothing else."""
+    elements: list[InteractiveElement] = []
+    if card.url and len(card.url) <= SECTION_LENGTH:
+        elements.append(ButtonElement(text=_plain("Open in CRM"), action_id="open_in_crm", url=card.url))
+    for kind, words in BUTTONS.items():
+        if kind == "snoozed":
+            options = [Option(value=choice, text=_plain(told)) for choice, told in SNOOZES.items()]
+            elements.append(StaticSelectElement(placeholder=_plain(words), action_id=kind, options=options))
+        else:
+            elements.append(ButtonElement(text=_plain(words), action_id=kind))
+    return ActionsBlock(block_id=f"dealwatch:{card.fingerprint}:{delivery_id}", elements=elements)
+
+
+def _section(section: SectionLines) -> SectionBlock:
+    lines = [_bold(section.title).text or ""]
+    share = min((SECTION_LENGTH - 400) // max(len(section.entries), 1), _LONGEST_ENTRY)
+    for entry in section.entries:
+        link = _link(entry.url, "Open")
+        room = share - len(link) - 4
+        line = _unformatted_fit(entry.told, room if room > share // 2 else share)
+        lines.append(f"• {line} · {link}" if link and room > share // 2 else f"• {line}")
+    if section.more:
+        lines.append(section.more)
+    return SectionBlock(text=MarkdownTextObject(text="\n".join(lines), verbatim=True))
+
+
+def _bold(text: str) -> MarkdownTextObject:
+    return MarkdownTextObject(text=f"*{_unformatted_fit(text, 300)}*", verbatim=True)
+
+
+def _link(url: str, words: str) -> str:
+    """A link, or nothing: one that is cut leads nowhere."""
+    link = f"<{escape(url)}|{words}>"
+    return link if url and len(link) <= SECTION_LENGTH else ""
+
+
+def _unformatted_fit(text: str, limit: int) -> str:
+    """Unformatted text of at most `limit` characters."""
+    room = limit
+    while len(told := _unformatted(clean(text, room))) > limit:
+        room -= max(1, (len(told) - limit) // 5)
+    return told
 
 
 def _unformatted(text: str) -> str:

@@ -10,60 +10,141 @@ from dataclasses import dataclass, replace
 from datetime import date
 from urllib.parse import quote, urlsplit
 
-from dealwatch.delivery.messages import DealCard, Message
+from dealwatch.delivery.messages import DIGESTS, DealCard, Message
 
 NAME_LENGTH = 80
 LINE_LENGTH = 240
 TITLE_LENGTH = 150
+COLOURS = {"Critical": "#b42318", "High": "#b54708", "Medium": "#7a5c00", "Low": "#667085"}
 EXPANDED_CARDS = 3  # a digest explains its first deals and lists the others
 
 # Characters that reorder or hide the text around them; nothing a salesperson writes needs them.
 _DIRECTION_CONTROLS = frozenset(
     "\u200e\u200f\u061c\u202a\u202b\u202c\u202d\u202e\u2066\u2067\u2068\u2069\ufeff"
 )
+_MONTHS = "Jan Feb Mar Apr May Jun Jul Aug Sep Oct Nov Dec".split()
+_WEEKDAYS = "Mon Tue Wed Thu Fri Sat Sun".split()
 _JOINS_PREVIOUS = frozenset("\u200d\ufe0e\ufe0f")
 
 
 @dataclass(frozen=True)
 class CardLines:
-    """One deal, at most six lines; an empty string is a line left out."""
+    """One deal, at most six lines with its buttons; an empty string is a line left out."""
 
     band: str
-    score: str
     name: str
     about: tuple[str, ...]  # account, amount, stage, close date
-    headline: str
+    risk: str  # the score, and what it was
+    headline: str  # why it is said again, and what happened
     why: str = ""
+    why_label: str = ""
     record: str = ""
     action: str = ""
+    action_evidence: str = ""
     url: str = ""
+    fingerprint: str = ""
+    is_expanded: bool = True
+
+    @property
+    def lead(self) -> str:
+        """`High · Warehouse rollout · Acme Corp · EUR 45k · Proposal · closes 12 Mar 2026`."""
+        return " · ".join((self.band, self.name, *self.about))
+
+    @property
+    def told(self) -> list[str]:
+        """The lines below the lead, labelled."""
+        lines = [
+            " · ".join(part for part in (self.risk, self.headline) if part),
+            f"{self.why_label}: {self.why}" if self.why else "",
+            f"Track record: {self.record}" if self.record else "",
+            f"Do next: {_with_note(self.action, self.action_evidence)}" if self.action else "",
+        ]
+        return [line for line in lines if line]
+
+
+@dataclass(frozen=True)
+class EntryLine:
+    """One line of a digest's section."""
+
+    word: str
+    name: str
+    about: str
+    url: str
+
+    @property
+    def told(self) -> str:
+        return " · ".join(part for part in (self.word, self.name, self.about) if part)
+
+
+@dataclass(frozen=True)
+class SectionLines:
+    """A titled list of a digest."""
+
+    title: str
+    entries: tuple[EntryLine, ...]
+    more: str
+    is_after: bool
 
 
 def card_lines(card: DealCard, *, is_expanded: bool = True) -> CardLines:
-    """What a message says of a deal; a deal that is only listed keeps its first three lines."""
+    """What a message says of a deal; a deal that is only listed keeps its first two lines."""
     name = clean(card.name, NAME_LENGTH) or clean(card.account or "", NAME_LENGTH) or "Deal without a name"
+    news = clean(card.news, LINE_LENGTH // 2)
+    told = clean(card.headline, LINE_LENGTH)
     lines = CardLines(
-        band=clean(card.band, 12).capitalize(),
-        score=str(card.score),
+        band=clean(card.band, 12).capitalize() or "Low",
         name=name,
         about=_about(card, name),
-        headline=clean(card.headline, LINE_LENGTH),
+        risk=_risk(card),
+        headline=" ".join(part for part in (_ended(news), told) if part),
+        is_expanded=is_expanded,
     )
     if not is_expanded:
-        return lines
+        mark = "unproven rule" if card.is_unproven else ""
+        return replace(lines, headline=_with_note(lines.headline, mark))
+    parts = card.changes or card.reasons[:3]
     return replace(
         lines,
-        why="; ".join(clean(reason, LINE_LENGTH // 2) for reason in card.reasons[:3] if reason.strip()),
+        why="; ".join(clean(part, LINE_LENGTH // 2) for part in parts if part.strip()),
+        why_label="Why now" if card.changes else "Why",
         record=clean(card.record, LINE_LENGTH),
         action=clean(card.action, LINE_LENGTH),
+        action_evidence=clean(card.action_evidence, LINE_LENGTH // 2),
         url=safe_url(card.url),
+        fingerprint=card.fingerprint,
     )
 
 
 def cards_of(message: Message) -> list[CardLines]:
     """All deals of a message; of a long digest only the first are told in full."""
-    listed_from = EXPANDED_CARDS if message.kind == "digest" else len(message.cards)
+    listed_from = EXPANDED_CARDS if message.kind in DIGESTS else len(message.cards)
     return [card_lines(card, is_expanded=n < listed_from) for n, card in enumerate(message.cards)]
+
+
+def sections_of(message: Message) -> list[SectionLines]:
+    """The lists of a digest, in order."""
+    return [
+        SectionLines(
+            title=clean(section.title, TITLE_LENGTH),
+            entries=tuple(
+                EntryLine(
+                    word=clean(entry.word, NAME_LENGTH // 2),
+                    name=clean(entry.name, NAME_LENGTH) or "Deal without a name",
+                    about=clean(entry.about, LINE_LENGTH),
+                    url=safe_url(entry.url),
+                )
+                for entry in section.entries
+            ),
+            more=_more(section.more),
+            is_after=section.is_after,
+        )
+        for section in message.sections
+    ]
+
+
+def state_of(message: Message) -> str:
+    """What has become of the message since, or nothing."""
+    return clean(message.state, TITLE_LENGTH)
 
 
 def title_of(message: Message) -> str:
@@ -73,7 +154,10 @@ def title_of(message: Message) -> str:
 
 def more_of(message: Message, *, dropped: int = 0) -> str:
     """How many deals the message does not list."""
-    count = message.more + dropped
+    return _more(message.more + dropped)
+
+
+def _more(count: int) -> str:
     return f"and {count} more {'deal' if count == 1 else 'deals'}" if count else ""
 
 
@@ -111,8 +195,12 @@ def money(amount: float | None, currency: str) -> str:
 
 def day(on: date) -> str:
     """`12 Mar 2026`, the same on every machine whatever its locale."""
-    months = "Jan Feb Mar Apr May Jun Jul Aug Sep Oct Nov Dec".split()
-    return f"{on.day} {months[on.month - 1]} {on.year}"
+    return f"{on.day} {_MONTHS[on.month - 1]} {on.year}"
+
+
+def weekday(on: date) -> str:
+    """`Mon 2 Mar`: a day of the past weeks, which needs no year."""
+    return f"{_WEEKDAYS[on.weekday()]} {on.day} {_MONTHS[on.month - 1]}"
 
 
 def safe_url(url: str | None) -> str:
@@ -126,10 +214,27 @@ def safe_url(url: str | None) -> str:
     return quote(url, safe="%/:=&?~#+!$,;@()*[]-._")
 
 
+def _risk(card: DealCard) -> str:
+    """`Risk 82 (was 68 on Mon 2 Mar)`."""
+    if card.was_score is None or card.was_on is None:
+        return f"Risk {card.score}"
+    model = ", by an earlier model" if card.is_new_model else ""
+    return f"Risk {card.score} (was {card.was_score} on {weekday(card.was_on)}{model})"
+
+
+def _with_note(sentence: str, note: str) -> str:
+    """`Call the buyer (effect not yet measured).`"""
+    return f"{sentence.rstrip('.')} ({note})." if note else sentence
+
+
+def _ended(sentence: str) -> str:
+    return sentence if not sentence or sentence[-1] in ".!?…" else f"{sentence}."
+
+
 def _about(card: DealCard, name: str) -> tuple[str, ...]:
     account = clean(card.account or "", NAME_LENGTH)
     parts = [
-        account if account != name else "",
+        account if account.casefold() not in name.casefold() else "",
         money(card.amount, card.currency),
         clean(card.stage, NAME_LENGTH // 2),
         f"closes {day(card.close_date)}" if card.close_date else "no close date",

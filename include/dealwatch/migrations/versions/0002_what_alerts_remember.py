@@ -73,6 +73,9 @@ def upgrade() -> None:
         batch_op.add_column(sa.Column("deals", sa.Integer(), nullable=True))
         batch_op.add_column(sa.Column("fault", sa.Text(), nullable=True))
 
+    with op.batch_alter_table("tellings", schema=None) as batch_op:
+        batch_op.add_column(sa.Column("scored", sa.Text(), nullable=True))
+
     with op.batch_alter_table("rule_evidence", schema=None) as batch_op:
         # Records measured before are of all deals together.
         batch_op.add_column(sa.Column("segment", sa.String(), nullable=False, server_default=""))
