@@ -26,6 +26,9 @@ class Parcel:
     address: str
     message: Message
     first_claimed_at: datetime  # the same on every try: it dates an e-mail and bounds a look-up
+    recipient: str = ""  # the person's id in the CRM, or the name of a role
+    edits_ref: str | None = None  # the provider's reference of the message that this one changes
+    follows_ref: str | None = None  # and of the message in whose thread it goes
 
 
 @dataclass(frozen=True)
