@@ -210,6 +210,16 @@ def test_a_picture_rides_inside_the_mail(mailbox: Mailbox) -> None:
     assert not [part for part in mail.walk() if part.is_attachment()]
 
 
+def test_a_picture_that_cannot_be_drawn_costs_no_mail(mailbox: Mailbox) -> None:
+    path = tuple(PathPoint(on=date(2026, 2, n), score=10**400) for n in (2, 9))
+    message = ALERT.model_copy(update={"cards": (card(path=path),)})
+    channel.send(replace(parcel(), message=message), ANN, settings=settings_of(mailbox.port))
+    assert [part.get_content_type() for part in mailbox.mails[0].walk() if not part.is_multipart()] == [
+        "text/plain",
+        "text/html",
+    ]
+
+
 def test_greylisting_is_told_apart_from_other_refusals_for_a_while(mailbox: Mailbox) -> None:
     for reply, is_greylist in (("451 greylisted", True), ("450 try again", True), ("452 full", False)):
         mailbox.refused[ANN] = reply

@@ -9,13 +9,14 @@ import threading
 import time
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
-from datetime import UTC, datetime, timedelta
+from datetime import UTC, date, datetime, timedelta
 from pathlib import Path
 
 import pytest
 from pydantic import SecretStr
 from sqlalchemy import Engine, insert, update
 
+from dealwatch.delivery.messages import PathPoint
 from dealwatch.delivery.outbox import deliver
 from dealwatch.errors import ChannelDown
 from dealwatch.knobs import Smtp
@@ -436,7 +437,8 @@ def test_a_doubt_that_lacks_the_scope_for_its_look_up_holds_up_nobody(
 
 
 def test_messages_that_cannot_be_rendered_hold_up_nobody(engine: Engine, settings: Settings) -> None:
-    broken = ALERT.model_copy(update={"cards": (card(score=10**4000),)})
+    path = tuple(PathPoint(on=date(2026, 2, n), score=10**400) for n in (2, 9))  # no picture can show that
+    broken = ALERT.model_copy(update={"cards": (card(path=path),)})
     queue(engine, "a1", "a2", "a3", "a4", channel="folder", message=broken.model_dump(mode="json"))
     queue(engine, "z", channel="folder")
     with pytest.raises(ExceptionGroup) as caught:

@@ -56,7 +56,7 @@ def test_a_message_is_posted_with_its_opaque_id(slack: Slack, connected: Setting
     (posted,) = slack.messages["C0GENERAL"]
     assert receipt.ref == f"C0GENERAL:{posted['ts']}"
     assert posted["metadata"] == {"event_type": "dealwatch_delivery", "event_payload": {"delivery_id": "a1"}}
-    assert posted["text"].startswith("Book a next step")
+    assert posted["text"].startswith(ALERT.title)
     assert posted["unfurl_links"] is False
 
 
