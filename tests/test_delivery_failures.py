@@ -122,9 +122,11 @@ def test_an_id_of_the_crm_that_is_a_word_of_ours_gets_nobody_elses_mail(
     settings = connected(settings, slack, mailbox, revops_slack="C0REVOPS", revops_email="revops@example.com")
     hire(engine, "revops", slack_user_id="U0BOB", email="bob@example.com")
     queue(engine, "a1", recipient="revops", address="C0REVOPS")
+    queue(engine, "a2", recipient="revops", address="C0TEAM")
     with pytest.raises(ChannelDown, match="channel_not_found"):
         deliver(engine, settings=settings, now=at(NOW))
     assert row(engine, "a1").address == "revops@example.com"
+    assert (row(engine, "a2").channel, row(engine, "a2").state) == ("slack", "queued")
 
 
 def test_a_refused_mail_is_the_end_of_the_way(

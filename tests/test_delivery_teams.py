@@ -178,7 +178,7 @@ def test_every_kind_of_message_is_a_card_that_a_workflow_takes(name: str) -> Non
 
 
 @pytest.mark.parametrize(
-    "hostile", [*HOSTILE_NAMES, "{{DATE(2026-01-01T00:00:00Z, SHORT)}} ${name}", "[a](b)"]
+    "hostile", [*HOSTILE_NAMES, "{{DATE(2026-01-01T00:00:00Z, SHORT)}} ${name}", "{{{DATE}}} $${x}", "[a](b)"]
 )
 def test_hostile_names_are_text_and_nothing_else(hostile: str) -> None:
     message = ALERT.model_copy(

@@ -5,6 +5,7 @@ one thing a renderer reads in any text, a date function in double braces, is tak
 """
 
 import json
+import re
 from collections.abc import Sequence
 from typing import Any
 
@@ -22,6 +23,7 @@ from dealwatch.delivery.wording import (
 
 MOST_BYTES = 27_000  # Teams takes 28 KB, its own envelope included
 _VERSION = "1.4"
+_FUNCTION = re.compile(r"(?<=[{$])(?=\{)")
 _LINE = 600  # characters; a card is read on a phone
 _STYLES = {"Critical": "attention", "High": "warning", "Medium": "accent", "Low": "default"}
 
@@ -91,8 +93,8 @@ def _text(text: str, **looks: Any) -> dict[str, Any]:
 
 
 def _harmless(text: str) -> str:
-    """Without `{{`, which begins a function such as {{DATE(...)}}, and without `${`, which begins another."""
-    return text.replace("{{", "{\u200b{").replace("${", "$\u200b{").replace("{{", "{\u200b{")
+    """With nothing that begins a function, such as {{DATE(...)}} or ${...}: no brace follows a brace or $."""
+    return _FUNCTION.sub("\u200b", text)
 
 
 def _posted(card: dict[str, Any]) -> bytes:
