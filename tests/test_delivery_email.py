@@ -2,7 +2,8 @@
 
 import time
 from collections.abc import Iterator
-from datetime import UTC, datetime, timedelta
+from dataclasses import replace
+from datetime import UTC, date, datetime, timedelta
 from pathlib import Path
 
 import pytest
@@ -10,10 +11,11 @@ from pydantic import SecretStr
 
 from conftest import free_port
 from dealwatch.delivery import email as channel
+from dealwatch.delivery.messages import PathPoint
 from dealwatch.delivery.parcel import Parcel, Refused, TryLater, Uncertain
 from dealwatch.knobs import Delivery, Smtp
 from dealwatch.settings import Settings
-from delivery_samples import ALERT
+from delivery_samples import ALERT, OPERATIONS, card
 from standins.smtp import Mailbox, endless_answer, self_signed, smtp_server
 
 ANN, BOB = "ann@example.com", "bob@example.com"
@@ -47,8 +49,9 @@ def test_a_mail_holds_text_and_html_and_says_that_it_is_automatic(mailbox: Mailb
     assert mail["Auto-Submitted"] == "auto-generated"
     assert mail["Date"] == "Mon, 02 Mar 2026 07:00:00 +0000"
     assert mail.get_content_type() == "multipart/alternative"
-    text, html = [part.get_content() for part in mail.iter_parts()]
-    assert text.startswith(ALERT.title) and html.startswith("<!doctype html>")
+    text, html = mail.get_body(("plain",)), mail.get_body(("html",))
+    assert text is not None and text.get_content().startswith(ALERT.title)
+    assert html is not None and html.get_content().startswith("<!doctype html>")
 
 
 def test_the_same_delivery_is_the_same_mail(mailbox: Mailbox) -> None:
@@ -173,3 +176,53 @@ def test_what_is_no_address_is_refused(address: str) -> None:
     with pytest.raises(Refused):
         channel.destination(address, settings=Settings())
     assert channel.destination(f"Ann <{ANN}>", settings=Settings()) == ANN
+
+
+def test_a_mail_offers_the_way_to_its_readers_own_settings(mailbox: Mailbox, tmp_path: Path) -> None:
+    told = settings_of(mailbox.port)
+    delivery = told.delivery.model_copy(update={"public_url": "https://airflow.example.com"})
+    settings = told.model_copy(update={"delivery": delivery, "home": tmp_path})
+    for_ann = replace(parcel(), recipient="ann")
+    for _ in range(2):
+        channel.send(for_ann, ANN, settings=settings)
+    first, second = mailbox.mails
+    way = str(first["List-Unsubscribe"]).replace(" ", "")
+    assert way.startswith("<https://airflow.example.com/dealwatch/settings/") and way.endswith(">")
+    assert first["List-Unsubscribe-Post"] == "List-Unsubscribe=One-Click"
+    assert first["List-Unsubscribe"] == second["List-Unsubscribe"], "the same delivery is the same mail"
+    operations = replace(for_ann, message=OPERATIONS)
+    channel.send(operations, ANN, settings=settings)
+    channel.send(for_ann, ANN, settings=told)
+    assert [mail["List-Unsubscribe"] for mail in mailbox.mails[2:]] == [None, None]
+
+
+def test_a_picture_rides_inside_the_mail(mailbox: Mailbox) -> None:
+    path = tuple(PathPoint(on=date(2026, 2, n), score=60 + n) for n in (2, 9, 16, 23))
+    message = ALERT.model_copy(update={"cards": (card(path=path),)})
+    channel.send(replace(parcel(), message=message), ANN, settings=settings_of(mailbox.port))
+    (mail,) = mailbox.mails
+    (picture,) = [part for part in mail.walk() if part.get_content_type() == "image/png"]
+    assert picture["Content-Disposition"] == "inline" and picture.get_content().startswith(b"\x89PNG")
+    html = mail.get_body(("html",))
+    assert html is not None and f'src="cid:{picture["Content-ID"][1:-1]}"' in html.get_content()
+    text = mail.get_body(("plain",))
+    assert text is not None and text.get_content().startswith(ALERT.title)
+    assert not [part for part in mail.walk() if part.is_attachment()]
+
+
+def test_a_picture_that_cannot_be_drawn_costs_no_mail(mailbox: Mailbox) -> None:
+    path = tuple(PathPoint(on=date(2026, 2, n), score=10**400) for n in (2, 9))
+    message = ALERT.model_copy(update={"cards": (card(path=path),)})
+    channel.send(replace(parcel(), message=message), ANN, settings=settings_of(mailbox.port))
+    assert [part.get_content_type() for part in mailbox.mails[0].walk() if not part.is_multipart()] == [
+        "text/plain",
+        "text/html",
+    ]
+
+
+def test_greylisting_is_told_apart_from_other_refusals_for_a_while(mailbox: Mailbox) -> None:
+    for reply, is_greylist in (("451 greylisted", True), ("450 try again", True), ("452 full", False)):
+        mailbox.refused[ANN] = reply
+        with pytest.raises(TryLater) as caught:
+            channel.send(parcel(), ANN, settings=settings_of(mailbox.port))
+        assert caught.value.is_greylist is is_greylist and not caught.value.stops_channel

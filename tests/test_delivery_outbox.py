@@ -9,28 +9,24 @@ import threading
 import time
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
-from datetime import UTC, datetime, timedelta
+from datetime import UTC, date, datetime, timedelta
 from pathlib import Path
-from typing import Any
 
 import pytest
 from pydantic import SecretStr
-from sqlalchemy import Engine, insert, select, update
+from sqlalchemy import Engine, insert, update
 
+from dealwatch.delivery.messages import PathPoint
 from dealwatch.delivery.outbox import deliver
 from dealwatch.errors import ChannelDown
-from dealwatch.knobs import Delivery, Smtp
+from dealwatch.knobs import Smtp
 from dealwatch.settings import Settings
-from dealwatch.tables import alerts, deliveries, owners, tellings
+from dealwatch.tables import deliveries, tellings
 from dealwatch.warehouse import writing
 from delivery_samples import ALERT, DIGEST, card
+from outbox_rows import LEASE, MINUTE, NOW, POST, at, connected, hire, open_alert, queue, row, rows
 from standins.slack import TOKEN, Slack, slack_server
 from standins.smtp import Mailbox, self_signed, smtp_server
-
-NOW = datetime(2026, 3, 2, 7, tzinfo=UTC)
-MINUTE = timedelta(minutes=1)
-LEASE = timedelta(seconds=60)
-POST = "chat.postMessage"
 
 
 @pytest.fixture
@@ -45,68 +41,6 @@ def slack(monkeypatch: pytest.MonkeyPatch) -> Iterator[Slack]:
 def mailbox() -> Iterator[Mailbox]:
     with smtp_server() as running:
         yield running
-
-
-def connected(settings: Settings, slack: Slack | None = None, mailbox: Mailbox | None = None) -> Settings:
-    changes: dict[str, object] = {"delivery": Delivery(sender="dealwatch@example.com")}
-    if slack is not None:
-        changes |= {"slack_token": SecretStr(TOKEN), "slack_url": slack.url}
-    if mailbox is not None:
-        changes |= {"smtp": Smtp(host="127.0.0.1", port=mailbox.port, starttls=False)}
-    return settings.model_copy(update=changes)
-
-
-def queue(engine: Engine, *ids: str, channel: str = "slack", **changes: object) -> None:
-    address = {"slack": "C0GENERAL", "email": "ann@example.com"}.get(channel, "ann")
-    values = {
-        "alert_id": None,
-        "as_of": NOW - timedelta(hours=2),
-        "kind": "digest",
-        "recipient": "Ann",
-        "channel": channel,
-        "address": address,
-        "state": "queued",
-        "reason": "",
-        "message": ALERT.model_dump(mode="json"),
-        "not_before": NOW,
-        "expires_at": NOW + timedelta(hours=72),
-        "attempts": 0,
-    }
-    with writing(engine) as connection:
-        for delivery_id in ids:
-            connection.execute(insert(deliveries).values({**values, **changes, "delivery_id": delivery_id}))
-
-
-def open_alert(engine: Engine, alert_id: str, **changes: object) -> None:
-    values = {
-        "alert_id": alert_id,
-        "fingerprint": f"f-{alert_id}",
-        "rule": "stage_stall",
-        "deal_id": "D-1007",
-        "scope": "",
-        "opened_at": NOW,
-        "last_seen_at": NOW,
-        "level": 1,
-        "state": "open",
-        "is_proven": False,
-    }
-    known = {name: value for name, value in values.items() if name in alerts.c}
-    with writing(engine) as connection:
-        connection.execute(insert(alerts).values({**known, **changes}))
-
-
-def row(engine: Engine, delivery_id: str) -> Any:
-    with engine.connect() as connection:
-        return connection.execute(select(deliveries).where(deliveries.c.delivery_id == delivery_id)).one()
-
-
-def rows(engine: Engine) -> list[Any]:
-    with engine.connect() as connection:
-        return list(connection.execute(select(deliveries).order_by(deliveries.c.delivery_id)))
-
-
-def at(moment: datetime) -> Callable[[], datetime]:
-    return lambda: moment
 
 
 # --- when a message goes out, and when it does not ----------------------------------------------------------
@@ -200,12 +134,6 @@ def test_a_dry_run_says_what_it_would_send_and_changes_nothing(
 # --- the hours of the recipient -----------------------------------------------------------------------------
 
 FRIDAY = datetime(2026, 3, 6, 7, tzinfo=UTC)  # 08:00 in Berlin, the organisation's zone
-
-
-def hire(engine: Engine, owner_id: str, time_zone: str | None) -> None:
-    with writing(engine) as connection:
-        values = {"owner_id": owner_id, "source": "crm", "time_zone": time_zone, "is_active": True}
-        connection.execute(insert(owners).values(values))
 
 
 def test_fridays_message_that_met_an_outage_waits_for_monday(
@@ -388,7 +316,7 @@ def test_what_may_have_arrived_and_cannot_be_looked_up_is_not_sent_again(
 ) -> None:
     queue(engine, "a1")
     slack.faults[POST].append("drop")
-    slack.faults["conversations.history"].append(("error", "channel_not_found"))
+    slack.faults["conversations.history"].append(("error", "invalid_arguments"))
     for minutes in (0, 1, 2):
         deliver(engine, settings=connected(settings, slack), now=at(NOW + minutes * MINUTE))
     assert slack.delivery_ids() == ["a1"]
@@ -443,11 +371,15 @@ def test_a_channel_that_is_down_blocks_no_other_and_wears_nothing_out(
     for day in range(3):
         with pytest.raises(ChannelDown, match="slack: there is no Slack token; mend .* slack_default"):
             deliver(engine, settings=settings, now=at(NOW + day * timedelta(hours=24)))
-    assert [r.state for r in rows(engine)] == ["sent", "sent", "queued", "queued"]
-    assert [r.attempts for r in rows(engine)] == [1, 1, 0, 0]
+        again = deliver(engine, settings=settings, now=at(NOW + day * timedelta(hours=24) + 15 * MINUTE))
+        assert again["sent"] == 0, "told once a day, at once, by a file: nobody else is there to be told"
+    ours = [row(engine, name) for name in ("f1", "m1", "s1", "s2")]
+    assert [r.state for r in ours] == ["sent", "sent", "queued", "queued"]
+    assert [r.attempts for r in ours] == [1, 1, 0, 0]
     assert row(engine, "s1").last_error == "there is no Slack token"
     deliver(engine, settings=settings, now=at(NOW + timedelta(hours=72)))
     assert {row(engine, name).reason for name in ("s1", "s2")} == {"expired"}
+    assert len([r for r in rows(engine) if r.kind == "operations"]) == 3
 
 
 def test_a_rotated_token_costs_no_message_and_is_told(
@@ -458,16 +390,20 @@ def test_a_rotated_token_costs_no_message_and_is_told(
     queue(either_engine, *[f"a{n}" for n in range(5)])
     queue(either_engine, "person", address="ann@example.com")
     queue(either_engine, "m1", channel="email", address="ann@example.com")
-    for hour in range(8):
-        with pytest.raises(ChannelDown, match="slack: Slack refuses: invalid_auth; mend") as caught:
-            deliver(either_engine, settings=rotated, now=at(NOW + timedelta(hours=hour)))
-        assert "rotated-away" not in str(caught.value)
-    assert row(either_engine, "m1").state == "sent" and len(mailbox.mails) == 1
+    with pytest.raises(ChannelDown, match="slack: Slack refuses: invalid_auth; mend") as caught:
+        deliver(either_engine, settings=rotated, now=at(NOW))
+    assert "rotated-away" not in str(caught.value)
+    for hour in range(1, 8):
+        deliver(either_engine, settings=rotated, now=at(NOW + timedelta(hours=hour)))
+    assert sorted(str(mail["Message-ID"]) for mail in mailbox.mails) == [
+        "<m1@example.com>",
+        "<person@example.com>",
+    ]
     assert {(r.state, r.attempts) for r in rows(either_engine) if r.channel == "slack"} == {("queued", 0)}
-    slack.members["ann@example.com"] = "U0ANN"
     for hour in (8, 9):
         deliver(either_engine, settings=good, now=at(NOW + timedelta(hours=hour)))
-    assert sorted(slack.delivery_ids()) == ["a0", "a1", "a2", "a3", "a4", "person"]
+    assert sorted(slack.delivery_ids()) == ["a0", "a1", "a2", "a3", "a4"]
+    assert len(mailbox.mails) == 2
 
 
 def test_a_wrong_mail_password_costs_no_message(engine: Engine, settings: Settings, tmp_path: Path) -> None:
@@ -476,10 +412,11 @@ def test_a_wrong_mail_password_costs_no_message(engine: Engine, settings: Settin
         wrong = settings.model_copy(update={"smtp": Smtp(**login, password=SecretStr("old"))})
         good = settings.model_copy(update={"smtp": Smtp(**login, password=SecretStr("secret"))})
         queue(engine, "m1", "m2", channel="email")
-        for hour in range(6):
-            with pytest.raises(ChannelDown, match="email: .* user or password: 535 .*smtp_default"):
-                deliver(engine, settings=wrong, now=at(NOW + timedelta(hours=hour)))
-        assert {(r.state, r.attempts) for r in rows(engine)} == {("queued", 0)}
+        with pytest.raises(ChannelDown, match="email: .* user or password: 535 .*smtp_default"):
+            deliver(engine, settings=wrong, now=at(NOW))
+        for hour in range(1, 6):
+            deliver(engine, settings=wrong, now=at(NOW + timedelta(hours=hour)))
+        assert {(r.state, r.attempts) for r in rows(engine) if r.channel == "email"} == {("queued", 0)}
         assert deliver(engine, settings=good, now=at(NOW + timedelta(hours=8)))["sent"] == 2
 
 
@@ -500,7 +437,8 @@ def test_a_doubt_that_lacks_the_scope_for_its_look_up_holds_up_nobody(
 
 
 def test_messages_that_cannot_be_rendered_hold_up_nobody(engine: Engine, settings: Settings) -> None:
-    broken = ALERT.model_copy(update={"cards": (card(score=10**4000),)})
+    path = tuple(PathPoint(on=date(2026, 2, n), score=10**400) for n in (2, 9))  # no picture can show that
+    broken = ALERT.model_copy(update={"cards": (card(path=path),)})
     queue(engine, "a1", "a2", "a3", "a4", channel="folder", message=broken.model_dump(mode="json"))
     queue(engine, "z", channel="folder")
     with pytest.raises(ExceptionGroup) as caught:
@@ -524,7 +462,7 @@ def test_a_crm_full_of_ampersands_is_delivered(
 
 
 def test_a_final_no_is_one_dead_message(engine: Engine, settings: Settings, slack: Slack) -> None:
-    queue(engine, "a1", address="C0MISSING")
+    queue(engine, "a1", address="#general")
     queue(engine, "a2")
     queue(engine, "a3", message={"title": "unreadable"})
     queue(engine, "a4", channel="pigeon")
@@ -532,7 +470,7 @@ def test_a_final_no_is_one_dead_message(engine: Engine, settings: Settings, slac
     assert counts["dead"] == 3 and slack.delivery_ids() == ["a2"]
     dead = row(engine, "a1")
     assert (dead.state, dead.reason) == ("dead", "undeliverable")
-    assert "channel_not_found" in dead.last_error
+    assert "no Slack address" in dead.last_error
     assert "cannot be read" in row(engine, "a3").last_error
     assert "no channel 'pigeon'" in row(engine, "a4").last_error
 

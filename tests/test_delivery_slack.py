@@ -9,7 +9,7 @@ from pydantic import SecretStr
 
 from conftest import free_port
 from dealwatch.delivery import slack as channel
-from dealwatch.delivery.parcel import Parcel, Refused, TryLater, Uncertain
+from dealwatch.delivery.parcel import NoSuchRecipient, Parcel, Refused, TryLater, Uncertain
 from dealwatch.knobs import Delivery
 from dealwatch.settings import Settings
 from delivery_samples import ALERT
@@ -56,7 +56,7 @@ def test_a_message_is_posted_with_its_opaque_id(slack: Slack, connected: Setting
     (posted,) = slack.messages["C0GENERAL"]
     assert receipt.ref == f"C0GENERAL:{posted['ts']}"
     assert posted["metadata"] == {"event_type": "dealwatch_delivery", "event_payload": {"delivery_id": "a1"}}
-    assert posted["text"].startswith("Book a next step")
+    assert posted["text"].startswith(ALERT.title)
     assert posted["unfurl_links"] is False
 
 
@@ -64,7 +64,7 @@ def test_a_person_is_reached_by_email_or_id_in_direct_messages(slack: Slack, con
     assert channel.destination("ann@example.com", settings=connected) == "D0ANN"
     assert channel.destination("U0ANN", settings=connected) == "D0ANN"
     assert channel.destination("C0GENERAL", settings=connected) == "C0GENERAL"
-    with pytest.raises(Refused, match="users_not_found"):
+    with pytest.raises(NoSuchRecipient, match="users_not_found"):
         channel.destination("bob@example.com", settings=connected)
     with pytest.raises(Refused, match="#general"):
         channel.destination("#general", settings=connected)
@@ -115,7 +115,18 @@ def test_a_long_rate_limit_is_left_to_the_outbox(slack: Slack, connected: Settin
     assert caught.value.wait == timedelta(seconds=60) and caught.value.stops_channel
 
 
-@pytest.mark.parametrize("code", ["channel_not_found", "not_in_channel", "is_archived", "invalid_blocks"])
+@pytest.mark.parametrize("code", ["channel_not_found", "not_in_channel", "is_archived"])
+def test_a_channel_that_does_not_let_us_in_is_no_messages_fault(
+    slack: Slack, connected: Settings, code: str
+) -> None:
+    slack.faults[POST].append(("error", code))
+    with pytest.raises(TryLater, match=code) as caught:
+        channel.send(parcel(), "C0GENERAL", settings=connected)
+    assert caught.value.stops_place and not caught.value.stops_channel
+    assert caught.value.fault == f"{code} C0GENERAL" and "/invite" in caught.value.remedy
+
+
+@pytest.mark.parametrize("code", ["invalid_blocks", "msg_too_long"])
 def test_slacks_no_is_final_and_says_why(slack: Slack, connected: Settings, code: str) -> None:
     slack.faults[POST].append(("error", code))
     with pytest.raises(Refused, match=code):

@@ -22,7 +22,9 @@ NETWORK = {
     "slack_sdk.web",
     "slack_sdk.webhook",
 }
-MAY_USE_THE_NETWORK = {"crm", "launch", "delivery/slack.py", "delivery/slack_replies.py", "delivery/email.py"}
+MAY_USE_THE_NETWORK = {"crm", "launch"} | {
+    f"delivery/{name}.py" for name in ("slack", "slack_client", "slack_replies", "email", "teams")
+}
 
 
 def imports_of(path: Path) -> set[str]:

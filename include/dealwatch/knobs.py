@@ -282,8 +282,9 @@ class TeamChannel(_Section):
 class Delivery(_Section):
     """How messages travel."""
 
-    channels: tuple[Literal["slack", "email", "folder"], ...] = Field(
-        default=("slack", "email"), description="Used when connected, in this order; with none, the folder."
+    channels: tuple[Literal["slack", "email", "teams", "folder"], ...] = Field(
+        default=("slack", "email", "teams"),
+        description="Used when connected, in this order; with none, the folder.",
     )
     window_opens: time = Field(default=time(8), description="Earliest minute in the recipient's own zone.")
     window_closes: time = Field(default=time(20), description="Latest minute in the recipient's own zone.")
@@ -296,6 +297,16 @@ class Delivery(_Section):
     )
     max_attempts: int = Field(
         default=5, ge=1, description="Tries before a message is given up, with its reason."
+    )
+    fallback_after: int = Field(
+        default=3, ge=1, description="Failed tries by Slack or Teams before a message goes by e-mail."
+    )
+    slack_pause_seconds: float = Field(
+        default=1.0, ge=0, description="Seconds between two messages to one Slack channel."
+    )
+    teams_hosts: tuple[str, ...] = Field(
+        default=("logic.azure.com", "environment.api.powerplatform.com"),
+        description="Hosts that a Teams URL may lead to, with all below them.",
     )
     operations_email: str | None = Field(default=None, description="Who hears that data is stale, by e-mail.")
     operations_slack: str | None = Field(default=None, description="Channel id that hears it, in Slack.")
@@ -325,6 +336,12 @@ class Delivery(_Section):
         default=None,
         description="Where people reach Airflow's web server, as https://airflow.example.com; e-mail "
         "gets its buttons and the link to a person's settings by it.",
+    )
+    operations_teams: str | None = Field(
+        default=None, description="Name in [teams] of the webhook that hears it, in Teams."
+    )
+    revops_teams: str | None = Field(
+        default=None, description="Name in [teams] of the webhook for deals without an owner."
     )
     sender: str = Field(default="dealwatch@localhost", description="From address of e-mails.")
     crm_deal_url: str | None = Field(

@@ -90,6 +90,11 @@ class Settings(BaseSettings):
         default="https://slack.com/api/", description="Slack's API; tests point it elsewhere."
     )
     smtp: Smtp | None = Field(default=None, description="Mail server; else Airflow's `smtp_default`.")
+    teams: dict[str, SecretStr] = Field(
+        default_factory=dict,
+        description="URLs of Teams workflows by name, as DEALWATCH_TEAMS__SALES; else Airflow's "
+        "`teams_default`.",
+    )
     sources: dict[str, Source] = Field(default_factory=dict, description="Where deals come from, by name.")
     pipeline: Pipeline = Pipeline()
     scoring: Scoring = Scoring()
@@ -145,7 +150,8 @@ def load(path: Path | None = None, *, connection: Callable[[str], Any] | None = 
     """Settings from `path`, else from the file that DEALWATCH_SETTINGS names, else the defaults.
 
     `connection` looks an Airflow connection up by id and answers None when there is none; what the settings
-    leave open is filled from `dealwatch_warehouse`, `dealwatch_models`, `slack_default` and `smtp_default`.
+    leave open is filled from `dealwatch_warehouse`, `dealwatch_models`, `slack_default`, `teams_default` and
+    `smtp_default`.
     Raises SettingsError naming the file and the key, or the variable, and what is wrong with it.
     """
     environment.check_names(os.environ, Settings)
@@ -219,6 +225,8 @@ def _with_connections(settings: Settings, connection: Callable[[str], Any]) -> S
     is_open = None in (settings.slack_token, settings.slack_signing_secret)
     if is_open and (slack := connection("slack_default")) is not None:
         found |= _of_slack(settings, slack)
+    if not settings.teams and (teams := connection("teams_default")) is not None:
+        found["teams"] = {name: SecretStr(str(url)) for name, url in teams.extra_dejson.items()}
     if settings.model_store_options is None and (models := connection("dealwatch_models")) is not None:
         found["model_store_options"] = SecretStr(json.dumps(models.extra_dejson))
     if settings.smtp is None and (smtp := connection("smtp_default")) is not None:

@@ -1,5 +1,7 @@
 """A Slack on loopback: the Web API methods that dealwatch calls, Slack's limits, and its ways of failing."""
 
+import hashlib
+import hmac
 import itertools
 import json
 import threading
@@ -10,9 +12,11 @@ from contextlib import contextmanager
 from dataclasses import dataclass, field
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from typing import Any
-from urllib.parse import parse_qsl
+from urllib.parse import parse_qsl, urlencode
 
 TOKEN = "xoxb-stand-in"
+SIGNING_SECRET = "8f742231b10e8888abcd99yyyzzz85a5"
+SHOWN = ("text", "blocks", "attachments", "metadata")
 
 
 @dataclass
@@ -29,6 +33,9 @@ class Slack:
     "unavailable"  503
     "html"         an error page with status 200
     ("error", code)  ok: false; a third part is added to the answer
+
+    `lag` hides the newest messages of each channel from history and replies, as many as it says. `wrong_ts`
+    makes chat.postMessage answer with a timestamp of no message.
     """
 
     members: dict[str, str] = field(default_factory=dict)  # e-mail -> user id
@@ -40,9 +47,15 @@ class Slack:
     replied: threading.Event = field(default_factory=threading.Event)
     closing: threading.Event = field(default_factory=threading.Event)
     page: int = 200
+    lag: int = 0
+    wrong_ts: bool = False
     url: str = ""
     lock: threading.Lock = field(default_factory=threading.Lock)
     counter: Iterator[int] = field(default_factory=lambda: itertools.count(1))
+
+    def found(self, channel: str, ts: str) -> dict[str, Any] | None:
+        """The message at a timestamp of a channel."""
+        return next((m for m in self.messages[channel] if m["ts"] == ts), None)
 
     def delivery_ids(self) -> list[str]:
         """The delivery of each message that exists, in order of posting."""
@@ -70,6 +83,44 @@ def slack_server() -> Iterator[Slack]:
         server.shutdown()
         server.server_close()
         thread.join()
+
+
+def interaction(
+    action: dict[str, Any],
+    *,
+    block_id: str,
+    user: str = "U0ANN",
+    at: float,
+    secret: str = SIGNING_SECRET,
+    **more: Any,
+) -> tuple[bytes, dict[str, str]]:
+    """Body and headers of the request that Slack makes when somebody uses a button or a menu of a message.
+
+    `action` has its action_id and what was chosen; `at` is the moment of the signature; `more` goes over the
+    payload, as `response_url`, `message` or another `type`.
+    """
+    payload = {
+        "type": "block_actions",
+        "user": {"id": user, "username": "ann", "team_id": "T0STAND"},
+        "api_app_id": "A0APP",
+        "team": {"id": "T0STAND", "domain": "stand-in"},
+        "channel": {"id": "C0GENERAL", "name": "general"},
+        "container": {"type": "message", "channel_id": "C0GENERAL", "message_ts": "1.000001"},
+        "message": {"type": "message", "ts": "1.000001", "text": "", "blocks": []},
+        "response_url": "https://hooks.slack.com/actions/T0STAND/1/abc",
+        "trigger_id": "1.2.3",
+        "actions": [{"type": "button", "block_id": block_id, "action_ts": f"{at:.6f}", **action}],
+        **more,
+    }
+    body = urlencode({"payload": json.dumps(payload)}).encode()
+    stamp = str(int(at))
+    signed = hmac.new(secret.encode(), b"v0:" + stamp.encode() + b":" + body, hashlib.sha256).hexdigest()
+    headers = {
+        "Content-Type": "application/x-www-form-urlencoded",
+        "X-Slack-Request-Timestamp": stamp,
+        "X-Slack-Signature": f"v0={signed}",
+    }
+    return body, headers
 
 
 class _Handler(BaseHTTPRequestHandler):
@@ -117,7 +168,9 @@ class _Handler(BaseHTTPRequestHandler):
         answers = {
             "auth.test": self.auth_test,
             "chat.postMessage": self.post,
+            "chat.update": self.update,
             "conversations.history": self.history,
+            "conversations.replies": self.replies,
             "users.lookupByEmail": self.lookup,
             "conversations.open": self.open,
         }
@@ -144,27 +197,62 @@ class _Handler(BaseHTTPRequestHandler):
         slack, channel = self.workspace, arguments.get("channel", "")
         if channel not in slack.channels:
             return {"ok": False, "error": "channel_not_found"}
+        thread = arguments.get("thread_ts")
+        if thread and not slack.found(channel, thread):
+            return {"ok": False, "error": "thread_not_found"}
         if error := broken_limit(arguments):
             return {"ok": False, "error": error, "response_metadata": {"messages": [f"[ERROR] {error}"]}}
         ts = f"{time.time():.6f}"[:-4] + f"{next(slack.counter):04d}"
-        message = {name: arguments.get(name) for name in ("text", "blocks", "attachments", "metadata")}
-        slack.messages[channel].append({**message, "ts": ts, "unfurl_links": arguments.get("unfurl_links")})
+        message = {name: arguments.get(name) for name in SHOWN}
+        in_thread = {"thread_ts": thread, "is_broadcast": _is_true(arguments.get("reply_broadcast"))}
+        message |= {"ts": ts, "unfurl_links": arguments.get("unfurl_links"), **(in_thread if thread else {})}
+        slack.messages[channel].append(message)
         slack.committed.set()
-        return {"ok": True, "channel": channel, "ts": ts}
+        return {"ok": True, "channel": channel, "ts": "1.000000" if slack.wrong_ts else ts}
+
+    def update(self, arguments: dict[str, Any]) -> dict[str, Any]:
+        slack, channel = self.workspace, arguments.get("channel", "")
+        if channel not in slack.channels:
+            return {"ok": False, "error": "channel_not_found"}
+        message = slack.found(channel, arguments.get("ts", ""))
+        if message is None:
+            return {"ok": False, "error": "message_not_found"}
+        if error := broken_limit(arguments):
+            return {"ok": False, "error": error}
+        message |= {name: arguments[name] for name in SHOWN if name in arguments}
+        message["edits"] = message.get("edits", 0) + 1
+        slack.committed.set()
+        return {"ok": True, "channel": channel, "ts": message["ts"], "text": message["text"]}
 
     def history(self, arguments: dict[str, Any]) -> dict[str, Any]:
+        """The channel, newest first; a reply shows only when it was sent to the channel as well."""
+        shown = [m for m in self.seen(arguments) if not m.get("thread_ts") or m["is_broadcast"]]
+        return self.paged(list(reversed(shown)), arguments)
+
+    def replies(self, arguments: dict[str, Any]) -> dict[str, Any]:
+        """A thread, oldest first, its first message included."""
+        thread = arguments.get("ts", "")
+        if not self.workspace.found(arguments.get("channel", ""), thread):
+            return {"ok": False, "error": "thread_not_found"}
+        shown = [m for m in self.seen(arguments) if thread in (m["ts"], m.get("thread_ts"))]
+        return self.paged(shown, arguments)
+
+    def seen(self, arguments: dict[str, Any]) -> list[dict[str, Any]]:
+        slack = self.workspace
+        posted = slack.messages[arguments.get("channel", "")]
+        return posted[: len(posted) - slack.lag]
+
+    def paged(self, shown: list[dict[str, Any]], arguments: dict[str, Any]) -> dict[str, Any]:
         if arguments.get("channel") not in self.workspace.channels:
             return {"ok": False, "error": "channel_not_found"}
         oldest, start = float(arguments.get("oldest", 0)), int(arguments.get("cursor") or 0)
         size = min(int(arguments.get("limit", 100)), self.workspace.page)
-        newest_first = [
-            m for m in reversed(self.workspace.messages[arguments["channel"]]) if float(m["ts"]) > oldest
-        ]
-        shown = newest_first[start : start + size]
-        if str(arguments.get("include_all_metadata")).lower() not in {"1", "true"}:
-            shown = [{name: value for name, value in m.items() if name != "metadata"} for m in shown]
-        cursor = str(start + size) if start + size < len(newest_first) else ""
-        return {"ok": True, "messages": shown, "response_metadata": {"next_cursor": cursor}}
+        recent = [m for m in shown if float(m["ts"]) > oldest]
+        part = recent[start : start + size]
+        if not _is_true(arguments.get("include_all_metadata")):
+            part = [{name: value for name, value in m.items() if name != "metadata"} for m in part]
+        cursor = str(start + size) if start + size < len(recent) else ""
+        return {"ok": True, "messages": part, "response_metadata": {"next_cursor": cursor}}
 
     def answer(self, reply: Any, status: int = 200, headers: dict[str, str] | None = None) -> None:
         text = reply if isinstance(reply, str) else json.dumps(reply)
@@ -186,45 +274,68 @@ class _Handler(BaseHTTPRequestHandler):
         """Quiet."""
 
 
+def _is_true(value: Any) -> bool:
+    return str(value).lower() in {"1", "true"}
+
+
 def broken_limit(arguments: dict[str, Any]) -> str | None:
     """Slack's answer to a message beyond its limits, or None."""
-    blocks = [*arguments.get("blocks", [])]
-    for attachment in arguments.get("attachments", []):
+    blocks = [*(arguments.get("blocks") or [])]
+    for attachment in arguments.get("attachments") or []:
         blocks.extend(attachment.get("blocks", []))
     if not blocks and not arguments.get("text"):
         return "no_text"
-    if len(blocks) > 50:
+    if len(blocks) > 50 or not all(_is_block(block) for block in blocks):
         return "invalid_blocks"
-    total = 0
-    for block in blocks:
-        if block["type"] == "actions":
-            if not is_well_formed(block):
-                return "invalid_blocks"
-            continue
-        texts = [block["text"]] if "text" in block else block.get("elements", [])
-        limit = {"header": 150, "section": 3000, "context": 3000}.get(block["type"])
-        if limit is None or not texts or len(texts) > 10:
-            return "invalid_blocks"
-        if any(not 0 < len(text["text"]) <= limit for text in texts):
-            return "invalid_blocks"
-        total += sum(len(text["text"]) for text in texts)
-    return "msg_blocks_too_long" if total > 13_200 else None
+    named = [block["block_id"] for block in blocks if block.get("block_id")]
+    if len(named) != len(set(named)):
+        return "invalid_blocks"
+    return "msg_blocks_too_long" if sum(map(_characters, blocks)) > 13_200 else None
 
 
-def is_well_formed(actions: dict[str, Any]) -> bool:
-    """Slack's limits on a row of buttons and menus."""
-    elements = actions.get("elements", [])
-    if not 0 < len(elements) <= 25 or len(actions.get("block_id", "")) > 255:
+def _is_block(block: dict[str, Any]) -> bool:
+    """Whether a block keeps the limits of its kind."""
+    if len(block.get("block_id") or "") > 255:
         return False
-    if len({element["action_id"] for element in elements}) < len(elements):
+    if block["type"] == "actions":
+        elements = block.get("elements", [])
+        actions = [element.get("action_id") for element in elements]
+        return (
+            0 < len(elements) <= 25 and len(set(actions)) == len(actions) and all(map(_is_element, elements))
+        )
+    if block["type"] == "divider":
+        return True
+    if block["type"] == "image":
+        return 0 < len(block.get("alt_text", "")) <= 2000 and 0 < len(block.get("image_url", "")) <= 3000
+    texts = [block["text"]] if "text" in block else [*block.get("fields", []), *block.get("elements", [])]
+    limit = {"header": 150, "section": 3000, "context": 3000}.get(block["type"])
+    if "fields" in block and any(len(text["text"]) > 2000 for text in block["fields"]):
         return False
-    for element in elements:
-        words = element["placeholder" if element["type"] == "static_select" else "text"]
+    if "accessory" in block and not _is_element(block["accessory"]):
+        return False
+    return bool(limit and texts and len(texts) <= 10 and all(0 < len(t["text"]) <= limit for t in texts))
+
+
+def _is_element(element: dict[str, Any]) -> bool:
+    """Whether a button or a menu keeps its limits."""
+    if not 0 < len(element.get("action_id") or "") <= 255:
+        return False
+    if element["type"] == "button":
+        is_short = 0 < len(element["text"]["text"]) <= 75 and len(element.get("value") or "") <= 2000
+        return is_short and len(element.get("url") or "") <= 3000
+    if element["type"] == "static_select":
         options = element.get("options", [])
-        if not 0 < len(words["text"]) <= (150 if options else 75) or len(element.get("url", "")) > 3000:
-            return False
-        if len(options) > 100 or not all(0 < len(one["text"]["text"]) <= 75 for one in options):
-            return False
-        if not all(0 < len(one["value"]) <= 150 for one in options):
-            return False
-    return True
+        is_short = all(
+            0 < len(option["text"]["text"]) <= 75 and 0 < len(option["value"]) <= 150 for option in options
+        )
+        return 0 < len(options) <= 100 and is_short and len(element["placeholder"]["text"]) <= 150
+    return False
+
+
+def _characters(value: Any) -> int:
+    if isinstance(value, dict):
+        return sum(
+            len(part) if name == "text" and isinstance(part, str) else _characters(part)
+            for name, part in value.items()
+        )
+    return sum(map(_characters, value)) if isinstance(value, list) else 0

@@ -18,6 +18,7 @@ from dealwatch.alerts.folding import Folded, refold
 from dealwatch.alerts.routing import is_unheard
 from dealwatch.alerts.rules import load_rules
 from dealwatch.alerts.timeline import Occasion, speak_on
+from dealwatch.alerts.updates import join_threads, queue_updates
 from dealwatch.errors import NotReady
 from dealwatch.history.freshness import age_of_data, incident
 from dealwatch.moments import is_business_day, local_day, morning_of, newest_business_morning
@@ -54,6 +55,7 @@ def speak(
         queued = speak_on(connection, folded, occasions, rules=rules, settings=settings)
         if any(one.morning == as_of and one.is_live for one in occasions):
             rule_books.record(connection, as_of, settings=settings)
+        queued += _follow_up(connection, occasions, now=now, settings=settings)
         unheard = _unheard(occasions, settings)
         return {"queued": queued, **_counts(connection, as_of), "unheard": unheard}
 
@@ -87,6 +89,20 @@ def _occasions(
         else:
             found.append(Occasion(morning, "not_business_day"))
     return found
+
+
+def _follow_up(
+    connection: Connection, occasions: Sequence[Occasion], *, now: datetime, settings: Settings
+) -> int:
+    """Show on messages of before what a live morning knows of their alerts; how many changes were queued."""
+    live = [one for one in occasions if one.is_live]
+    for one in live:
+        join_threads(connection, one.morning)
+    return sum(
+        queue_updates(connection, one.morning, now=now, settings=settings)
+        for one in live
+        if one.fault is None and one.forced_at is None
+    )
 
 
 def _unheard(occasions: Sequence[Occasion], settings: Settings) -> int:

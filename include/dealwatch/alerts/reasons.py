@@ -20,6 +20,8 @@ REASONS: dict[str, str] = {
     "folded": "The deal has a critical score, and this alert is part of that message.",
     "reminders_used": "The reminders are used up; the alert is listed in digests that go out anyway.",
     "expired": "The message could not be delivered before its news was old.",
-    "no_longer_wanted": "The alert was resolved before the message went out.",
+    "no_longer_wanted": "The alert was resolved or answered, or newer news came, before it went out.",
+    "no_edit": "There was no message to change: it was never sent, or stands where none can be changed.",
+    "in_doubt": "The message may have arrived where nobody can look, so it was not sent again.",
     "undeliverable": "The channel refused the message for good, or every try to hand it over failed.",
 }

@@ -43,11 +43,11 @@ def route_for(role: str, owner_id: str, people: Mapping[str, Person], *, setting
 def operations_route(settings: Settings) -> Route:
     """Who hears that the data is not fit to alert on; without an address, whoever looks into the folder."""
     delivery = settings.delivery
-    for email, slack in (
-        (delivery.operations_email, delivery.operations_slack),
-        (delivery.revops_email, delivery.revops_slack),
+    for email, slack, teams in (
+        (delivery.operations_email, delivery.operations_slack, delivery.operations_teams),
+        (delivery.revops_email, delivery.revops_slack, delivery.revops_teams),
     ):
-        for way in ways("operations", email=email, slack=slack, settings=settings):
+        for way in ways("operations", email=email, slack=slack, teams=teams, settings=settings):
             return way
     return Route("operations", "folder", "operations")
 

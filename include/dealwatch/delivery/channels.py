@@ -3,7 +3,7 @@
 from datetime import timedelta
 from typing import Protocol
 
-from dealwatch.delivery import email, folder, slack
+from dealwatch.delivery import email, folder, slack, teams
 from dealwatch.delivery.parcel import Parcel, Receipt
 from dealwatch.settings import Settings
 
@@ -12,7 +12,11 @@ class Channel(Protocol):
     """What a channel's file offers; each function may raise one of the ways in `parcel`."""
 
     LONGEST_SEND: timedelta  # from our last look at the clock until the provider can no longer take it
-    CAN_LOOK_UP: bool  # whether `find` finds what the provider took; else a lost reply may mean a second copy
+    CAN_LOOK_UP: bool  # whether `find` finds what the provider took; else nobody knows after a lost reply
+    MAY_DOUBLE: bool  # whether, without a look-up, a second copy is better than a lost message
+
+    def pause(self, settings: Settings) -> timedelta:
+        """The time between two messages to one place."""
 
     def destination(self, address: str, *, settings: Settings) -> str:
         """Where the address leads, in the provider's terms."""
@@ -27,5 +31,6 @@ class Channel(Protocol):
 CHANNELS: dict[str, Channel] = {
     "slack": slack,
     "email": email,
+    "teams": teams,
     "folder": folder,
 }

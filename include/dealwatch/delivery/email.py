@@ -6,6 +6,7 @@ answers slowly enough would keep us longer than our claim lasts: one deadline ho
 """
 
 import io
+import logging
 import smtplib
 import socket
 import ssl
@@ -20,22 +21,34 @@ from email.policy import SMTP
 from email.utils import format_datetime, getaddresses
 from typing import Any
 
+from dealwatch.delivery.chart import chart_png
+from dealwatch.delivery.messages import Message
 from dealwatch.delivery.pages import html_page, text_page
 from dealwatch.delivery.parcel import Parcel, Receipt, Refused, TryLater, Uncertain, shaped
+from dealwatch.delivery.replies import links_of
 from dealwatch.delivery.wording import title_of
 from dealwatch.knobs import Smtp
 from dealwatch.settings import Settings
 
+log = logging.getLogger(__name__)
+
 LONGEST_SEND = timedelta(seconds=25)  # the deadline of the whole talk, from name look-up to last answer
 CAN_LOOK_UP = False
+MAY_DOUBLE = True  # a second copy costs less than a lost message, and has the same Message-ID
 
 _MEND = "mend the connection smtp_default (or [smtp])"
 _UNKNOWN_TO_SERVER = frozenset({530, 534, 535, 538})  # the server wants another login than ours
 _TOO_BIG = 552
+_GREYLISTED = frozenset({450, 451})  # strangers are to come back later
 _LEFT_FOR_RECIPIENTS = 0.6  # shares of the whole time that must be left before going on
 _LEFT_FOR_THE_MESSAGE = 0.4
 
 _Refusals = Mapping[str, tuple[int, bytes | str]]  # per address, as smtplib tells them
+
+
+def pause(settings: Settings) -> timedelta:
+    """Mail servers are not written to one place at a time."""
+    return timedelta()
 
 
 def destination(address: str, *, settings: Settings) -> str:
@@ -91,9 +104,28 @@ def _mail(parcel: Parcel, destination: str, settings: Settings) -> EmailMessage:
     mail["Message-ID"] = f"<{parcel.delivery_id}@{domain}>"
     mail["Auto-Submitted"] = "auto-generated"
     mail["X-Auto-Response-Suppress"] = "All"
-    mail.set_content(text_page(parcel.message))
-    mail.add_alternative(html_page(parcel.message), subtype="html")
+    links = links_of(
+        parcel.message, parcel.delivery_id, parcel.recipient, parcel.first_claimed_at, settings=settings
+    )
+    if links.settings:
+        mail["List-Unsubscribe"] = f"<{links.settings}>"
+        mail["List-Unsubscribe-Post"] = "List-Unsubscribe=One-Click"
+    picture = _picture(parcel.message)
+    cid = f"chart.{parcel.delivery_id}@{domain}" if picture else ""
+    mail.set_content(text_page(parcel.message, links))
+    mail.add_alternative(html_page(parcel.message, links, chart_cid=cid), subtype="html")
+    if picture and (html := mail.get_body(("html",))) is not None:
+        html.add_related(picture, "image", "png", cid=f"<{cid}>", disposition="inline")
     return mail
+
+
+def _picture(message: Message) -> bytes | None:
+    """The message's picture. One that cannot be drawn is left out: the words say the same."""
+    try:
+        return chart_png(message)
+    except Exception:
+        log.exception("a picture could not be drawn; the mail goes without it")
+        return None
 
 
 class _Deadline:
@@ -236,8 +268,10 @@ def _answer(refused: _Refusals) -> Refused | TryLater:
     """A server's no: for good when any code says so (5xx), for a while when all of them do (4xx)."""
     if any(code in _UNKNOWN_TO_SERVER for code, _ in refused.values()):
         return TryLater(_told(refused), stops_channel=True, remedy=_MEND)
-    is_for_good = any(code // 100 == 5 for code, _ in refused.values())
-    return Refused(_told(refused)) if is_for_good else TryLater(_told(refused))
+    if any(code // 100 == 5 for code, _ in refused.values()):
+        return Refused(_told(refused))
+    is_greylist = all(code in _GREYLISTED for code, _ in refused.values())
+    return TryLater(_told(refused), is_greylist=is_greylist)
 
 
 def _told(refused: _Refusals) -> str:

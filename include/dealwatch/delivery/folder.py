@@ -20,11 +20,17 @@ from dealwatch.settings import Settings
 
 LONGEST_SEND = timedelta(seconds=5)
 CAN_LOOK_UP = True
+MAY_DOUBLE = True
 
 
 def outbox_folder(settings: Settings) -> Path:
     """Where the rendered messages lie."""
     return settings.home / "outbox"
+
+
+def pause(settings: Settings) -> timedelta:
+    """A folder takes all at once."""
+    return timedelta()
 
 
 def destination(address: str, *, settings: Settings) -> str:
@@ -40,12 +46,16 @@ def find(parcel: Parcel, destination: str, *, settings: Settings) -> Receipt | N
 
 def send(parcel: Parcel, destination: str, *, settings: Settings) -> Receipt:
     """Write the message as Slack's JSON, as text and as HTML."""
-    slack, text, html = (shaped(render, parcel.message) for render in (_slack_json, text_page, html_page))
+    slack, text, html = (shaped(render, parcel.message) for render in (_slack_json, text_page, _whole_page))
     write_whole(_path(parcel, settings, ".slack.json"), slack)
     write_whole(_path(parcel, settings, ".txt"), text)
     page = _path(parcel, settings, ".html")
     write_whole(page, html)
     return _receipt(page, settings)
+
+
+def _whole_page(message: Message) -> str:
+    return html_page(message, is_alone=True)
 
 
 def _slack_json(message: Message) -> str:

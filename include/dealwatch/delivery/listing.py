@@ -33,8 +33,10 @@ _REASONS = {
     "no_route": "with nobody to go to",
     "folded": "folded into a critical alert",
     "expired": "out of date before it could go out",
-    "no_longer_wanted": "about an alert resolved in time",
+    "no_longer_wanted": "about an alert resolved or answered in time",
     "reminders_used": "beyond the last reminder",
+    "no_edit": "changing a message that cannot be changed",
+    "in_doubt": "that may have arrived or not",
     "undeliverable": "refused by the channel",
 }
 

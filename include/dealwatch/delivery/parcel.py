@@ -2,7 +2,8 @@
 
 NotDelivered
 ├── Refused      the provider will not take it, now or later; trying again is pointless
-│   └── Unrenderable   our own failure to give it a shape
+│   ├── NoSuchRecipient  it does not know the person
+│   └── Unrenderable     our own failure to give it a shape
 ├── TryLater     it was certainly not taken; trying again is safe
 └── Uncertain    it may have been taken: look it up, or know that a second copy may arrive
 """
@@ -26,6 +27,11 @@ class Parcel:
     address: str
     message: Message
     first_claimed_at: datetime  # the same on every try: it dates an e-mail and bounds a look-up
+    recipient: str = ""  # the person's id in the CRM, or the name of a role
+    edits_ref: str | None = None  # the provider's reference of the message that this one changes
+    edits: str = ""  # the delivery that sent that message
+    follows_ref: str | None = None  # the reference of the message in whose thread this one stands
+    is_escalation: bool = False  # it got worse: a thread alone is too quiet a place
 
 
 @dataclass(frozen=True)
@@ -41,7 +47,15 @@ class NotDelivered(Exception):
 
 
 class Refused(NotDelivered):
-    """The provider will never take this message at this address."""
+    """The provider will never take this message at this address; `code` is its own word for why."""
+
+    def __init__(self, reason: str, *, code: str = "") -> None:
+        super().__init__(reason)
+        self.code = code
+
+
+class NoSuchRecipient(Refused):
+    """The provider does not know this person; somebody else's channel may."""
 
 
 class Unrenderable(Refused):
@@ -52,17 +66,30 @@ class TryLater(NotDelivered):
     """The provider has certainly not taken the message.
 
     `stops_channel`: the next message would fare no better (unreachable, rate limited) and this one is not at
-    fault. `wait` is how long the provider asked us to hold back. `remedy` is what a person has to mend before
-    it can be taken (a credential, a setting); neither of the two uses up a try.
+    fault; `stops_place`: nor would the next one to this address. `wait` is how long the provider asked us to
+    hold back. `remedy` is what a person has to mend before it can be taken (a credential, a setting), and
+    `fault` names what is wrong, the same every time; none of these uses up a try. `is_greylist`: a mail
+    server turns strangers away for a while, on purpose.
     """
 
     def __init__(
-        self, reason: str, *, stops_channel: bool = False, wait: timedelta | None = None, remedy: str = ""
+        self,
+        reason: str,
+        *,
+        stops_channel: bool = False,
+        stops_place: bool = False,
+        wait: timedelta | None = None,
+        remedy: str = "",
+        fault: str = "",
+        is_greylist: bool = False,
     ) -> None:
         super().__init__(reason)
         self.stops_channel = stops_channel
+        self.stops_place = stops_place
         self.wait = wait
         self.remedy = remedy
+        self.fault = fault or remedy
+        self.is_greylist = is_greylist
 
 
 class Uncertain(NotDelivered):

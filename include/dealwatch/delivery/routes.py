@@ -93,15 +93,23 @@ def chain(owner_id: str, people: Mapping[str, Person]) -> Iterator[Person]:
 def ways_to_revops(settings: Settings) -> tuple[Route, ...]:
     """Who hears of deals that nobody can be told of."""
     delivery = settings.delivery
-    return ways("revops", email=delivery.revops_email, slack=delivery.revops_slack, settings=settings)
+    return ways(
+        "revops",
+        email=delivery.revops_email,
+        slack=delivery.revops_slack,
+        teams=delivery.revops_teams,
+        settings=settings,
+    )
 
 
-def ways(recipient: str, *, email: str | None, slack: str | None, settings: Settings) -> tuple[Route, ...]:
+def ways(
+    recipient: str, *, email: str | None, slack: str | None, teams: str | None = None, settings: Settings
+) -> tuple[Route, ...]:
     """The connected channels that have an address for the recipient, in the settings' order."""
     if is_unconnected(settings):
-        address = email or slack
+        address = email or slack or teams
         return (Route(recipient, "folder", address),) if address else ()
-    addresses = {"slack": slack, "email": email, "folder": email or slack}
+    addresses = {"slack": slack, "email": email, "teams": teams, "folder": email or slack or teams}
     return tuple(
         Route(recipient, channel, address)
         for channel in connected(settings)
@@ -112,6 +120,7 @@ def ways(recipient: str, *, email: str | None, slack: str | None, settings: Sett
 def connected(settings: Settings) -> tuple[str, ...]:
     """The channels of the settings that can carry a message."""
     ready = {"slack": settings.slack_token is not None, "email": settings.smtp is not None, "folder": True}
+    ready["teams"] = bool(settings.teams)
     return tuple(channel for channel in settings.delivery.channels if ready[channel])
 
 

@@ -1,179 +1,140 @@
 """Slack: one message by the Web API, and its look-up by the opaque delivery id in the message's metadata.
 
-Only rate limits are retried here. The client's default handlers post twice when a reply is lost; a lost reply
-is `Uncertain`, and the outbox looks the message up before it sends again.
+What follows an earlier message stands in its thread. What has become of a message is shown by changing it,
+which may be done twice, unlike posting; a note in the thread, which may not, is looked up like any message.
 """
 
-import logging
 import re
-import socket
-import ssl
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from datetime import timedelta
 from typing import Any
-from urllib.error import URLError
-from urllib.parse import urlsplit
 
 from slack_sdk import WebClient
-from slack_sdk.errors import SlackApiError
-from slack_sdk.http_retry import RateLimitErrorRetryHandler
-from slack_sdk.http_retry.request import HttpRequest
-from slack_sdk.http_retry.response import HttpResponse
-from slack_sdk.http_retry.state import RetryState
 from slack_sdk.models.metadata import Metadata
 from slack_sdk.web import SlackResponse
 
-from dealwatch.delivery.parcel import Parcel, Receipt, Refused, TryLater, Uncertain, shaped
-from dealwatch.delivery.slack_blocks import slack_payload
+from dealwatch.delivery.parcel import Parcel, Receipt, Refused, shaped
+from dealwatch.delivery.slack_blocks import fit, slack_payload
+from dealwatch.delivery.slack_client import called, client_of
 from dealwatch.settings import Settings
 
-PATIENCE_SECONDS = 3  # a longer Retry-After would outlive the claim, so it is the outbox that waits
 LONGEST_SEND = timedelta(seconds=25)  # two answers of ten seconds, and the patience between them
 CAN_LOOK_UP = True
+MAY_DOUBLE = False
 
 EVENT_TYPE = "dealwatch_delivery"
 _LOOK_BACK = timedelta(minutes=10)  # two clocks never agree
 _PAGE = 200
-_LATER = frozenset({"ratelimited", "rate_limited", "message_limit_exceeded"})
-# What is wrong with our account or address, and not with one message.
-_ACCOUNT = frozenset(
-    """access_denied accesslimited account_inactive ekm_access_denied enterprise_is_restricted invalid_auth
-    missing_scope no_permission not_allowed_token_type not_authed org_login_required team_access_not_granted
-    team_not_found token_expired token_revoked two_factor_setup_required unknown_method""".split()
-)
-_MEND = "mend the connection slack_default (or slack_token)"
-_UNKNOWN = frozenset({"fatal_error", "internal_error", "request_timeout", "service_unavailable"})
-
-# The client logs whole payloads at debug level; deals do not belong in a log.
-_wire_log = logging.getLogger(f"{__name__}.wire")
-_wire_log.setLevel(logging.WARNING)
+_NO_THREAD = frozenset({"thread_not_found", "cannot_reply_to_message", "message_not_found"})
 
 
-class _ShortRateLimit(RateLimitErrorRetryHandler):
-    """Waits out a rate limit once, when that is a matter of seconds."""
-
-    def _can_retry(
-        self,
-        *,
-        state: RetryState,
-        request: HttpRequest,
-        response: HttpResponse | None = None,
-        error: Exception | None = None,
-    ) -> bool:
-        if response is None or response.status_code != 429:
-            return False
-        return _retry_after(response.headers) <= timedelta(seconds=PATIENCE_SECONDS)
+def pause(settings: Settings) -> timedelta:
+    """The time between two messages to one channel."""
+    return timedelta(seconds=settings.delivery.slack_pause_seconds)
 
 
 def destination(address: str, *, settings: Settings) -> str:
     """The channel's id: of a channel as it stands, of a person's direct messages by user id or e-mail."""
     if re.fullmatch(r"[CGD][A-Z0-9]{2,}", address):
         return address
-    client = _client(settings)
+    client = client_of(settings)
     user = address
     if "@" in address:
-        user = str(_called(lambda: client.users_lookupByEmail(email=address))["user"]["id"])
+        user = str(called(lambda: client.users_lookupByEmail(email=address))["user"]["id"])
     elif not re.fullmatch(r"[UW][A-Z0-9]{2,}", address):
         raise Refused(f"{address!r} is no Slack address; give a channel id, a user id or an e-mail")
-    return str(_called(lambda: client.conversations_open(users=user))["channel"]["id"])
+    return str(called(lambda: client.conversations_open(users=user))["channel"]["id"])
 
 
 def find(parcel: Parcel, destination: str, *, settings: Settings) -> Receipt | None:
-    """The message that carries this delivery's id, if the channel has it."""
-    client = _client(settings)
-    oldest = (parcel.first_claimed_at - _LOOK_BACK).timestamp()
-    cursor = ""
-    while True:
-        page = _called(
-            lambda after=cursor: client.conversations_history(  # type: ignore[misc]
-                channel=destination,
-                oldest=f"{oldest:.6f}",
-                include_all_metadata=True,
-                limit=_PAGE,
-                cursor=after,
-            )
-        )
-        for message in page["messages"]:
-            metadata = message.get("metadata") or {}
-            if metadata.get("event_payload", {}).get("delivery_id") == parcel.delivery_id:
-                return Receipt(f"{destination}:{message['ts']}")
-        cursor = (page.get("response_metadata") or {}).get("next_cursor") or ""
-        if not cursor:
-            return None
+    """The message that carries this delivery's id, if the channel or the thread has it.
+
+    A change without a note leaves nothing to find: it is made again.
+    """
+    client = client_of(settings)
+    if parcel.edits_ref and not parcel.follows_ref:
+        return None
+    for message in _posted(client, parcel, destination):
+        metadata = message.get("metadata") or {}
+        if metadata.get("event_payload", {}).get("delivery_id") == parcel.delivery_id:
+            return Receipt(parcel.edits_ref or f"{destination}:{message['ts']}")
+    return None
 
 
 def send(parcel: Parcel, destination: str, *, settings: Settings) -> Receipt:
-    """Post the message; the receipt is `channel:ts`, which is what an edit of it needs."""
-    client = _client(settings)
-    payload = shaped(slack_payload, parcel.message)
-    posted = _called(
+    """Post or change the message; the receipt is `channel:ts`, which is what an edit of it needs."""
+    client = client_of(settings)
+    if parcel.edits_ref:
+        return _change(client, parcel, parcel.edits_ref)
+    payload = shaped(lambda message: slack_payload(message, parcel.delivery_id), parcel.message)
+    thread = _thread(parcel, destination)
+    try:
+        return _post(client, parcel, destination, payload, thread)
+    except Refused as refused:
+        if not thread or refused.code not in _NO_THREAD:
+            raise
+        return _post(client, parcel, destination, payload, "")  # somebody deleted the first message
+
+
+def _post(client: WebClient, parcel: Parcel, channel: str, payload: dict[str, Any], thread: str) -> Receipt:
+    in_thread: dict[str, Any] = {"thread_ts": thread, "reply_broadcast": parcel.is_escalation}
+    posted = called(
         lambda: client.chat_postMessage(
-            channel=destination,
+            channel=channel,
             **payload,
+            **(in_thread if thread else {}),
             metadata=Metadata(EVENT_TYPE, {"delivery_id": parcel.delivery_id}),
             unfurl_links=False,
             unfurl_media=False,
-        )
+        ),
+        place=channel,
     )
     return Receipt(f"{posted['channel']}:{posted['ts']}")
 
 
-def _client(settings: Settings) -> WebClient:
-    token = settings.slack_token.get_secret_value() if settings.slack_token else ""
-    if not token:
-        raise TryLater("there is no Slack token", stops_channel=True, remedy=_MEND)
-    url = urlsplit(settings.slack_url)
-    if url.scheme != "https" and url.hostname not in {"127.0.0.1", "::1", "localhost"}:
-        raise TryLater(
-            f"slack_url {settings.slack_url} is not https; the token is not sent in the clear",
-            stops_channel=True,
-            remedy="write https:// in slack_url, or in base_url of the connection slack_default",
-        )
-    return WebClient(
-        token=token,
-        base_url=settings.slack_url,
-        timeout=settings.delivery.timeout_seconds,
-        retry_handlers=[_ShortRateLimit(max_retry_count=1)],
-        logger=_wire_log,
-    )
+def _change(client: WebClient, parcel: Parcel, edits_ref: str) -> Receipt:
+    """Show the message anew where it stands; on a resolution also leave a line in its thread."""
+    channel, _, ts = edits_ref.partition(":")
+    buttons_of = "" if parcel.follows_ref else parcel.edits  # what is resolved asks for no answer
+    payload = shaped(lambda message: slack_payload(message, buttons_of), parcel.message)
+    metadata = Metadata(EVENT_TYPE, {"delivery_id": parcel.edits})
+    called(lambda: client.chat_update(channel=channel, ts=ts, **payload, metadata=metadata), place=channel)
+    if parcel.follows_ref:
+        note = {"text": fit(parcel.message.state, 3000)}
+        _post(client, parcel, channel, note, ts)
+    return Receipt(edits_ref)
 
 
-def _called(call: Callable[[], SlackResponse]) -> Any:
-    """The answer to a call, or what its failure means for the message."""
-    try:
-        return call().data
-    except SlackApiError as error:
-        raise _meaning(error.response) from error
-    except URLError as error:
-        if isinstance(error.reason, ConnectionRefusedError | socket.gaierror | ssl.SSLCertVerificationError):
-            raise TryLater(f"Slack cannot be reached: {error.reason}", stops_channel=True) from error
-        raise Uncertain(f"Slack's answer was lost: {error.reason}") from error
-    except (OSError, ValueError) as error:  # RemoteDisconnected, a timeout, half an answer
-        raise Uncertain(f"Slack's answer was lost: {type(error).__name__}: {error}") from error
+def _thread(parcel: Parcel, destination: str) -> str:
+    """The first message's timestamp, when it stands in the channel that this one goes to."""
+    channel, _, ts = (parcel.follows_ref or "").partition(":")
+    return ts if channel == destination else ""
 
 
-def _meaning(response: Any) -> Refused | TryLater | Uncertain:
-    data = response.data if isinstance(response.data, dict) else {}
-    code = str(data.get("error", ""))
-    if response.status_code == 429 or code in _LATER:
-        return TryLater("Slack limits our rate", stops_channel=True, wait=_retry_after(response.headers))
-    if response.status_code >= 500 or code in _UNKNOWN or not re.fullmatch(r"[a-z0-9_]+", code):
-        return Uncertain(f"Slack answered {response.status_code} {code[:80]}".rstrip())
-    details = [
-        *(data.get("response_metadata") or {}).get("messages", []),
-        *([f"needs the scope {data['needed']}"] if data.get("needed") else []),
-    ]
-    told = ": ".join([f"Slack refuses: {code}", *(str(detail)[:200] for detail in details)])
-    if code not in _ACCOUNT:
-        return Refused(told)
-    # Without a scope for look-ups or addresses, messages that need neither can still be posted.
-    is_partial = code == "missing_scope" and not str(data.get("needed") or "chat:").startswith("chat:")
-    return TryLater(told, stops_channel=not is_partial, remedy=_MEND)
+def _posted(client: WebClient, parcel: Parcel, channel: str) -> Iterator[Any]:
+    """What was posted since our first try: in the thread, and in the channel, which shows no replies."""
+    oldest = f"{(parcel.first_claimed_at - _LOOK_BACK).timestamp():.6f}"
+    limits: dict[str, Any] = {
+        "channel": channel,
+        "oldest": oldest,
+        "include_all_metadata": True,
+        "limit": _PAGE,
+    }
+    if thread := _thread(parcel, channel):
+        try:
+            yield from _pages(lambda c: client.conversations_replies(**limits, ts=thread, cursor=c), channel)
+        except Refused as refused:
+            if refused.code not in _NO_THREAD:
+                raise
+    if not parcel.edits_ref:
+        yield from _pages(lambda c: client.conversations_history(**limits, cursor=c), channel)
 
 
-def _retry_after(headers: Any) -> timedelta:
-    for name, value in headers.items():
-        if name.lower() == "retry-after":
-            text = value[0] if isinstance(value, list) else value
-            return timedelta(seconds=int(text)) if str(text).isdigit() else timedelta(seconds=60)
-    return timedelta(seconds=1)
+def _pages(call: Callable[[str], SlackResponse], channel: str) -> Iterator[Any]:
+    cursor = ""
+    while True:
+        page = called(lambda after=cursor: call(after), place=channel)  # type: ignore[misc]
+        yield from page["messages"]
+        cursor = (page.get("response_metadata") or {}).get("next_cursor") or ""
+        if not cursor:
+            return
