@@ -187,7 +187,7 @@ def test_a_mail_offers_the_way_to_its_readers_own_settings(mailbox: Mailbox, tmp
         channel.send(for_ann, ANN, settings=settings)
     first, second = mailbox.mails
     way = str(first["List-Unsubscribe"]).replace(" ", "")
-    assert way.startswith("<https://airflow.example.com/dealwatch/settings/") and way.endswith(">")
+    assert way.startswith("<https://airflow.example.com/dealwatch/settings?token=") and way.endswith(">")
     assert first["List-Unsubscribe-Post"] == "List-Unsubscribe=One-Click"
     assert first["List-Unsubscribe"] == second["List-Unsubscribe"], "the same delivery is the same mail"
     operations = replace(for_ann, message=OPERATIONS)
