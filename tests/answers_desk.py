@@ -14,7 +14,7 @@ from slack_sdk.signature import SignatureVerifier
 from sqlalchemy import Engine, select, update
 
 from alert_samples import MONDAY, Deal, at, extract, hire, prove, score_morning
-from dealwatch.alerts.queue import speak
+from dealwatch.alerts.speaking.queue import speak
 from dealwatch.board.answers_app import answers_app
 from dealwatch.delivery.links import link, settings_link
 from dealwatch.delivery.messages import Message

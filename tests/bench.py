@@ -192,8 +192,8 @@ def explaining_with_shap(folder: Path) -> Side:
 
 def measuring(folder: Path) -> Side:
     """Every rule, level and segment over 365 mornings: facts, signals, episodes, lifts and intervals."""
-    from dealwatch.alerts.evidence import measured
-    from dealwatch.alerts.rules import load_rules
+    from dealwatch.alerts.evidence.measure import measured
+    from dealwatch.alerts.rules.rule import load_rules
     from dealwatch.warehouse import connect
 
     settings = bench_company.settings_of(folder)

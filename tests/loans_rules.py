@@ -15,11 +15,11 @@ from pathlib import Path
 import polars as pl
 
 from dealwatch import jobs
-from dealwatch.alerts.evidence import judged, outcomes_of
-from dealwatch.alerts.past_scores import scores_then
-from dealwatch.alerts.record_table import record_table
-from dealwatch.alerts.replay import Replay, replay, replayed
-from dealwatch.alerts.rules import INSTANT, load_rules
+from dealwatch.alerts.evidence.measure import judged, outcomes_of
+from dealwatch.alerts.evidence.past_scores import scores_then
+from dealwatch.alerts.evidence.record_table import record_table
+from dealwatch.alerts.evidence.replay import Replay, replay, replayed
+from dealwatch.alerts.rules.rule import INSTANT, load_rules
 from dealwatch.history.ledger import Ledger
 from dealwatch.moments import morning_of, mornings
 from dealwatch.scoring.known import history_of, microseconds_of

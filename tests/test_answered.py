@@ -9,8 +9,8 @@ import pytest
 from sqlalchemy import Engine, select
 
 from alert_samples import MONDAY, Deal, at, extract, hire, prove, score_morning
-from dealwatch.alerts.answers import Answer, record
-from dealwatch.alerts.queue import speak
+from dealwatch.alerts.episodes.answers import Answer, record
+from dealwatch.alerts.speaking.queue import speak
 from dealwatch.delivery.claims import settle
 from dealwatch.delivery.outbox import deliver
 from dealwatch.settings import Settings

@@ -8,8 +8,8 @@ import pytest
 from sqlalchemy import Engine, select, update
 
 from alert_samples import MONDAY, Deal, at, extract, hire, prove, score_morning
-from dealwatch.alerts.answers import Answer, Recorded, record, standing_of
-from dealwatch.alerts.queue import speak
+from dealwatch.alerts.episodes.answers import Answer, Recorded, record, standing_of
+from dealwatch.alerts.speaking.queue import speak
 from dealwatch.errors import DecisionRefused
 from dealwatch.settings import Settings
 from dealwatch.tables import alert_actions, alert_events, alerts, deal_snapshots

@@ -7,7 +7,7 @@ import pytest
 from sqlalchemy import Engine, insert, select
 
 from alert_samples import hire
-from dealwatch.alerts.routing import is_away, window
+from dealwatch.alerts.speaking.routing import is_away, window
 from dealwatch.calendars import calendar_of, country_of, is_workday, workdays_between
 from dealwatch.delivery.hours import read_hours
 from dealwatch.delivery.routes import Route

@@ -8,8 +8,8 @@ import polars as pl
 import pytest
 from markdown_it import MarkdownIt
 
-from dealwatch.alerts.model_card import alert_changes
-from dealwatch.alerts.rules import load_rules
+from dealwatch.alerts.renewal.model_card import alert_changes
+from dealwatch.alerts.rules.rule import load_rules
 from dealwatch.scoring.bands import band, recut
 from dealwatch.scoring.card import Dossier, card
 from dealwatch.scoring.card_picture import picture

@@ -5,7 +5,7 @@ from datetime import UTC, date, datetime
 import pytest
 from sqlalchemy import Engine, func, select
 
-from dealwatch.alerts.choices import Choice, choice_of, choices_at, choose
+from dealwatch.alerts.speaking.choices import Choice, choice_of, choices_at, choose
 from dealwatch.errors import DecisionRefused
 from dealwatch.settings import Settings
 from dealwatch.tables import recipient_choices

@@ -4,8 +4,8 @@ from typing import Any
 
 import pytest
 
-from dealwatch.alerts.clauses import clauses, shown
-from dealwatch.alerts.rules import load_rules
+from dealwatch.alerts.rules.clauses import clauses, shown
+from dealwatch.alerts.rules.rule import load_rules
 from dealwatch.settings import Settings
 
 

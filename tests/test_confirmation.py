@@ -6,8 +6,8 @@ import pytest
 from sqlalchemy import Engine, select
 
 from alert_samples import MONDAY, Deal, at, extract, hire, prove, score_morning
-from dealwatch.alerts.queue import speak
-from dealwatch.alerts.rules import load_rule
+from dealwatch.alerts.rules.rule import load_rule
+from dealwatch.alerts.speaking.queue import speak
 from dealwatch.errors import SettingsError
 from dealwatch.settings import Settings
 from dealwatch.tables import alert_events, alerts, deliveries

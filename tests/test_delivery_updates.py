@@ -9,8 +9,8 @@ import pytest
 from sqlalchemy import Engine, select, update
 
 from alert_samples import MONDAY, Deal, at, close, extract, hire, prove, score_morning
-from dealwatch.alerts.answers import Answer, record
-from dealwatch.alerts.queue import Notify, speak
+from dealwatch.alerts.episodes.answers import Answer, record
+from dealwatch.alerts.speaking.queue import Notify, speak
 from dealwatch.delivery.outbox import deliver
 from dealwatch.knobs import Source
 from dealwatch.settings import Settings

@@ -8,7 +8,7 @@ import pytest
 from sqlalchemy import Engine, select
 
 from alert_samples import Deal, at, close, extract, hire, prove, score_morning
-from dealwatch.alerts.queue import speak
+from dealwatch.alerts.speaking.queue import speak
 from dealwatch.delivery.messages import Message
 from dealwatch.delivery.pages import text_page
 from dealwatch.settings import Settings

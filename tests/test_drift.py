@@ -11,7 +11,7 @@ from sqlalchemy import Engine, select
 
 from dealwatch import jobs
 from dealwatch.alerts.morning import score_mornings
-from dealwatch.alerts.rules import load_rules
+from dealwatch.alerts.rules.rule import load_rules
 from dealwatch.history.ledger import Ledger, read_ledger
 from dealwatch.knobs import Scoring, Source
 from dealwatch.moments import morning_of

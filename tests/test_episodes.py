@@ -7,8 +7,9 @@ import polars as pl
 import pytest
 
 from alert_samples import at
-from dealwatch.alerts.episodes import Background, Episodes, digest, fold
-from dealwatch.alerts.rules import INSTANT
+from dealwatch.alerts.episodes.fold import Background, Episodes, fold
+from dealwatch.alerts.fingerprints import digest
+from dealwatch.alerts.rules.rule import INSTANT
 from dealwatch.settings import Settings
 
 MORNINGS = [f"2026-03-{day:02d}" for day in range(1, 32)]

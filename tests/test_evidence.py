@@ -9,10 +9,10 @@ import polars as pl
 import pytest
 from sqlalchemy import Engine, select
 
-from dealwatch.alerts.content import record_line
-from dealwatch.alerts.evidence import measure, records
-from dealwatch.alerts.replay import replayed
-from dealwatch.alerts.rules import INSTANT, Rule, load_rule
+from dealwatch.alerts.evidence.measure import measure, records
+from dealwatch.alerts.evidence.replay import replayed
+from dealwatch.alerts.rules.rule import INSTANT, Rule, load_rule
+from dealwatch.alerts.speaking.content import record_line
 from dealwatch.history.ledger import CHANGE_ORDER, Ledger
 from dealwatch.moments import local_day, morning_of
 from dealwatch.settings import Settings

@@ -9,12 +9,11 @@ import polars as pl
 import pytest
 from sqlalchemy import Engine
 
-from dealwatch.alerts import past_scores, replay
-from dealwatch.alerts.evidence import Outcomes, judged, records
-from dealwatch.alerts.lift import Flagged, Panel, lifts
-from dealwatch.alerts.past_scores import scores_then
-from dealwatch.alerts.record_table import record_table
-from dealwatch.alerts.rules import INSTANT, Rule, load_rule
+from dealwatch.alerts.evidence.lift import Flagged, Panel, lifts
+from dealwatch.alerts.evidence.measure import Outcomes, judged, past_scores, records, replay
+from dealwatch.alerts.evidence.past_scores import scores_then
+from dealwatch.alerts.evidence.record_table import record_table
+from dealwatch.alerts.rules.rule import INSTANT, Rule, load_rule
 from dealwatch.history.ledger import Ledger
 from dealwatch.scoring.facts import facts_at
 from dealwatch.settings import Settings
@@ -83,8 +82,8 @@ def test_a_mornings_signals_do_not_depend_on_the_mornings_beside_it(
 ) -> None:
     whole = records(ledger(*BOTH), NOW, [rule], settings=settings)
     monkeypatch.setattr(replay, "_ROWS_AT_ONCE", 40)
-    monkeypatch.setattr("dealwatch.alerts.noise._AT_ONCE", 50)
-    monkeypatch.setattr("dealwatch.alerts.lift._DRAWN_AT_ONCE", 100_000)
+    monkeypatch.setattr("dealwatch.alerts.evidence.noise._AT_ONCE", 50)
+    monkeypatch.setattr("dealwatch.alerts.evidence.lift._DRAWN_AT_ONCE", 100_000)
     assert records(ledger(*BOTH), NOW, [rule], settings=settings).equals(whole)
 
 
@@ -257,7 +256,7 @@ def test_the_table_shows_each_level_and_below_it_its_segments() -> None:
 
 def test_what_was_judged_is_judged_again_the_same(rule: Rule, settings: Settings) -> None:
     """A replay can be judged as of an earlier day: by the mornings before it and the outcomes of the time."""
-    from dealwatch.alerts.evidence import outcomes_of
+    from dealwatch.alerts.evidence.measure import outcomes_of
     from dealwatch.scoring.known import history_of, microseconds_of
 
     known = ledger(*BOTH, *BOTH)

@@ -14,9 +14,9 @@ import polars as pl
 import pytest
 
 from dealwatch import migrations
-from dealwatch.alerts.evidence import records
-from dealwatch.alerts.record_table import record_table
-from dealwatch.alerts.rules import load_rules
+from dealwatch.alerts.evidence.measure import records
+from dealwatch.alerts.evidence.record_table import record_table
+from dealwatch.alerts.rules.rule import load_rules
 from dealwatch.company.world import simulate
 from dealwatch.history.extract import extract
 from dealwatch.history.ledger import read_ledger

@@ -9,7 +9,7 @@ from sqlalchemy import Engine, select, update
 from alert_samples import LONG_AGO, at
 from answers_desk import NOON, Asked, tell_ann, told_settings
 from dealwatch import jobs
-from dealwatch.alerts.feedback import with_feedback
+from dealwatch.alerts.episodes.feedback import with_feedback
 from dealwatch.settings import Settings
 from dealwatch.tables import deliveries, rule_evidence
 from dealwatch.warehouse import reading, rows_of, writing

@@ -11,6 +11,7 @@ ORDER = (
     "errors environment checks knobs settings keys moments calendars tables warehouse migrations company crm "
     "history scoring delivery alerts board jobs reference launch questions __main__"
 ).split()
+ALERTS = "reasons fingerprints rules morning episodes evidence renewal speaking hindsight".split()
 NETWORK = {
     "httpx",
     "requests",
@@ -64,6 +65,17 @@ def test_every_room_has_its_place_in_the_order() -> None:
 
 def test_arrows_point_one_way() -> None:
     assert [wrong for path in package_files() for wrong in wrong_arrows(path, room_of(path))] == []
+
+
+def test_arrows_inside_the_alerts_room_point_one_way_too() -> None:
+    wrong = []
+    for path in sorted((PACKAGE / "alerts").rglob("*.py")):
+        room = path.relative_to(PACKAGE / "alerts").parts[0].removesuffix(".py")
+        for name in imports_of(path):
+            other = name.removeprefix("dealwatch.alerts.").split(".")[0]
+            if name.startswith("dealwatch.alerts.") and other != room:
+                wrong += [f"{path.name} imports {name}"] * (ALERTS.index(other) >= ALERTS.index(room))
+    assert wrong == []
 
 
 def test_a_wrong_arrow_is_noticed(tmp_path: Path) -> None:

@@ -8,9 +8,9 @@ import pytest
 from sqlalchemy import Engine, select, update
 
 from alert_samples import MONDAY, Deal, at, close, extract, hire, prove, score_morning
-from dealwatch.alerts.answers import Answer, record
-from dealwatch.alerts.holdout import is_drawn
-from dealwatch.alerts.queue import speak
+from dealwatch.alerts.episodes.answers import Answer, record
+from dealwatch.alerts.episodes.holdout import is_drawn
+from dealwatch.alerts.speaking.queue import speak
 from dealwatch.settings import Settings
 from dealwatch.tables import alert_events, alerts, deal_snapshots, deliveries, tellings
 from dealwatch.warehouse import reading, rows_of, writing

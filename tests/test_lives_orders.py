@@ -18,9 +18,9 @@ from sqlalchemy import Engine, select
 
 from alert_samples import Deal, at, close, extract, hire, prove, score_morning
 from dealwatch import migrations
-from dealwatch.alerts.answers import Answer, record
-from dealwatch.alerts.episodes import digest
-from dealwatch.alerts.queue import speak
+from dealwatch.alerts.episodes.answers import Answer, record
+from dealwatch.alerts.fingerprints import digest
+from dealwatch.alerts.speaking.queue import speak
 from dealwatch.errors import DecisionRefused
 from dealwatch.settings import Settings
 from dealwatch.tables import alert_actions, alert_events, alert_mornings, alerts, deliveries, tellings

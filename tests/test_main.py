@@ -9,7 +9,7 @@ import pytest
 from alert_samples import Deal, at, score_morning
 from dealwatch import jobs
 from dealwatch.__main__ import _Shown, main
-from dealwatch.alerts.queue import speak
+from dealwatch.alerts.speaking.queue import speak
 from dealwatch.scoring.evaluation_text import table
 from dealwatch.settings import Settings
 from dealwatch.warehouse import connect

@@ -13,12 +13,13 @@ from sqlalchemy import Engine, select
 from alert_samples import hire, know
 from dealwatch import jobs
 from dealwatch.__main__ import main
-from dealwatch.alerts import plan_text, rule_books
-from dealwatch.alerts.plan import Plan, plan
-from dealwatch.alerts.rehearsal import machine, rehearse, text
-from dealwatch.alerts.rules import load_rules
-from dealwatch.alerts.signals import signals
-from dealwatch.alerts.trial_run import Trial, scored
+from dealwatch.alerts.hindsight import plan_text
+from dealwatch.alerts.hindsight.plan import Plan, plan
+from dealwatch.alerts.hindsight.rehearsal import machine, rehearse, text
+from dealwatch.alerts.hindsight.trial_run import Trial, scored
+from dealwatch.alerts.rules import books as rule_books
+from dealwatch.alerts.rules.rule import load_rules
+from dealwatch.alerts.rules.signals import signals
 from dealwatch.errors import SettingsError
 from dealwatch.history.ledger import read_ledger
 from dealwatch.moments import morning_of

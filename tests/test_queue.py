@@ -9,7 +9,7 @@ import pytest
 from sqlalchemy import Engine, delete, select, update
 
 from alert_samples import MONDAY, Deal, at, close, extract, hire, prove, score_morning
-from dealwatch.alerts.queue import Notify, speak
+from dealwatch.alerts.speaking.queue import Notify, speak
 from dealwatch.errors import NotReady
 from dealwatch.knobs import Source
 from dealwatch.settings import Settings

@@ -15,7 +15,7 @@ from sqlalchemy import Engine, select
 
 from alert_samples import Deal, at, close, extract, hire, prove, score_morning
 from dealwatch import migrations
-from dealwatch.alerts.queue import speak
+from dealwatch.alerts.speaking.queue import speak
 from dealwatch.settings import Settings
 from dealwatch.tables import alert_events, alert_mornings, alerts, deliveries, scored_mornings, tellings
 from dealwatch.warehouse import connect, reading, rows_of

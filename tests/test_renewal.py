@@ -16,8 +16,8 @@ from sqlalchemy import select
 
 from conftest import new_database
 from dealwatch import jobs
-from dealwatch.alerts.model_card import scored
-from dealwatch.alerts.rules import load_rules
+from dealwatch.alerts.renewal.model_card import scored
+from dealwatch.alerts.rules.rule import load_rules
 from dealwatch.history.ledger import read_ledger
 from dealwatch.knobs import Scoring, Source
 from dealwatch.moments import morning_of

@@ -9,8 +9,8 @@ import pytest
 from sqlalchemy import Engine, select, update
 
 from alert_samples import MONDAY, Deal, at, close, extract, hire, know, prove, score_morning
-from dealwatch.alerts.answers import Answer, record
-from dealwatch.alerts.queue import speak
+from dealwatch.alerts.episodes.answers import Answer, record
+from dealwatch.alerts.speaking.queue import speak
 from dealwatch.delivery.routes import Person, Route, next_route
 from dealwatch.settings import Settings
 from dealwatch.tables import (

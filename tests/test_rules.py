@@ -7,12 +7,12 @@ from pathlib import Path
 import polars as pl
 import pytest
 
-from dealwatch.alerts.conditions import ConditionFault, condition, known_facts
 from dealwatch.alerts.reasons import REASONS
-from dealwatch.alerts.reference import rules_page
-from dealwatch.alerts.rule_files import FIELDS, LEVEL_FIELDS
-from dealwatch.alerts.rules import Rule, levels_held, load_rule, load_rules, rule_points
-from dealwatch.alerts.sayings import SayingFault, saying
+from dealwatch.alerts.rules.conditions import ConditionFault, condition, known_facts
+from dealwatch.alerts.rules.files import FIELDS, LEVEL_FIELDS
+from dealwatch.alerts.rules.reference import rules_page
+from dealwatch.alerts.rules.rule import Rule, levels_held, load_rule, load_rules, rule_points
+from dealwatch.alerts.rules.sayings import SayingFault, saying
 from dealwatch.delivery.claims import UNDELIVERABLE
 from dealwatch.errors import SettingsError
 from dealwatch.knobs import PROJECT
@@ -298,7 +298,7 @@ def test_the_page_about_rules_is_made_of_them() -> None:
 
 def test_the_closed_list_of_reasons_is_the_one_used() -> None:
     rooms = PROJECT / "include" / "dealwatch"
-    files = [*(rooms / "alerts").glob("*.py"), *(rooms / "delivery").glob("*.py")]
+    files = [*(rooms / "alerts").rglob("*.py"), *(rooms / "delivery").glob("*.py")]
     text = "".join(path.read_text(encoding="utf-8") for path in files if path.name != "reasons.py")
     assert [reason for reason in REASONS if f'"{reason}"' not in text] == []
     named = text.replace('reason="resolution"', "")  # a column

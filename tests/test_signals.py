@@ -8,9 +8,9 @@ from sqlalchemy import Engine, select
 
 from alert_samples import MONDAY, at, close, extract, know
 from dealwatch.alerts.morning import score_mornings
-from dealwatch.alerts.queue import speak
-from dealwatch.alerts.rules import load_rules
-from dealwatch.alerts.signals import signals
+from dealwatch.alerts.rules.rule import load_rules
+from dealwatch.alerts.rules.signals import signals
+from dealwatch.alerts.speaking.queue import speak
 from dealwatch.settings import Settings
 from dealwatch.tables import alert_signals, deal_changes, scored_mornings
 from dealwatch.warehouse import add_missing, frame, reading, rows_of, writing

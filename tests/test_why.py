@@ -9,10 +9,10 @@ import pytest
 from sqlalchemy import Engine, delete, select, update
 
 from alert_samples import MONDAY, Deal, at, close, extract, hire, know, prove, score_morning
-from dealwatch.alerts.episodes import digest
-from dealwatch.alerts.queue import Notify, speak
+from dealwatch.alerts.fingerprints import digest
+from dealwatch.alerts.hindsight.why import why
 from dealwatch.alerts.reasons import REASONS
-from dealwatch.alerts.why import why
+from dealwatch.alerts.speaking.queue import Notify, speak
 from dealwatch.errors import NotFound
 from dealwatch.settings import Settings
 from dealwatch.tables import (

@@ -12,9 +12,9 @@ from hypothesis import strategies as st
 from sqlalchemy import Engine, select
 
 from alert_samples import Deal, at, extract, hire, prove, score_morning
-from dealwatch.alerts.news import first_clause
-from dealwatch.alerts.queue import speak
-from dealwatch.alerts.why_now import Change, in_words, why_now
+from dealwatch.alerts.speaking.news import first_clause
+from dealwatch.alerts.speaking.queue import speak
+from dealwatch.alerts.speaking.why_now import Change, in_words, why_now
 from dealwatch.settings import Settings
 from dealwatch.tables import deliveries
 from dealwatch.warehouse import reading, rows_of

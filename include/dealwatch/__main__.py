@@ -13,7 +13,7 @@ from typing import Any
 from sqlalchemy.exc import OperationalError
 
 from dealwatch import jobs
-from dealwatch.alerts.record_table import record_table
+from dealwatch.alerts.evidence.record_table import record_table
 from dealwatch.errors import DealwatchError, SettingsError, WarehouseDown
 from dealwatch.moments import newest_business_morning, not_to_come, parse_moment
 from dealwatch.questions import Answer, add_verbs

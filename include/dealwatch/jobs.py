@@ -68,7 +68,7 @@ def train(settings: Settings, *, as_of: datetime) -> dict[str, Any]:
     decision: "refused" by the gate; "keep" the champion; "promoted" within the bounds of auto-approval;
     "ask" a person, by `promote` or `reject`.
     """
-    from dealwatch.alerts.renewal import decide
+    from dealwatch.alerts.renewal.training import decide
     from dealwatch.history.ledger import read_ledger
     from dealwatch.history.lookback import nothing_to_look_back_on
     from dealwatch.scoring import leaks, panel, trial
@@ -139,7 +139,7 @@ def is_trained(settings: Settings, *, as_of: datetime) -> bool:
 
 def measure(settings: Settings, *, as_of: datetime) -> dict[str, int]:
     """Replay every rule over the past months and write its track record."""
-    from dealwatch.alerts.evidence import measure as run
+    from dealwatch.alerts.evidence.measure import measure as run
 
     with _warehouse(settings) as engine:
         return _told("measure", as_of, run(engine, as_of, settings=settings))
@@ -163,7 +163,7 @@ def track_records(settings: Settings, *, as_of: datetime, segments: bool = False
 
     Beside it what people answered to the rule's alerts in the same months.
     """
-    from dealwatch.alerts.feedback import with_feedback
+    from dealwatch.alerts.episodes.feedback import with_feedback
 
     c = rule_evidence.c
     found = select(rule_evidence).where(c.measured_as_of == as_of).order_by(c.rule, c.level, c.segment)
@@ -177,7 +177,7 @@ def track_records(settings: Settings, *, as_of: datetime, segments: bool = False
 def score(settings: Settings, *, as_of: datetime, until: datetime | None = None) -> dict[str, Any]:
     """Facts, scores and signals of every open deal on one morning, or on each morning up to `until`."""
     from dealwatch.alerts.morning import score_mornings
-    from dealwatch.alerts.rules import load_rules
+    from dealwatch.alerts.rules.rule import load_rules
 
     moments = [as_of] if until is None else _mornings_between(as_of, until, settings)
     rules = load_rules(settings.alerts.rules)
@@ -190,7 +190,7 @@ def alert(settings: Settings, *, as_of: datetime, now: datetime, notify: Notify 
 
     Raises NotReady when operations should hear that the data is not fit to alert on and have no address.
     """
-    from dealwatch.alerts.queue import speak
+    from dealwatch.alerts.speaking.queue import speak
 
     with _warehouse(settings) as engine:
         counts = speak(engine, settings=settings, as_of=as_of, now=now, notify=notify)
@@ -217,7 +217,7 @@ def answer(
 
     `said` has the answer's kind, by and, of a snooze, choice and reason.
     """
-    from dealwatch.alerts.answers import Answer, record, standing_of
+    from dealwatch.alerts.episodes.answers import Answer, record, standing_of
 
     with _warehouse(settings) as engine, writing(engine) as connection:
         told = [
@@ -245,8 +245,8 @@ def evaluate(settings: Settings, *, first: date, until: date, out: Path | None =
 
 def plan(settings: Settings, *, days: int, as_of: datetime) -> tuple[str, dict[str, Any], bool]:
     """What this tree's rules and settings would change: as text, as values, and whether over budget."""
-    from dealwatch.alerts import plan as plans
-    from dealwatch.alerts import plan_text
+    from dealwatch.alerts.hindsight import plan as plans
+    from dealwatch.alerts.hindsight import plan_text
 
     plans.check_days(days)
     with _warehouse(settings) as engine:
@@ -256,8 +256,8 @@ def plan(settings: Settings, *, days: int, as_of: datetime) -> tuple[str, dict[s
 
 def rehearse(settings: Settings, *, rule: Path, days: int, as_of: datetime) -> tuple[str, dict[str, Any]]:
     """How often one rule would have fired, for whom, and whether it was right: as text and as values."""
-    from dealwatch.alerts import rehearsal
-    from dealwatch.alerts.plan import check_days
+    from dealwatch.alerts.hindsight import rehearsal
+    from dealwatch.alerts.hindsight.plan import check_days
 
     check_days(days)
     with _warehouse(settings) as engine:
@@ -267,7 +267,7 @@ def rehearse(settings: Settings, *, rule: Path, days: int, as_of: datetime) -> t
 
 def why(settings: Settings, *, deal: str, on: date, to: str | None = None) -> str:
     """Why somebody was, or was not, told about a deal on a day, in plain words."""
-    from dealwatch.alerts.why import why as run
+    from dealwatch.alerts.hindsight.why import why as run
 
     with _warehouse(settings) as engine, reading(engine) as connection:
         return run(connection, deal, on, to=to, settings=settings)

@@ -11,7 +11,7 @@ from typing import Any, Union, get_args, get_origin
 from pydantic import BaseModel, SecretStr
 from pydantic.fields import FieldInfo
 
-from dealwatch.alerts.reference import rules_page
+from dealwatch.alerts.rules.reference import rules_page
 from dealwatch.knobs import PROJECT
 from dealwatch.scoring.reference import facts_page
 from dealwatch.settings import Settings

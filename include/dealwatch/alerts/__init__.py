@@ -1,1 +1,1 @@
-"""Speak up: rules, signals, episodes, routing, evidence; every silence has a reason."""
+"""Speak up: rules, episodes, evidence, speaking, hindsight, in this order; every silence has a reason."""

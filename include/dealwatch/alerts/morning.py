@@ -11,8 +11,8 @@ from datetime import datetime
 import polars as pl
 from sqlalchemy import Connection, Engine, select
 
-from dealwatch.alerts.rules import Rule, rule_points
-from dealwatch.alerts.signals import signals
+from dealwatch.alerts.rules.rule import Rule, rule_points
+from dealwatch.alerts.rules.signals import signals
 from dealwatch.errors import NotReady
 from dealwatch.history.stored import StoredLedger
 from dealwatch.moments import local_day, morning_of

@@ -12,7 +12,7 @@ from typing import Annotated
 from fastapi import APIRouter, Depends
 from fastapi.responses import HTMLResponse
 
-from dealwatch.alerts.answers import CHOICE_WORDS, Answer
+from dealwatch.alerts.episodes.answers import CHOICE_WORDS, Answer
 from dealwatch.board.bodies import at_most, form_of
 from dealwatch.board.desk import Desk, card_of, name_of, over_since, told_by
 from dealwatch.board.pages import page

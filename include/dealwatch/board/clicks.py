@@ -15,7 +15,7 @@ from urllib.parse import parse_qs
 from pydantic import BaseModel, ConfigDict, Field, SecretStr, ValidationError
 from slack_sdk.signature import Clock, SignatureVerifier
 
-from dealwatch.alerts.answers import KINDS
+from dealwatch.alerts.episodes.answers import KINDS
 
 _KEPT_SECONDS = 601  # a signature is good from five minutes before our clock to five minutes after
 _BLOCK = r"^dealwatch:[^:]+:[^:]+$"

@@ -10,8 +10,8 @@ from sqlalchemy import Connection, Engine, select
 from sqlalchemy.exc import OperationalError
 
 from dealwatch import migrations
-from dealwatch.alerts.answers import FEEDBACK, Answer, Recorded, record
-from dealwatch.alerts.choices import Choice, Chosen, choice_of, choose
+from dealwatch.alerts.episodes.answers import FEEDBACK, Answer, Recorded, record
+from dealwatch.alerts.speaking.choices import Choice, Chosen, choice_of, choose
 from dealwatch.delivery.messages import Message
 from dealwatch.delivery.wording import CardLines, card_lines, clean, day
 from dealwatch.errors import WarehouseDown

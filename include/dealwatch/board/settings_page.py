@@ -11,7 +11,7 @@ from typing import Annotated
 from fastapi import APIRouter, Depends, Response
 from fastapi.responses import HTMLResponse, PlainTextResponse
 
-from dealwatch.alerts.choices import DIGEST_ONLY, LONGEST, NOTHING, Choice, sentence_of
+from dealwatch.alerts.speaking.choices import DIGEST_ONLY, LONGEST, NOTHING, Choice, sentence_of
 from dealwatch.board.bodies import at_most, form_of
 from dealwatch.board.desk import Desk, name_of
 from dealwatch.board.pages import HEADERS, page

@@ -6,7 +6,7 @@ from typing import Annotated, Any
 
 from fastapi import APIRouter, BackgroundTasks, Depends, HTTPException, Request, Response
 
-from dealwatch.alerts.answers import CHOICE_WORDS, Answer
+from dealwatch.alerts.episodes.answers import CHOICE_WORDS, Answer
 from dealwatch.board.bodies import at_most
 from dealwatch.board.clicks import Click, Gate, click_of
 from dealwatch.board.desk import Desk, Told, name_of, owner_in_slack, told_by

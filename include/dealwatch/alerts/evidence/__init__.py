@@ -1,0 +1,1 @@
+"""What a rule has earned: its record by replay against comparable deals."""

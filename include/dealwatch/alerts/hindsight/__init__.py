@@ -1,0 +1,1 @@
+"""Questions about what was or would be said: why, plan and rehearse."""

@@ -1,0 +1,1 @@
+"""A month's new model: trained, compared, and put before a person."""
