@@ -224,6 +224,15 @@ def test_notices_to_operations_and_files_leave_at_any_hour(engine: Engine, setti
     assert allowed(engine, settings, "2026-12-25T02:00") == {"operations", "ann"}
 
 
+def test_a_year_whose_holidays_are_not_all_announced_counts_those_that_are(
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    republic_day, day_after = date(2039, 1, 26), date(2039, 1, 27)
+    assert (is_workday(republic_day, "IN"), is_workday(day_after, "IN")) == (False, True)
+    (told,) = caplog.messages
+    assert told.startswith("public holidays of IN in 2039 may be incomplete: ")
+
+
 def test_holidays_can_be_switched_off(office: Engine, tmp_path: Path) -> None:
     settings = Settings(home=tmp_path, delivery={"holidays": False})
     assert allowed(office, settings, "2026-04-03T13:00") == {"ann", "bob", "chandra", "C0US", "revops"}

@@ -41,7 +41,7 @@ def test_no_rule_is_called_evidence(world: Settings) -> None:
 def test_nothing_interrupts(world: Settings) -> None:
     messages = rows(world, deliveries.c.kind, deliveries.c.state)
     assert messages.height > 1000, "no would-be message at all, so nothing is shown"
-    assert set(messages["kind"]) == {"digest"}
+    assert set(messages["kind"]) == {"digest", "manager_digest"}
     assert set(messages["state"]) == {"not_sent"}
 
 

@@ -4,10 +4,12 @@ A calendar is named as ISO 3166 names countries and their parts: "DE", "DE-BY"; 
 only. Special working days on a weekend, which some countries declare, count as weekends.
 """
 
+import logging
 from datetime import date, timedelta
 from functools import cache
 from importlib.resources import files
 from typing import TYPE_CHECKING
+from warnings import catch_warnings, simplefilter
 from zoneinfo import ZoneInfo, ZoneInfoNotFoundError
 
 from dealwatch.settings import Settings
@@ -15,6 +17,7 @@ from dealwatch.settings import Settings
 if TYPE_CHECKING:
     import numpy as np
 
+log = logging.getLogger(__name__)
 _SATURDAY_AND_SUNDAY = frozenset({5, 6})
 
 
@@ -74,7 +77,12 @@ def _holidays(calendar: str, year: int) -> frozenset[date]:
     from holidays import country_holidays  # takes a tenth of a second, so only where it is asked
 
     country, _, part = calendar.partition("-")
-    return frozenset(country_holidays(country, subdiv=part or None, years=year))
+    with catch_warnings(record=True) as doubts:  # of years that a country has not announced in full
+        simplefilter("always")
+        days = frozenset(country_holidays(country, subdiv=part or None, years=year))
+    for doubt in doubts:
+        log.warning("public holidays of %s in %d may be incomplete: %s", calendar, year, doubt.message)
+    return days
 
 
 @cache
