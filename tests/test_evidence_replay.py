@@ -9,8 +9,9 @@ import polars as pl
 import pytest
 from sqlalchemy import Engine
 
+from dealwatch.alerts.evidence import past_scores, replay
 from dealwatch.alerts.evidence.lift import Flagged, Panel, lifts
-from dealwatch.alerts.evidence.measure import Outcomes, judged, past_scores, records, replay
+from dealwatch.alerts.evidence.measure import Outcomes, judged, records
 from dealwatch.alerts.evidence.past_scores import scores_then
 from dealwatch.alerts.evidence.record_table import record_table
 from dealwatch.alerts.rules.rule import INSTANT, Rule, load_rule
