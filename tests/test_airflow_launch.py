@@ -77,6 +77,25 @@ time.sleep(600)
 """
 
 
+STOPPED_IN_MADE_CODE = """
+import os, signal, sys
+from dealwatch.launch import __main__ as door
+
+door._fresh = lambda *_: exec("os.kill(os.getpid(), signal.SIGTERM)", {"os": os, "signal": signal})
+sys.exit(door.main(sys.argv[1:]))
+"""
+
+
+def test_being_stopped_in_code_made_of_text_is_an_orderly_end(tmp_path: Path) -> None:
+    (tmp_path / "door.py").write_text(STOPPED_IN_MADE_CODE)
+    command = [sys.executable, "-m", "door", "--home", str(tmp_path / "home"), "fresh"]
+    shell = {**os.environ, "PYTHONPATH": os.pathsep.join((str(ROOT / "include"), str(tmp_path)))}
+    ended = subprocess.run(command, env=shell, capture_output=True, text=True, timeout=PATIENCE)
+    assert (ended.returncode, ended.stderr) == (130, "")
+    assert "Every process has been stopped" in ended.stdout
+
+
+@pytest.mark.slow
 def test_stubborn_processes_are_ended_to_the_last_descendant(tmp_path: Path) -> None:
     with Children(dict(os.environ), tmp_path) as children:
         started = children.start("stubborn", [sys.executable, "-c", STUBBORN])
@@ -293,9 +312,10 @@ def test_the_ui_leaves_no_process_behind(
         assert "Password" in told
     deadline = time.monotonic() + PATIENCE
     family: list[psutil.Process] = []
-    while len(family) < 4 and time.monotonic() < deadline:  # the components; then the scheduler's workers
+    wanted = 8 if number == signal.SIGKILL else 4  # the components; then the scheduler's workers, too
+    while len(family) < wanted and time.monotonic() < deadline:
         family = psutil.Process(process.pid).children(recursive=True)
-    assert len(family) >= (8 if number == signal.SIGKILL else 4)
+    assert len(family) >= wanted
     assert len(processes_of(demo[0])) >= 4, "this test would not notice"
     process.send_signal(number)
     assert process.wait(timeout=PATIENCE) == (-9 if number == signal.SIGKILL else 0)

@@ -78,6 +78,7 @@ def test_what_became_known_later_changes_no_record(rule: Rule, settings: Setting
     assert records(with_changes(known, *later), then, [rule], settings=settings).equals(before)
 
 
+@pytest.mark.slow
 def test_a_mornings_signals_do_not_depend_on_the_mornings_beside_it(
     rule: Rule, settings: Settings, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -154,6 +154,7 @@ def test_a_row_is_explained_alike_alone_and_among_others(bundle: Bundle) -> None
     assert [one.contributions[0].tolist() for one in alone] == together.contributions.tolist()
 
 
+@pytest.mark.slow
 def test_another_process_explains_to_the_same_byte_and_compiles_only_then() -> None:
     forest, inputs = grown(8, depth=8)
     nodes = Nodes.of([tree.tree_ for tree in forest.estimators_], np.arange(8))

@@ -70,6 +70,7 @@ def test_enough_to_train_may_still_be_too_few_to_alert() -> None:
     assert trained.reason.endswith("alerting takes 500 of each.")
 
 
+@pytest.mark.slow
 def test_the_same_panel_gives_the_same_bytes_whatever_the_threads_and_order_of_rows(trained: Trained) -> None:
     litter = [
         np.full(64 * n, 255, dtype=np.uint8) for n in range(1, 2000)
@@ -104,6 +105,7 @@ def test_another_process_makes_the_same_bytes(trained: Trained) -> None:
     assert run.stdout.strip() == digest(trained)
 
 
+@pytest.mark.slow
 def test_outcomes_after_the_training_moment_change_nothing() -> None:
     as_of = PANEL_UNTIL - timedelta(weeks=8)
     panel = made_up_panel(600, signal=2.0)
@@ -178,6 +180,7 @@ def test_an_interval_grows_when_the_rows_are_the_same_few_deals() -> None:
     assert once.auc_high - once.auc_low > 0.1
 
 
+@pytest.mark.slow
 def test_knobs_reach_the_forest() -> None:
     settings = Settings(scoring=Scoring(trees=12, max_depth=3, train_minimum=20, alert_minimum=20))
     bundle = train(made_up_panel(400, signal=2), PANEL_UNTIL, settings=settings).bundle

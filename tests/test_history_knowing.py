@@ -121,6 +121,7 @@ def test_late_news_never_follows_a_younger_change_of_the_same_drop(
     assert values["new_value"].to_list() == ["Offer", "Demo"]
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     "history",
     [

@@ -47,6 +47,7 @@ def outcomes(rows: pl.DataFrame) -> dict[str | None, int]:
     return dict(Counter(rows["outcome"].to_list()))
 
 
+@pytest.mark.slow
 def test_the_loans_land_whole(real_data: Path, tmp_path: Path) -> None:
     counts, ledger, rows, aside = landed("loans", real_data, tmp_path, at("2012-03-20 05:00"))
     assert (counts["deals"], counts["activities"], len(aside)) == (13_087, 72_413, 0)

@@ -26,6 +26,8 @@ from dealwatch.settings import Settings
 from dealwatch.tables import alert_actions, alert_events, alert_mornings, alerts, deliveries, tellings
 from dealwatch.warehouse import connect, reading, rows_of, writing
 
+pytestmark = pytest.mark.slow
+
 EXAMPLES = int(os.environ.get("HYPOTHESIS_EXAMPLES", "5"))
 DAYS = ["2026-03-05", "2026-03-06", "2026-03-07", "2026-03-09", "2026-03-10", "2026-03-12", "2026-03-26"]
 LATER = "2026-04-10"

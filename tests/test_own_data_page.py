@@ -63,6 +63,7 @@ def export(folder: Path) -> None:
     )
 
 
+@pytest.mark.slow
 def test_the_pages_commands_give_a_newcomer_a_judged_model(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:

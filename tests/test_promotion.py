@@ -49,6 +49,7 @@ def test_the_same_recipe_from_the_same_moment_is_exactly_as_good(panel: pl.DataF
     assert found.difference.auc_low == found.difference.auc_high == 0
 
 
+@pytest.mark.slow
 def test_the_twin_learns_from_the_panel_of_the_champions_moment_alone(panel: pl.DataFrame) -> None:
     champion = model(panel)
     earlier = panel.filter(pl.col("as_of") < SINCE)

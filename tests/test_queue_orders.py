@@ -20,6 +20,8 @@ from dealwatch.settings import Settings
 from dealwatch.tables import alert_events, alert_mornings, alerts, deliveries, scored_mornings, tellings
 from dealwatch.warehouse import connect, reading, rows_of
 
+pytestmark = pytest.mark.slow
+
 DAYS = ["2026-03-05", "2026-03-06", "2026-03-07", "2026-03-09", "2026-03-10", "2026-03-26"]
 RULES = ("critical_risk", "stage_stall", "lifecycle_breach")
 LIVE = "2026-03-09"

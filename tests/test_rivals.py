@@ -15,6 +15,7 @@ SETTINGS = Settings(scoring=SMALL)
 NAMES = ["forest", "segment prior", "logistic regression", "gradient boosting"]
 
 
+@pytest.mark.slow
 def test_training_says_how_far_the_forest_is_ahead_of_each() -> None:
     found = small_training().metrics["rivals"]
     assert [row["name"] for row in found] == NAMES
@@ -26,6 +27,7 @@ def test_training_says_how_far_the_forest_is_ahead_of_each() -> None:
         assert row["auc_difference_low"] <= row["auc_difference"] <= row["auc_difference_high"]
 
 
+@pytest.mark.slow
 def test_a_rival_learns_from_what_was_known_at_the_moment() -> None:
     panel, moment = made_up_panel(400, signal=2.0), PANEL_UNTIL - timedelta(weeks=15)
     later = panel.filter(pl.col("as_of") >= moment)

@@ -42,17 +42,21 @@ def main(arguments: list[str] | None = None) -> int:
         console.print(f"[bold red]{options.name} stopped:[/] ", end="")
         console.print(str(error), markup=False, highlight=False)
         return 1
-    except KeyboardInterrupt:
+    except _Stopped:
         console.print("Every process has been stopped; the same command carries on.")
         return 0 if options.name == "ui" else 130
     return 0
+
+
+class _Stopped(BaseException):
+    """Not KeyboardInterrupt: one that passes an `exec` of text ends CPython by the signal, though caught."""
 
 
 def _interrupt(*_: Any) -> None:
     for number in _SIGNALS:
         signal.signal(number, signal.SIG_IGN)  # a second Ctrl-C must not interrupt the stopping
     print("\nStopping ...", flush=True)
-    raise KeyboardInterrupt
+    raise _Stopped
 
 
 def _forget_other_systems(places: Places) -> None:
