@@ -79,10 +79,10 @@ ALERT = Message(
 
 ESCALATION = Message(
     kind="alert",
-    title="Warehouse rollout got worse: agree a dated next step with the buyer",
+    title="Warehouse rollout is more urgent: agree a dated next step with the buyer",
     cards=(
         card(
-            news="Escalated: amount +40%, level stuck",
+            news="More urgent: amount +40%, from slow to stuck",
             amount=63_000.0,
             headline="In Proposal for 41 days; nineteen in twenty deals move on within 35.",
         ),
@@ -112,7 +112,7 @@ def _listed(url: bool = True, **changes: object) -> tuple[DealCard, ...]:
             score=score,
             amount=amount,
             headline=f"{rule}.",
-            news="New" if n else "Escalated: amount +40%",
+            news="New" if n else "More urgent: amount +40%",
             record="unproven: no such deal was closed in the last 12 months"
             if is_unproven
             else "last 12 months: 88 of 142 such deals lost (62%); similar deals 41%",
@@ -130,7 +130,7 @@ def _listed(url: bool = True, **changes: object) -> tuple[DealCard, ...]:
 DIGEST = Message(
     kind="digest",
     title="Look at these 12 deals this morning",
-    intro="1 got worse, 11 new; EUR 1.9M at risk in them.",
+    intro="1 more urgent, 11 new; EUR 1.9M at risk in them.",
     sections=(
         Section(
             title="Ended since Fri 27 Feb",
@@ -163,13 +163,13 @@ DIGEST = Message(
 MANAGER_DIGEST = Message(
     kind="manager_digest",
     title="Look at these 4 deals of your team this morning",
-    intro="1 got worse, 3 new; EUR 1.18M at risk in them. Your team has 9 deals with an open alert.",
+    intro="1 more urgent, 3 new; EUR 1.18M at risk in them. Your team has 9 deals with an open alert.",
     sections=(
         Section(
             title="Ada Lovelace: news of 2 of 4 deals with an open alert",
             entries=(
                 Entry(
-                    word="Escalated",
+                    word="More urgent",
                     name="Warehouse rollout",
                     about="Critical 91 · EUR 1.25M · Stalled in its stage",
                     url="https://crm.example.com/deal/D-0",
@@ -205,7 +205,7 @@ MANAGER_DIGEST = Message(
 CHANNEL_DIGEST = Message(
     kind="channel_digest",
     title="Look at these 5 deals of this channel this morning",
-    intro="1 got worse, 4 new; EUR 1.18M at risk in them.",
+    intro="1 more urgent, 4 new; EUR 1.18M at risk in them.",
     cards_title=DIGEST.cards_title,
     cards=_listed(),
     footer=DIGEST.footer,

@@ -107,7 +107,7 @@ def test_what_got_worse_is_shown_on_the_message_and_told_in_its_thread_for_all_t
     morning(world, told, MONDAY, STALLED)
     assert morning(world, told, TUESDAY, Deal("1", {"stage_stall": 2}, name="Northwind")) == 2
     first, second = posted(slack)
-    assert states(world) == ["Got worse 3 Mar 2026: level 2"] and first["edits"] == 1
+    assert states(world) == ["More urgent since 3 Mar 2026: up to level 2"] and first["edits"] == 1
     assert second["thread_ts"] == first["ts"] and second["is_broadcast"]
     assert changes(world)[0].follows is None, "the message that tells of it is note enough"
 

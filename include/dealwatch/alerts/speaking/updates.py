@@ -217,7 +217,8 @@ def _event_line(event: Any, settings: Settings) -> str:
     on = _written(event.at, settings)
     if event.kind == "reopened":
         return f"Open again since {on}"
-    return f"Got worse {on}: {event.reason.replace('amount', 'the amount grew')}"
+    told = event.reason.replace("level", "up to level").replace("amount", "the amount grew")
+    return f"More urgent since {on}: {told}"
 
 
 def _answer_line(answer: Any, names: Mapping[str, str], settings: Settings) -> str:
