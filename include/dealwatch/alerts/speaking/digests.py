@@ -17,7 +17,7 @@ from dealwatch.delivery.wording import EXPANDED_CARDS, money, weekday
 from dealwatch.settings import Settings
 
 _MOST_NOTES = 3  # of a kind; a digest is about its deals
-_HELPS = {"Handed over": "handed over to you", "Reminder": "again"}
+_HELPS = {"Reminder": "again"}
 
 
 @dataclass(frozen=True)

@@ -47,12 +47,15 @@ def sentence_of(said: Said, rule: Rule, reader: Reader, past: Past, settings: Se
         return f"Reopened: it was resolved, and is back since {weekday(back)}" if back else "Reopened"
     if word == "Unanswered":
         return "Nobody has answered it yet"
-    return "Handed over to you" if word == "Handed over" else ""
+    if word == "Handed over":
+        return "Handed over to you" if _is_owner(said, reader) else "Handed over to another owner"
+    return ""
 
 
-def title_of(said: Said, name: str, action: str, word: str) -> str:
+def title_of(said: Said, reader: Reader, name: str, action: str, word: str) -> str:
     """The first line: what to do about which deal. `action` is cut to its first clause."""
-    return _TITLES[word].format_map({"name": name, "action": first_clause(action)})
+    told = word if word != "Handed over" or _is_owner(said, reader) else "New"
+    return _TITLES[told].format_map({"name": name, "action": first_clause(action)})
 
 
 def first_clause(action: str) -> str:
@@ -93,6 +96,10 @@ def _came_back_on(said: Said, reader: Reader, past: Past, settings: Settings) ->
     if back is None or not told or local_day(told[-1].as_of, settings) >= back:
         return None
     return back
+
+
+def _is_owner(said: Said, reader: Reader) -> bool:
+    return said.standing.owner_id == reader[1]
 
 
 def _heard(said: Said, reader: Reader, past: Past) -> Sequence[Telling]:
