@@ -1,9 +1,12 @@
 """One message of each kind, and names that try to be more than names."""
 
-from datetime import date, timedelta
+from datetime import UTC, date, datetime, timedelta
 
+from dealwatch.alerts.speaking.content import operations_message
 from dealwatch.delivery.messages import DealCard, Entry, Message, PathPoint, Section, told_again
 from dealwatch.delivery.replies import Links
+from dealwatch.history.freshness import Incident
+from dealwatch.settings import Settings
 
 HOSTILE_NAMES = (
     '<!channel> "Acme" & Söhne {name} {{ 7*7 }} <script>alert(1)</script>',
@@ -211,12 +214,13 @@ CHANNEL_DIGEST = Message(
     footer=DIGEST.footer,
 )
 
-OPERATIONS = Message(
-    kind="operations",
-    title="Deal alerts are silent: the CRM extract is 31 hours old",
-    intro="The newest extract of source “crm” is from 1 Mar 2026, 05:02. Scores of 1 Mar stay in place. "
-    "Run extract_crm, then clear this morning's score_deals; the alerts follow by themselves.",
-    footer="As of 2 Mar 2026, 06:00 Europe/Berlin.",
+_STALE = Incident(
+    "stale",
+    "The last extract is older than 26 hours: crm (2026-03-01 05:02).",
+    "Look into the runs of extract_crm and whether the export wrote its files.",
+)
+OPERATIONS = operations_message(
+    _STALE, datetime(2026, 3, 2, 5, tzinfo=UTC), settings=Settings(time_zone="Europe/Berlin")
 )
 
 SAMPLES = {

@@ -65,7 +65,7 @@ def operations_message(fault: Incident, as_of: datetime, *, note: str = "", sett
         kind="operations",
         title="Check the CRM extract: no deal alerts go out this morning",
         intro=f"{fault.sentence} {fault.remedy} Deal alerts wait until the data is whole and fresh.",
-        footer=f"Morning of {_local(as_of, settings)}. {note or 'Scores from the data there is'}.",
+        footer=f"Morning of {_local(as_of, settings)}. {note or 'Deals were scored on the data there is'}.",
     )
 
 
