@@ -22,6 +22,7 @@ from dealwatch.knobs import Delivery
 from dealwatch.settings import Settings
 from dealwatch.tables import alerts, deal_snapshots, deliveries
 from dealwatch.warehouse import reading, rows_of, writing
+from standins.slack import interaction
 
 SECRET = "shh-this-is-slacks"
 HOOK = "https://hooks.slack.com/actions/T1/2/3"
@@ -89,7 +90,8 @@ class Asked:
         return self.ask("POST", address, data={"token": token, **fields})
 
     def click(self, action: dict[str, Any], **signing: Any) -> httpx.Response:
-        return self.signed(form(self.payload(action)), **signing)
+        body = interaction(action, **self.place, at=0)[0]
+        return self.signed(body, **signing)
 
     def signed(self, body: bytes, *, at: datetime | None = None, secret: str = SECRET) -> httpx.Response:
         stamp = str(int((at or self.now).timestamp()))
@@ -98,7 +100,7 @@ class Asked:
         return self.ask("POST", "/dealwatch/slack/actions", content=body, headers=headers)
 
     def payload(self, action: dict[str, Any], *, user: str = "U0ANN", channel: str = "D01") -> dict[str, Any]:
-        block = {"block_id": f"dealwatch:{self.fingerprint}:{self.delivery.delivery_id}"}
+        block = {"block_id": self.place["block_id"]}
         return {
             "type": "block_actions",
             "user": {"id": user, "username": "x", "name": "ada.l", "team_id": "T1"},
@@ -117,6 +119,12 @@ class Asked:
     def rows(self, table: Any) -> list[Any]:
         with reading(self.engine) as connection:
             return list(rows_of(connection, select(table)))
+
+    @property
+    def place(self) -> dict[str, Any]:
+        """Where a click of Ann's happens."""
+        block_id = f"dealwatch:{self.fingerprint}:{self.delivery.delivery_id}"
+        return {"block_id": block_id, "channel": {"id": "D01", "name": "directmessage"}, "response_url": HOOK}
 
     @property
     def fingerprint(self) -> str:

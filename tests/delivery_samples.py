@@ -1,9 +1,12 @@
 """One message of each kind, and names that try to be more than names."""
 
-from datetime import date, timedelta
+from datetime import UTC, date, datetime, timedelta
 
+from dealwatch.alerts.speaking.content import operations_message
 from dealwatch.delivery.messages import DealCard, Entry, Message, PathPoint, Section, told_again
 from dealwatch.delivery.replies import Links
+from dealwatch.history.freshness import Incident
+from dealwatch.settings import Settings
 
 HOSTILE_NAMES = (
     '<!channel> "Acme" & Söhne {name} {{ 7*7 }} <script>alert(1)</script>',
@@ -79,10 +82,10 @@ ALERT = Message(
 
 ESCALATION = Message(
     kind="alert",
-    title="Warehouse rollout got worse: agree a dated next step with the buyer",
+    title="Warehouse rollout is more urgent: agree a dated next step with the buyer",
     cards=(
         card(
-            news="Escalated: amount +40%, level stuck",
+            news="More urgent: amount +40%, from slow to stuck",
             amount=63_000.0,
             headline="In Proposal for 41 days; nineteen in twenty deals move on within 35.",
         ),
@@ -112,7 +115,7 @@ def _listed(url: bool = True, **changes: object) -> tuple[DealCard, ...]:
             score=score,
             amount=amount,
             headline=f"{rule}.",
-            news="New" if n else "Escalated: amount +40%",
+            news="New" if n else "More urgent: amount +40%",
             record="unproven: no such deal was closed in the last 12 months"
             if is_unproven
             else "last 12 months: 88 of 142 such deals lost (62%); similar deals 41%",
@@ -130,7 +133,7 @@ def _listed(url: bool = True, **changes: object) -> tuple[DealCard, ...]:
 DIGEST = Message(
     kind="digest",
     title="Look at these 12 deals this morning",
-    intro="1 got worse, 11 new; EUR 1.9M at risk in them.",
+    intro="1 more urgent, 11 new; EUR 1.9M at risk in them.",
     sections=(
         Section(
             title="Ended since Fri 27 Feb",
@@ -163,13 +166,13 @@ DIGEST = Message(
 MANAGER_DIGEST = Message(
     kind="manager_digest",
     title="Look at these 4 deals of your team this morning",
-    intro="1 got worse, 3 new; EUR 1.18M at risk in them. Your team has 9 deals with an open alert.",
+    intro="1 more urgent, 3 new; EUR 1.18M at risk in them. Your team has 9 deals with an open alert.",
     sections=(
         Section(
             title="Ada Lovelace: news of 2 of 4 deals with an open alert",
             entries=(
                 Entry(
-                    word="Escalated",
+                    word="More urgent",
                     name="Warehouse rollout",
                     about="Critical 91 · EUR 1.25M · Stalled in its stage",
                     url="https://crm.example.com/deal/D-0",
@@ -205,18 +208,19 @@ MANAGER_DIGEST = Message(
 CHANNEL_DIGEST = Message(
     kind="channel_digest",
     title="Look at these 5 deals of this channel this morning",
-    intro="1 got worse, 4 new; EUR 1.18M at risk in them.",
+    intro="1 more urgent, 4 new; EUR 1.18M at risk in them.",
     cards_title=DIGEST.cards_title,
     cards=_listed(),
     footer=DIGEST.footer,
 )
 
-OPERATIONS = Message(
-    kind="operations",
-    title="Deal alerts are silent: the CRM extract is 31 hours old",
-    intro="The newest extract of source “crm” is from 1 Mar 2026, 05:02. Scores of 1 Mar stay in place. "
-    "Run extract_crm, then clear this morning's score_deals; the alerts follow by themselves.",
-    footer="As of 2 Mar 2026, 06:00 Europe/Berlin.",
+_STALE = Incident(
+    "stale",
+    "The last extract is older than 26 hours: crm (2026-03-01 05:02).",
+    "Look into the runs of extract_crm and whether the export wrote its files.",
+)
+OPERATIONS = operations_message(
+    _STALE, datetime(2026, 3, 2, 5, tzinfo=UTC), settings=Settings(time_zone="Europe/Berlin")
 )
 
 SAMPLES = {

@@ -506,6 +506,38 @@ def test_a_long_rate_limit_is_kept(engine: Engine, settings: Settings, slack: Sl
     assert slack.delivery_ids() == ["a1", "a2"]
 
 
+def test_a_rate_limit_of_less_than_a_minute_holds_a_morning_up_for_no_longer(
+    engine: Engine, settings: Settings, slack: Slack
+) -> None:
+    ids = [f"a{n}" for n in range(6)]
+    queue(engine, *ids, address="ann@example.com")
+    slack.members["ann@example.com"] = "U0ANN"
+    slack.faults["users.lookupByEmail"].extend([None, None, ("limit", 30), None, ("limit", 20)])
+    clock, rests = [NOW], []
+
+    def rest(seconds: float) -> None:
+        rests.append(seconds)
+        clock[0] += timedelta(seconds=seconds)
+
+    deliver(engine, settings=connected(settings, slack), now=lambda: clock[0], sleep=rest)
+    assert sorted(slack.delivery_ids()) == ids and rests == [30, 20]
+
+
+def test_rate_limits_without_end_are_left_to_the_next_time(
+    engine: Engine, settings: Settings, slack: Slack
+) -> None:
+    queue(engine, "a1")
+    slack.faults[POST].extend([("limit", 50)] * 50)
+    clock = [NOW]
+
+    def rest(seconds: float) -> None:
+        clock[0] += timedelta(seconds=seconds)
+
+    deliver(engine, settings=connected(settings, slack), now=lambda: clock[0], sleep=rest)
+    assert clock[0] - NOW <= timedelta(minutes=5) and row(engine, "a1").state == "queued"
+    assert row(engine, "a1").attempts == 0, "a rate limit uses no try up"
+
+
 def test_a_mail_in_doubt_is_sent_once_more_under_the_same_id(
     engine: Engine, settings: Settings, mailbox: Mailbox
 ) -> None:

@@ -48,15 +48,20 @@ def world(engine: Engine) -> Engine:
 
 
 def morning(
-    engine: Engine, settings: Settings, day: str, *deals: Deal, notify: Notify = "auto", send: bool = True
+    engine: Engine,
+    settings: Settings,
+    day: str,
+    *deals: Deal,
+    notify: Notify = "auto",
+    send: bool = True,
+    late: int = 0,
 ) -> int:
     """Score a day, alert, and deliver at nine; how many messages and changes were queued."""
     score_morning(engine, day, deals)
-    queued = speak(
-        engine, settings=settings, as_of=at(day), now=at(day) + timedelta(minutes=1), notify=notify
-    )["queued"]
+    now = at(day) + timedelta(minutes=1 + late)
+    queued = speak(engine, settings=settings, as_of=at(day), now=now, notify=notify)["queued"]
     if send:
-        deliver(engine, settings=settings, now=lambda: at(day) + timedelta(hours=3))
+        deliver(engine, settings=settings, now=lambda: now + timedelta(hours=3))
     return queued
 
 
@@ -102,7 +107,7 @@ def test_what_got_worse_is_shown_on_the_message_and_told_in_its_thread_for_all_t
     morning(world, told, MONDAY, STALLED)
     assert morning(world, told, TUESDAY, Deal("1", {"stage_stall": 2}, name="Northwind")) == 2
     first, second = posted(slack)
-    assert states(world) == ["Got worse 3 Mar 2026: level 2"] and first["edits"] == 1
+    assert states(world) == ["More urgent since 3 Mar 2026: up to level 2"] and first["edits"] == 1
     assert second["thread_ts"] == first["ts"] and second["is_broadcast"]
     assert changes(world)[0].follows is None, "the message that tells of it is note enough"
 
@@ -203,3 +208,65 @@ def test_an_alert_that_opens_anew_after_weeks_starts_a_message_of_its_own(
     morning(world, told, TUESDAY)
     assert morning(world, told, "2026-03-24", STALLED) == 1
     assert posted(slack)[-1].get("thread_ts") is None
+
+
+def shown(message: dict[str, Any]) -> str:
+    return str([message["blocks"], message["attachments"]])
+
+
+def test_a_message_whose_alert_is_over_asks_for_nothing_any_more(
+    world: Engine, told: Settings, slack: Slack
+) -> None:
+    morning(world, told, MONDAY, STALLED)
+    first = posted(slack)[0]
+    asked = shown(first)
+    assert "Do next" in asked and "false_alarm" in asked
+    morning(world, told, WEDNESDAY)
+    assert "Do next" not in shown(first) and "false_alarm" not in shown(first)
+    score_morning(world, TUESDAY, [])
+    morning(world, told, THURSDAY)
+    assert first["edits"] == 2 and "Resolved 3 Mar 2026" in shown(first)
+    assert "false_alarm" not in shown(first), "a second word on the end brings no buttons back"
+
+
+def test_an_end_that_moves_twice_leaves_one_note(world: Engine, told: Settings, slack: Slack) -> None:
+    morning(world, told, MONDAY, STALLED)
+    morning(world, told, THURSDAY)
+    for missed, next_day in ((WEDNESDAY, FRIDAY), (TUESDAY, "2026-03-09")):
+        score_morning(world, missed, [])
+        morning(world, told, next_day)
+    assert [text[:15] for text in states(world)] == ["Resolved 5 Mar ", "Resolved 4 Mar ", "Resolved 3 Mar "]
+    assert len(posted(slack)) == 2
+
+
+def test_an_end_that_the_data_takes_back_is_taken_back_on_the_message(
+    world: Engine, told: Settings, slack: Slack
+) -> None:
+    morning(world, told, MONDAY, STALLED)
+    morning(world, told, TUESDAY)
+    first = posted(slack)[0]
+    morning(world, told, TUESDAY, STALLED, late=10)
+    assert "Resolved" not in shown(first) and "false_alarm" in shown(first)
+    assert states(world)[-1] == "Open after all: the data that ended it was corrected"
+    assert morning(world, told, WEDNESDAY, STALLED) == 0, "that is said once"
+    morning(world, told, THURSDAY)
+    assert "Resolved 5 Mar 2026" in shown(first) and len(posted(slack)) == 3
+
+
+def test_an_end_that_is_taken_back_and_told_again_the_same_morning_is_shown(
+    world: Engine, told: Settings, slack: Slack
+) -> None:
+    morning(world, told, MONDAY, STALLED)
+    for late, deals in enumerate([(), (STALLED,), ()]):
+        morning(world, told, TUESDAY, *deals, late=10 * late)
+    assert "Resolved 3 Mar 2026" in shown(posted(slack)[0])
+
+
+def test_the_note_of_an_end_that_did_not_go_out_goes_with_the_next_word_on_it(
+    world: Engine, told: Settings, slack: Slack
+) -> None:
+    morning(world, told, MONDAY, STALLED)
+    morning(world, told, WEDNESDAY, send=False)
+    score_morning(world, TUESDAY, [])
+    morning(world, told, THURSDAY)
+    assert [m["text"] for m in posted(slack)[1:]] == ["Resolved 3 Mar 2026: what it was about is over"]

@@ -130,3 +130,13 @@ def test_a_digest_lists_ten_deals_and_counts_the_rest(world: Engine, tmp_path: P
     assert message.cards_title == "What is new first, then by value at risk, 3 told in full"
     assert text_page(message).count("(unproven rule)") == 7
     assert "and 4 more deals" in text_page(message)
+
+
+def test_a_deal_that_changes_hands_is_handed_over_to_its_owner_alone(world: Engine, tmp_path: Path) -> None:
+    settings = settings_at(tmp_path)
+    live(world, settings, MON, Deal("1", OLD, owner_id="ann"))
+    told = live(world, settings, TUE, Deal("1", OLD, owner_id="bob"))
+    assert "Handed over to you" in text_page(told["digest", "bob"])
+    read = " ".join(text_page(told["manager_digest", "max"]).split())
+    assert "to you" not in read
+    assert "1 handed over; EUR 500 at risk" in read and "Handed over to another owner." in read

@@ -1,10 +1,12 @@
 """A click in Slack is one answer, if it truly comes from Slack, and the message shows it."""
 
+import logging
 import time
 from collections.abc import Iterator
 from datetime import timedelta
 from pathlib import Path
 
+import httpx
 import pytest
 from sqlalchemy import Engine, update
 
@@ -15,6 +17,7 @@ from dealwatch.delivery.slack_replies import post_reply
 from dealwatch.settings import Settings
 from dealwatch.tables import alert_actions, alerts, deliveries
 from dealwatch.warehouse import writing
+from standins.slack import interaction
 
 GOT_IT = {"action_id": "acknowledged"}
 MINUTE = timedelta(minutes=1)
@@ -190,6 +193,25 @@ def test_while_the_morning_is_folded_a_click_gives_up_in_time_and_says_so(
     assert [row.kind for row in slack.rows(alert_actions)] == ["acknowledged"]
     assert slack.click({"action_id": "false_alarm"}, at=NOON + MINUTE).is_success
     slack.close()
+
+
+def test_somebody_of_whom_only_the_user_name_is_told_is_called_by_it(slack: Asked) -> None:
+    place = {**slack.place, "channel": {"id": "C0TEAM", "name": "team"}}
+    body, _ = interaction(GOT_IT, **place, user="U0NEW", at=0)
+    assert slack.signed(body).is_success
+    assert "ann: Got it" in str(slack.posted[-1][1])
+
+
+@pytest.mark.parametrize("word", ["hooks.slack.com/actions/T0/1/secret", "example.com/run?sig=secret"])
+def test_the_log_of_the_client_keeps_no_address_that_is_a_permission(
+    word: str, caplog: pytest.LogCaptureFixture
+) -> None:
+    caplog.set_level(logging.INFO, "httpx")
+    transport = httpx.MockTransport(lambda request: httpx.Response(200))
+    with httpx.Client(transport=transport) as client:
+        client.post(f"https://{word}")
+        client.post("https://example.com/open")
+    assert "secret" not in caplog.text and "/open" in caplog.text
 
 
 @pytest.mark.parametrize(

@@ -139,8 +139,8 @@ def test_a_later_message_compares_with_what_the_last_one_told(world: Engine, set
 def test_what_got_worse_is_said_first(world: Engine, settings: Settings) -> None:
     live(world, settings, MON, Deal("1", STALL, amount=1000.0))
     card = live(world, settings, TUE, Deal("1", {"stage_stall": 2}, amount=1400.0))
-    assert card["news"] == "Escalated: amount +40%, level stuck"
-    assert card["title"] == "Deal 1 got worse: agree a dated next step with the buyer"
+    assert card["news"] == "More urgent: amount +40%, from slow to stuck"
+    assert card["title"] == "Deal 1 is more urgent: agree a dated next step with the buyer"
 
 
 def test_a_reminder_says_that_it_is_one_and_whether_it_is_the_last(world: Engine, settings: Settings) -> None:

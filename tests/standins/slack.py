@@ -199,7 +199,7 @@ class _Handler(BaseHTTPRequestHandler):
             return {"ok": False, "error": "channel_not_found"}
         thread = arguments.get("thread_ts")
         if thread and not slack.found(channel, thread):
-            return {"ok": False, "error": "thread_not_found"}
+            thread = None  # Slack takes a reply to a deleted message for a message (slack-go/slack#1571)
         if error := broken_limit(arguments):
             return {"ok": False, "error": error, "response_metadata": {"messages": [f"[ERROR] {error}"]}}
         ts = f"{time.time():.6f}"[:-4] + f"{next(slack.counter):04d}"

@@ -94,6 +94,7 @@ class _Action(_Part):
 class _User(_Part):
     id: Annotated[str, Field(pattern=r"^[A-Z0-9]{2,40}$")]
     name: str = ""
+    username: str = ""  # of the two, the reference shows this one only
 
 
 class _Channel(_Part):
@@ -136,7 +137,7 @@ def click_of(body: bytes) -> Click | None:
         fingerprint=fingerprint,
         delivery_id=delivery_id,
         user_id=payload.user.id,
-        user_name=payload.user.name,
+        user_name=payload.user.name or payload.user.username,
         is_direct=payload.channel is not None and payload.channel.id.startswith("D"),
         response_url=payload.response_url,
     )

@@ -171,7 +171,8 @@ class Carrier:
         if is_outage and claim.attempts <= self.settings.delivery.fallback_after:
             is_free = False
         outcome = _put_back(claim, str(error), later=later, is_looked_up=is_looked_up, is_free=is_free)
-        return replace(outcome, fault=self._fault(claim, error))
+        is_limit = later.stops_channel and not later.remedy and later.wait is not None
+        return replace(outcome, is_limit=is_limit, fault=self._fault(claim, error))
 
 
 def _parcel(claim: Claim) -> Parcel:

@@ -93,6 +93,7 @@ class Outcome:
     wait: timedelta | None = None
     is_free: bool = False  # the try does not count: the message was never offered
     stops_channel: bool = False
+    is_limit: bool = False  # the provider told us to come back after `wait`
     mailbox: str = ""  # where the message goes by e-mail instead
     fault: Fault | None = None  # what is wrong with more than this message
 

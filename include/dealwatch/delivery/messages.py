@@ -85,7 +85,9 @@ class Message(_Value):
 
 def told_again(message: Message, state: str, *, is_over: bool) -> Message:
     """The message as it reads after something became of its alert; once that is over, nothing is asked."""
-    cards = message.cards
-    if is_over:
-        cards = tuple(card.model_copy(update={"fingerprint": "", "action": ""}) for card in cards)
-    return message.model_copy(update={"state": state, "cards": cards})
+    told = {"state": state}
+    if not is_over:
+        return message.model_copy(update=told)
+    cards = tuple(card.model_copy(update={"fingerprint": "", "action": ""}) for card in message.cards)
+    title = cards[0].name if len(cards) == 1 else ""
+    return message.model_copy(update={**told, "cards": cards, "title": title or message.title})

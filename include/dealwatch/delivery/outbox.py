@@ -105,11 +105,14 @@ class _Round:
             fault = self.down.get(name) or self.down.get(f"{name} {claim.address}")
             outcome = self.carrier.leave(claim, fault) if fault else self.carrier.carry(claim)
             counts[outcome.state] += self._confirm(claim, outcome)
-            if outcome.stops_channel and name not in self.down:
+            if outcome.stops_channel and name not in self.down and not self._rested(outcome):
                 break
             if fault is None:
                 doubts = doubts + 1 if outcome.state == "uncertain" else 0
         return counts
+
+    def _rested(self, outcome: Outcome) -> bool:
+        return outcome.is_limit and outcome.wait is not None and self.carrier.pace.rest(outcome.wait)
 
     def tell(self) -> None:
         """Raise what was found."""

@@ -5,10 +5,13 @@ from typing import Any
 
 import httpx
 
+from dealwatch.delivery.wire_log import hide_addresses_with
+
 ADDRESS = "https://hooks.slack.com/"
 _SECONDS = 2.0
 
 log = logging.getLogger(__name__)
+hide_addresses_with(ADDRESS)
 
 
 def post_reply(response_url: str, payload: dict[str, Any]) -> None:

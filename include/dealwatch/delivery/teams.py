@@ -4,7 +4,6 @@ The URL is the permission to post, so it is a secret: no error, receipt or log l
 webhook says that it accepted a card, and can neither be asked whether a card is there nor made to change it.
 """
 
-import logging
 import re
 import socket
 import ssl
@@ -15,6 +14,7 @@ import httpx
 
 from dealwatch.delivery.parcel import Parcel, Receipt, Refused, TryLater, Uncertain, shaped
 from dealwatch.delivery.teams_card import teams_body
+from dealwatch.delivery.wire_log import hide_addresses_with
 from dealwatch.settings import Settings
 
 LONGEST_SEND = timedelta(seconds=25)  # connecting, writing and the answer
@@ -27,15 +27,7 @@ _LOOPBACK = frozenset({"127.0.0.1", "::1", "localhost"})
 _TOO_BIG = 413
 
 
-class _NoAddresses(logging.Filter):
-    """Keeps the client's line about each request, which holds the whole URL, out of the logs."""
-
-    def filter(self, record: logging.LogRecord) -> bool:
-        args = record.args if isinstance(record.args, tuple) else ()
-        return not any(isinstance(arg, httpx.URL) and "sig" in arg.params for arg in args)
-
-
-logging.getLogger("httpx").addFilter(_NoAddresses())
+hide_addresses_with("sig=")
 
 
 def pause(settings: Settings) -> timedelta:

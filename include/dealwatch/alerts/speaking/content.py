@@ -43,9 +43,10 @@ def message_of(planned: Planned, material: Material, *, settings: Settings) -> M
     if planned.kind == "alert":
         said = planned.items[0].lead
         rule = material.rules[said.standing.rule]
-        word = word_of(said, reader_of(planned), material.past, settings)
+        reader = reader_of(planned)
+        word = word_of(said, reader, material.past, settings)
         name = clean(cards[0].name, NAME_LENGTH) or clean(cards[0].deal_id, NAME_LENGTH)
-        title = title_of(said, name, cards[0].action or rule.action or rule.title, word)
+        title = title_of(said, reader, name, cards[0].action or rule.action or rule.title, word)
         return Message(kind="alert", title=title, cards=cards, bands=bands, footer=footer)
     message = digest_of(
         planned,
@@ -64,7 +65,7 @@ def operations_message(fault: Incident, as_of: datetime, *, note: str = "", sett
         kind="operations",
         title="Check the CRM extract: no deal alerts go out this morning",
         intro=f"{fault.sentence} {fault.remedy} Deal alerts wait until the data is whole and fresh.",
-        footer=f"Morning of {_local(as_of, settings)}. {note or 'Scores from the data there is'}.",
+        footer=f"Morning of {_local(as_of, settings)}. {note or 'Deals were scored on the data there is'}.",
     )
 
 

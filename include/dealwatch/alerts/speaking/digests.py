@@ -17,7 +17,7 @@ from dealwatch.delivery.wording import EXPANDED_CARDS, money, weekday
 from dealwatch.settings import Settings
 
 _MOST_NOTES = 3  # of a kind; a digest is about its deals
-_HELPS = {"Escalated": "got worse", "Handed over": "handed over to you", "Reminder": "again"}
+_HELPS = {"Reminder": "again"}
 
 
 @dataclass(frozen=True)
@@ -76,7 +76,7 @@ def _intro(cards: Sequence[DealCard], lines: Sequence[ItemLine]) -> str:
 
 
 def _counted(words: Iterable[str]) -> str:
-    """`2 new, 1 got worse`."""
+    """`2 new, 1 more urgent`."""
     counts: dict[str, int] = {}
     for word in words:
         counts[word] = counts.get(word, 0) + 1

@@ -11,20 +11,20 @@ from dealwatch.delivery.wording import weekday
 from dealwatch.moments import local_day
 from dealwatch.settings import Settings
 
-_WORDS = {"new": "New", "escalated": "Escalated", "reminder": "Reminder", "unanswered": "Unanswered"}
+_WORDS = {"new": "New", "escalated": "More urgent", "reminder": "Reminder", "unanswered": "Unanswered"}
 _NTH = ("First", "Second", "Third", "Fourth", "Fifth")
 _TITLES = {
     "New": "{name}: {action}",
     "Handed over": "Now yours, {name}: {action}",
     "Reopened": "{name} is back: {action}",
-    "Escalated": "{name} got worse: {action}",
+    "More urgent": "{name} is more urgent: {action}",
     "Reminder": "Reminder, {name}: {action}",
     "Unanswered": "{name} is unanswered: {action}",
 }
 
 
 def word_of(said: Said, reader: Reader, past: Past, settings: Settings) -> str:
-    """One word: New, Handed over, Reopened, Escalated, Reminder or Unanswered."""
+    """One word: New, Handed over, Reopened, More urgent, Reminder or Unanswered."""
     if said.kind == "new" and said.standing.fingerprint in past.passed_on:
         return "Handed over"
     if said.kind in ("new", "reminder") and _came_back_on(said, reader, past, settings) is not None:
@@ -36,8 +36,8 @@ def sentence_of(said: Said, rule: Rule, reader: Reader, past: Past, settings: Se
     """Why it is said again, without its full stop; empty for what is said for the first time."""
     told = _heard(said, reader, past)
     word = word_of(said, reader, past, settings)
-    if word == "Escalated":
-        return f"Escalated: {', '.join(_worse(said, told, rule, settings)) or 'it got worse'}"
+    if word == "More urgent":
+        return ": ".join(part for part in (word, ", ".join(_worse(said, told, rule, settings))) if part)
     if word == "Reminder":
         count = 1 + sum(one.kind == "reminder" for one in told)
         nth = f"{_NTH[count - 1]} reminder" if count <= len(_NTH) else f"Reminder {count}"
@@ -47,12 +47,15 @@ def sentence_of(said: Said, rule: Rule, reader: Reader, past: Past, settings: Se
         return f"Reopened: it was resolved, and is back since {weekday(back)}" if back else "Reopened"
     if word == "Unanswered":
         return "Nobody has answered it yet"
-    return "Handed over to you" if word == "Handed over" else ""
+    if word == "Handed over":
+        return "Handed over to you" if _is_owner(said, reader) else "Handed over to another owner"
+    return ""
 
 
-def title_of(said: Said, name: str, action: str, word: str) -> str:
+def title_of(said: Said, reader: Reader, name: str, action: str, word: str) -> str:
     """The first line: what to do about which deal. `action` is cut to its first clause."""
-    return _TITLES[word].format_map({"name": name, "action": first_clause(action)})
+    told = word if word != "Handed over" or _is_owner(said, reader) else "New"
+    return _TITLES[told].format_map({"name": name, "action": first_clause(action)})
 
 
 def first_clause(action: str) -> str:
@@ -76,10 +79,14 @@ def _worse(said: Said, told: Sequence[Telling], rule: Rule, settings: Settings) 
         parts.append(f"amount +{now.amount / first - 1:.0%}")
     if now.is_close_near and not any(one.is_close_near for one in told):
         parts.append(f"closes within {settings.alerts.close_date_near_days} days")
-    if now.level > max(one.level for one in told):
-        level = rule.at(now.level)
-        parts.append(f"level {level.name or level.level}")
+    before = max(one.level for one in told)
+    if now.level > before:
+        parts.append(f"from {_called(rule, before)} to {_called(rule, now.level)}")
     return parts
+
+
+def _called(rule: Rule, level: int) -> str:
+    return rule.at(level).name or f"level {level}"
 
 
 def _came_back_on(said: Said, reader: Reader, past: Past, settings: Settings) -> date | None:
@@ -89,6 +96,10 @@ def _came_back_on(said: Said, reader: Reader, past: Past, settings: Settings) ->
     if back is None or not told or local_day(told[-1].as_of, settings) >= back:
         return None
     return back
+
+
+def _is_owner(said: Said, reader: Reader) -> bool:
+    return said.standing.owner_id == reader[1]
 
 
 def _heard(said: Said, reader: Reader, past: Past) -> Sequence[Telling]:

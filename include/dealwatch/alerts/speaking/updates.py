@@ -2,8 +2,9 @@
 
 A message in Slack about one alert shows in one line how the alert's life went on: resolved, got worse,
 answered, open again. That line is all there is to compare: a message that shows the newest one is left alone,
-so a change is told once, whatever days are scored again. What is said anew of an alert stands in the thread
-of what was said first. Mornings that are not live, or whose data is not fit to alert on, change nothing.
+so a change is told once, whatever days are scored again, and an end that the data takes back is taken back.
+What is said anew of an alert stands in the thread of what was said first. Mornings that are not live, or
+whose data is not fit to alert on, change nothing.
 """
 
 from collections.abc import Mapping, Sequence
@@ -17,13 +18,14 @@ from sqlalchemy import Connection, and_, func, or_, select, update
 from dealwatch.alerts.episodes.keeping import LIVE_STATES
 from dealwatch.alerts.fingerprints import digest
 from dealwatch.alerts.rules.rule import INSTANT
-from dealwatch.delivery.messages import Message
+from dealwatch.delivery.messages import Message, told_again
 from dealwatch.delivery.wording import NAME_LENGTH, clean, day
 from dealwatch.moments import local_day
 from dealwatch.settings import Settings
 from dealwatch.tables import alert_actions, alert_events, alerts, deliveries, owners
 from dealwatch.warehouse import add_missing, as_json, rows_of
 
+_TAKEN_BACK = "Open after all: the data that ended it was corrected"
 _DAYS = 30  # a message older than this has scrolled out of everybody's sight
 _CAUSES = {
     "cleared": "what it was about is over",
@@ -65,6 +67,14 @@ class _News:
     is_over: bool = False
 
 
+@dataclass(frozen=True)
+class _Shown(_News):
+    """What a message shows of it, or will when its changes have gone out."""
+
+    delivery_id: str = ""  # of the change
+    has_note: bool = False  # its end is told in the thread
+
+
 def queue_updates(connection: Connection, morning: datetime, *, now: datetime, settings: Settings) -> int:
     """Queue one change for each message in Slack whose alert's life went on since; how many."""
     sent = rows_of(
@@ -83,11 +93,10 @@ def queue_updates(connection: Connection, morning: datetime, *, now: datetime, s
     turns = _turns(connection, sent, now, settings)
     rows = []
     for row in sent:
-        news = _newest(row, turns.get(row.alert_id, ()), settings)
-        last = shown.get(row.delivery_id)
-        if news is not None and (last is None or last.line != news.line):
-            has_note = news.is_over and not (last is not None and last.is_over)
-            rows.append(_row(row, news, morning, now=now, settings=settings, has_note=has_note))
+        last = shown.get(row.delivery_id, _Shown(row.as_of, ""))
+        news = _newest(row, turns.get(row.alert_id, ()), settings) or _unsaid(last)
+        if last.line != news.line:
+            rows.append(_row(row, news, last, morning, now=now, settings=settings))
     stale = and_(deliveries.c.state == "queued", deliveries.c.edits.in_([row["edits"] for row in rows]))
     connection.execute(update(deliveries).where(stale).values(state="cancelled", reason="no_longer_wanted"))
     return add_missing(connection, deliveries, pl.DataFrame(rows, schema=_ROW))
@@ -128,18 +137,27 @@ def join_threads(connection: Connection, morning: datetime) -> None:
         connection.execute(update(deliveries).where(this).values(follows=first_id))
 
 
-def _shown(connection: Connection, told: Sequence[str]) -> dict[str, _News]:
-    """What each message shows, or will when its changes have gone out."""
+def _shown(connection: Connection, told: Sequence[str]) -> dict[str, _Shown]:
+    """What each message shows, by its delivery. A note that has not left may still be cancelled."""
     c = deliveries.c
     changes = (
-        select(c.edits, c.as_of, c.message, c.follows)
+        select(c.delivery_id, c.edits, c.as_of, c.message, c.follows, c.state)
         .where(c.edits.in_(told), c.kind == "update", c.state.not_in(("cancelled", "not_sent")))
         .order_by(c.as_of, c.not_before, c.delivery_id)
     )
-    return {
-        row.edits: _News(row.as_of, Message.model_validate(row.message).state, row.follows is not None)
-        for row in rows_of(connection, changes)
-    }
+    found: dict[str, _Shown] = {}
+    for row in rows_of(connection, changes):
+        message = Message.model_validate(row.message)
+        is_over = not any(card.fingerprint for card in message.cards)
+        has_left = row.follows is not None and row.state != "queued"
+        has_note = is_over and (has_left or (row.edits in found and found[row.edits].has_note))
+        found[row.edits] = _Shown(row.as_of, message.state, is_over, row.delivery_id, has_note)
+    return found
+
+
+def _unsaid(last: _Shown) -> _News:
+    """What a message shows of an alert to which nothing happened, whatever it shows now."""
+    return _News(last.at, _TAKEN_BACK if last.is_over or last.line == _TAKEN_BACK else "")
 
 
 def _turns(
@@ -199,7 +217,8 @@ def _event_line(event: Any, settings: Settings) -> str:
     on = _written(event.at, settings)
     if event.kind == "reopened":
         return f"Open again since {on}"
-    return f"Got worse {on}: {event.reason.replace('amount', 'the amount grew')}"
+    told = event.reason.replace("level", "up to level").replace("amount", "the amount grew")
+    return f"More urgent since {on}: {told}"
 
 
 def _answer_line(answer: Any, names: Mapping[str, str], settings: Settings) -> str:
@@ -213,13 +232,13 @@ def _written(moment: datetime, settings: Settings) -> str:
 
 
 def _row(
-    told: Any, news: _News, morning: datetime, *, now: datetime, settings: Settings, has_note: bool
+    told: Any, news: _News, last: _Shown, morning: datetime, *, now: datetime, settings: Settings
 ) -> dict[str, Any]:
-    """The change's row. Its id says which message shows what from which morning on."""
-    message = Message.model_validate(told.message).model_copy(update={"state": news.line})
-    moment = morning.isoformat()
+    """The change's row. Its id says which message shows what from which morning on, and after what."""
+    message = told_again(Message.model_validate(told.message), news.line, is_over=news.is_over)
+    parts = (told.delivery_id, morning.isoformat(), news.line, last.delivery_id)
     return {
-        "delivery_id": digest(settings.tenant, "update", told.delivery_id, moment, news.line),
+        "delivery_id": digest(settings.tenant, "update", *parts),
         "alert_id": told.alert_id,
         "fingerprint": told.fingerprint,
         "as_of": morning,
@@ -234,5 +253,5 @@ def _row(
         "expires_at": now + timedelta(hours=settings.delivery.expires_after_hours),
         "attempts": 0,
         "edits": told.delivery_id,
-        "follows": told.delivery_id if has_note else None,
+        "follows": told.delivery_id if news.is_over and not last.has_note else None,
     }
