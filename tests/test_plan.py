@@ -136,6 +136,18 @@ def test_a_new_rule_adds_alerts_and_is_measured(world: Engine, settings: Setting
     assert found.proven["large level 1"] == "unproven: digests only"
 
 
+def test_a_rule_that_waits_longer_is_measured_anew(world: Engine, settings: Settings) -> None:
+    record = {"measured_as_of": TODAY - timedelta(days=100), "alerted": 99, "lost": 9, "months": 12}
+    rows = {"rule": "old", "level": 1, "segment": "", **record, "proven": True}
+    know(world, metadata.tables["rule_evidence"], rows)
+    in_force(world, settings)
+    assert planned(world, settings).proven == {}
+    write(settings, "old", f"confirm_mornings = 5\n{OLD}")
+    found = planned(world, settings)
+    assert found.rules == {"old": "changed: confirm_mornings"}
+    assert found.proven == {"old level 1": "unproven: digests only"}
+
+
 def test_a_rule_taken_out_is_gone(world: Engine, settings: Settings) -> None:
     write(settings, "large", LARGE.replace("> 900", "> 550"))
     in_force(world, settings)

@@ -28,7 +28,7 @@ from dealwatch.warehouse import frame, instant, reading
 
 log = logging.getLogger(__name__)
 EXAMPLES = 10
-_MEASURED = ("when", "stays_when", "scope", "levels")  # what a rule's record depends on
+_MEASURED = ("when", "stays_when", "scope", "levels", "confirm_mornings")  # what a rule's record depends on
 
 
 @dataclass(frozen=True)
