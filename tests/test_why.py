@@ -249,9 +249,8 @@ def test_a_recipients_own_choice_is_told(world: Engine, settings: Settings) -> N
     chosen = {"choice_id": "c", "at": at("2026-02-27"), "recipient": "ann", "choice": "nothing"}
     chosen |= {"until": date(2026, 3, 31), "by": "ann", "via": "email", "recorded_at": at("2026-02-27")}
     know(world, recipient_choices, chosen)
-    assert "Ann asked on Friday 27 February 2026 for no messages at all until Tuesday 31 March 2026." in asked(
-        world, settings
-    )
+    told = asked(world, settings)
+    assert "Ann asked on Friday 27 February 2026 for no messages at all until Tuesday 31 March 2026." in told
 
 
 def test_a_silence_that_is_over_is_not_given_as_the_choice(world: Engine, settings: Settings) -> None:
