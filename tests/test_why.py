@@ -12,6 +12,7 @@ from alert_samples import MONDAY, Deal, at, close, extract, hire, know, prove, s
 from dealwatch.alerts.fingerprints import digest
 from dealwatch.alerts.hindsight.why import why
 from dealwatch.alerts.reasons import REASONS
+from dealwatch.alerts.rules.rule import load_rules
 from dealwatch.alerts.speaking.queue import Notify, speak
 from dealwatch.errors import NotFound
 from dealwatch.settings import Settings
@@ -24,6 +25,7 @@ from dealwatch.tables import (
     deal_scores,
     deals,
     deliveries,
+    metadata,
     recipient_choices,
     tellings,
 )
@@ -141,6 +143,24 @@ def test_an_unproven_rule_shows_its_record(world: Engine, settings: Settings) ->
     assert "in the digest by folder" in told
     assert "(unproven_rule): The rule may not interrupt, it speaks in digests only: last 12 months" in told
     assert "88 of 142 such deals lost (62%); similar deals 41%" in told
+
+
+def test_a_changed_rule_does_not_interrupt_on_the_record_of_another_condition(
+    world: Engine, settings: Settings
+) -> None:
+    rules = {rule.name: rule for rule in load_rules(settings.alerts.rules)}
+    stall, table = rules["stage_stall"], metadata.tables["rule_evidence"]
+    of_it = table.c.rule == "stage_stall"
+    with writing(world) as connection:
+        connection.execute(update(table).where(of_it).values(condition=stall.condition_of(2)))
+    morning(world, settings, MONDAY, Deal("1", STALL))
+    assert "in a message of its own" in asked(world, settings)
+    with writing(world) as connection:
+        connection.execute(update(table).where(of_it).values(condition="of the rule as it was"))
+    morning(world, settings, MONDAY, Deal("2", STALL))
+    told = asked(world, settings, deal="2")
+    assert "in the digest by folder" in told
+    assert "it speaks in digests only: this rule's record is not measured yet." in told
 
 
 def test_stale_data_says_what_was_wrong(world: Engine, settings: Settings) -> None:

@@ -52,6 +52,7 @@ _SCHEMA: dict[str, Any] = {
     "reopened_share": pl.Float64,
     "proven": pl.Boolean,
     "months": pl.Int64,
+    "condition": pl.String,
 }
 
 
@@ -137,6 +138,7 @@ def judged(past: Replay, outcomes: Outcomes, as_of: datetime, *, settings: Setti
         finds = found(past, rule, case.first, outcomes.ended)
         for segment, lift in by_segment.items():
             identity = {"rule": rule.name, "level": case.level, "segment": segment}
+            identity["condition"] = rule.condition_of(case.level)
             numbers = _numbers(lift, finds.get(segment), costs.get(segment))
             made.append(identity | numbers | {"proven": _is_proven(segment, lift, settings)})
     known = {"measured_as_of": as_of, "months": settings.alerts.evidence_months}

@@ -14,7 +14,7 @@ from dealwatch.alerts.reasons import REASONS
 from dealwatch.alerts.rules.rule import Rule
 from dealwatch.alerts.speaking.choices import DIGEST_ONLY, EVERYTHING, choice_of
 from dealwatch.alerts.speaking.content import record_line
-from dealwatch.alerts.speaking.materials import VIRTUAL
+from dealwatch.alerts.speaking.materials import VIRTUAL, records_by
 from dealwatch.calendars import calendar_of, workdays_between
 from dealwatch.delivery.wording import NAME_LENGTH, clean
 from dealwatch.moments import local_day
@@ -165,11 +165,11 @@ def _cards(rows: Sequence[Any]) -> list[str]:
 def _unproven(case: Case, _: str) -> str:
     c = rule_evidence.c
     level = case.rule.at(case.level).level if case.rule and case.level is not None else case.level
-    records = select(rule_evidence).where(
-        c.rule == case.rule_name, c.level == level, c.segment == "", c.measured_as_of <= case.morning
-    )
-    row = case.connection.execute(records.order_by(c.measured_as_of.desc()).limit(1)).mappings().one_or_none()
-    line = record_line(dict(row) if row else None).removeprefix("unproven: ")
+    records = select(rule_evidence).where(c.rule == case.rule_name, c.level == level, c.segment == "")
+    rows = [dict(row) for row in case.connection.execute(records.order_by(c.measured_as_of)).mappings()]
+    rules = {case.rule.name: case.rule} if case.rule else {}
+    record = next(iter(records_by(rows, case.morning, rules).values()), None)
+    line = record_line(record).removeprefix("unproven: ")
     return f"The rule may not interrupt, it speaks in digests only: {line}."
 
 
