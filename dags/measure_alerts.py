@@ -27,7 +27,7 @@ from dealwatch_socket import AS_OF, COMMON, at, moment, settings
     schedule=at("{minute} {hour} * * 0", hours_early=-2),
     params={"as_of": AS_OF},
     max_active_runs=1,
-    max_active_tasks=1,  # each holds the whole ledger in memory
+    max_active_tasks=1,  # measuring takes 1.6 GB at 100,000 deals
     doc_md=__doc__,
     tags=["dealwatch", "weekly"],
     **COMMON,

@@ -116,7 +116,7 @@ def _listed(url: bool = True, **changes: object) -> tuple[DealCard, ...]:
             amount=amount,
             headline=f"{rule}.",
             news="New" if n else "More urgent: amount +40%",
-            record="unproven: no such deal was closed in the last 12 months"
+            record="unproven: no such deal of the last 12 months can be judged"
             if is_unproven
             else "last 12 months: 88 of 142 such deals lost (62%); similar deals 41%",
             is_unproven=is_unproven,

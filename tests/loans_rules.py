@@ -23,6 +23,7 @@ from dealwatch.alerts.rules.rule import INSTANT, load_rules
 from dealwatch.history.ledger import Ledger
 from dealwatch.moments import morning_of, mornings
 from dealwatch.scoring.known import history_of, microseconds_of
+from dealwatch.scoring.panel import outcomes_at
 from dealwatch.settings import Settings
 from dealwatch.warehouse import connect, reading
 from loans_rivals import LAST, TRAININGS, landed
@@ -74,6 +75,14 @@ def flagged(past: Replay, ledger: Ledger, settings: Settings) -> Iterator[str]:
                 )
 
 
+def unseen(past: Replay, ledger: Ledger) -> str:
+    """How many losses came between two mornings, so that no rule could find them."""
+    lost = outcomes_at(ledger, past.moments[-1]).filter(pl.col("lost") == 1)
+    seen = past.deal_ids.gather(past.rows["deal"].unique())
+    count = lost.filter(~pl.col("deal_id").is_in(seen.implode())).height
+    return f"{lost.height:,} deals lost by the last morning, {count:,} of them open on none"
+
+
 def main() -> None:
     folder = Path(sys.argv[1]) / "loans"
     with tempfile.TemporaryDirectory() as home:
@@ -82,6 +91,7 @@ def main() -> None:
             jobs.train(settings, as_of=morning_of(day, settings))
         past = past_of(settings, ledger)
         print("\n".join(flagged(past, ledger, settings)))
+        print(unseen(past, ledger))
         days = list(day_by_day(past, ledger, settings))
     proven: dict[tuple[str, int], list[date]] = {}
     for day, rows in days:

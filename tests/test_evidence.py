@@ -112,7 +112,7 @@ def test_a_rule_that_tells_nothing_is_not_proven(rule: Rule, settings: Settings)
 def test_what_a_rule_never_flagged_has_no_lift(rule: Rule, settings: Settings) -> None:
     found = record(ledger(*BIG_ARE_LOST), rule, settings, level=2)
     assert (found["alerted"], found["lift"], found["proven"]) == (0, None, False)
-    assert record_line(found) == "unproven: no such deal was closed in the last 12 months"
+    assert record_line(found) == "unproven: no such deal of the last 12 months can be judged"
 
 
 @pytest.mark.parametrize(("mornings", "is_alerted"), [(2, True), (LIVES_DAYS, True), (LIVES_DAYS + 1, False)])
@@ -172,6 +172,21 @@ def test_mornings_whose_deals_are_mostly_open_are_left_out(rule: Rule, settings:
     usual = record(ledger(*fast, ends_weeks_ago=4, weeks=40), rule, settings)
     crowded = record(ledger(*fast, ends_weeks_ago=4, weeks=40, also=tuple(rows)), rule, settings)
     assert (crowded["alerted"], crowded["lost"]) == (usual["alerted"], usual["lost"])
+
+
+def test_deals_that_nobody_ever_closes_take_no_record_away(rule: Rule, settings: Settings) -> None:
+    """Twenty deals of years ago, still open: more than a quarter of what is open on any morning."""
+    long_ago = NOW - timedelta(days=800)
+    left = tuple(
+        change(deal, field, value, long_ago)
+        for deal in range(9000, 9020)
+        for field, value in (("created_at", long_ago.isoformat()), ("stage", "Talk"), ("amount", "50"))
+    )
+    usual = record(ledger(*BIG_ARE_LOST), rule, settings)
+    crowded = record(ledger(*BIG_ARE_LOST, also=left), rule, settings)
+    assert usual["alerted"] > 90
+    names = ("alerted", "lost", "base_rate", "lift")
+    assert [crowded[name] for name in names] == [usual[name] for name in names]
 
 
 def test_a_deleted_deal_is_no_evidence(rule: Rule, settings: Settings) -> None:

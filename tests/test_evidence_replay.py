@@ -1,5 +1,6 @@
 """The replay behind a record: each morning as it was, no outcome or model of later, what an alert costs."""
 
+from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
@@ -143,12 +144,16 @@ def test_noise_is_alerts_opened_per_owner_and_week_and_flapping_is_told(
     assert apart["reopened_share"] == 0.0
 
 
-def test_what_stood_when_the_replay_began_is_no_new_alert(rule: Rule, settings: Settings) -> None:
+@pytest.mark.parametrize("mornings", [1, 2])
+def test_what_stood_when_the_replay_began_is_no_new_alert(
+    rule: Rule, settings: Settings, mornings: int
+) -> None:
     born = [change(n, "owner_id", "ann", NOW - 500 * DAY) for n in (7000, 7001)]
     born += [change(n, "created_at", (NOW - 500 * DAY).isoformat(), NOW - 500 * DAY) for n in (7000, 7001)]
     born += [change(7000, "amount", "500", NOW - 500 * DAY)]
     empty = ledger(*BOTH).known_at(NOW - 5000 * DAY)
-    assert of_all(with_changes(empty, *born), [rule], settings)["alerts_per_owner_week"] == 0.0
+    found = of_all(with_changes(empty, *born), [replace(rule, confirms_after=mornings)], settings)
+    assert found["alerts_per_owner_week"] == 0.0
 
 
 def test_segments_have_a_record_of_their_own_and_prove_nothing(rule: Rule, settings: Settings) -> None:

@@ -136,6 +136,35 @@ def test_a_new_rule_adds_alerts_and_is_measured(world: Engine, settings: Setting
     assert found.proven["large level 1"] == "unproven: digests only"
 
 
+def test_a_rule_that_waits_longer_is_measured_anew(world: Engine, settings: Settings) -> None:
+    record = {"measured_as_of": TODAY - timedelta(days=100), "alerted": 99, "lost": 9, "months": 12}
+    rows = {"rule": "old", "level": 1, "segment": "", **record, "proven": True}
+    know(world, metadata.tables["rule_evidence"], rows)
+    in_force(world, settings)
+    assert planned(world, settings).proven == {}
+    write(settings, "old", f"confirm_mornings = 5\n{OLD}")
+    found = planned(world, settings)
+    assert found.rules == {"old": "changed: confirm_mornings"}
+    assert found.proven == {"old level 1": "unproven: digests only"}
+
+
+def test_each_side_of_a_plan_has_the_record_of_its_own_rule(world: Engine, settings: Settings) -> None:
+    """Measured before the change and after it: the newer record says nothing about what is in force."""
+    (rule,) = load_rules(settings.alerts.rules)
+    record = {"rule": "old", "level": 1, "segment": "", "alerted": 99, "lost": 9, "months": 12}
+    first = {**record, "measured_as_of": TODAY - timedelta(days=100), "condition": rule.condition_of(1)}
+    in_force(world, settings)
+    write(settings, "old", OLD.replace("> 30", "> 55"))
+    (rule,) = load_rules(settings.alerts.rules)
+    second = {**record, "measured_as_of": TODAY - timedelta(days=2), "condition": rule.condition_of(1)}
+    table = metadata.tables["rule_evidence"]
+    know(world, table, {**first, "proven": True}, {**second, "proven": False})
+    found = planned(world, settings)
+    assert found.before is not None and found.before.load.singles > 0
+    assert found.after.load.singles == 0
+    assert found.proven == {"old level 1": "unproven: digests only"}
+
+
 def test_a_rule_taken_out_is_gone(world: Engine, settings: Settings) -> None:
     write(settings, "large", LARGE.replace("> 900", "> 550"))
     in_force(world, settings)

@@ -12,6 +12,7 @@ from alert_samples import MONDAY, Deal, at, close, extract, hire, know, prove, s
 from dealwatch.alerts.fingerprints import digest
 from dealwatch.alerts.hindsight.why import why
 from dealwatch.alerts.reasons import REASONS
+from dealwatch.alerts.rules.rule import load_rules
 from dealwatch.alerts.speaking.queue import Notify, speak
 from dealwatch.errors import NotFound
 from dealwatch.settings import Settings
@@ -24,6 +25,7 @@ from dealwatch.tables import (
     deal_scores,
     deals,
     deliveries,
+    metadata,
     recipient_choices,
     tellings,
 )
@@ -114,6 +116,16 @@ def test_a_cooldown_names_its_first_telling_and_its_end(world: Engine, settings:
     ) in told
 
 
+def test_a_cooldown_ends_after_the_owners_working_days(world: Engine, settings: Settings) -> None:
+    """Good Friday and Easter Monday are no working days in Berlin, so the fifth is one Monday later."""
+    hire(world, "bea", time_zone="Europe/Berlin")
+    morning(world, settings, "2026-03-30", Deal("1", STALL, owner_id="bea"))
+    morning(world, settings, "2026-03-31", Deal("1", STALL, owner_id="bea"))
+    told = asked(world, settings, "2026-03-31")
+    assert "(cooldown): Bea was told on Monday 30 March 2026" in told
+    assert "so from Wednesday 8 April 2026, unless it gets worse." in told
+
+
 def test_a_spent_budget_names_the_deals_that_went_ahead(world: Engine, settings: Settings) -> None:
     rich = [Deal(str(n), STALL, amount=1000.0 * n, name=f"Rich {n}") for n in range(2, 6)]
     few = settings.model_copy(update={"alerts": settings.alerts.model_copy(update={"digest_top": 1})})
@@ -131,6 +143,24 @@ def test_an_unproven_rule_shows_its_record(world: Engine, settings: Settings) ->
     assert "in the digest by folder" in told
     assert "(unproven_rule): The rule may not interrupt, it speaks in digests only: last 12 months" in told
     assert "88 of 142 such deals lost (62%); similar deals 41%" in told
+
+
+def test_a_changed_rule_does_not_interrupt_on_the_record_of_another_condition(
+    world: Engine, settings: Settings
+) -> None:
+    rules = {rule.name: rule for rule in load_rules(settings.alerts.rules)}
+    stall, table = rules["stage_stall"], metadata.tables["rule_evidence"]
+    of_it = table.c.rule == "stage_stall"
+    with writing(world) as connection:
+        connection.execute(update(table).where(of_it).values(condition=stall.condition_of(2)))
+    morning(world, settings, MONDAY, Deal("1", STALL))
+    assert "in a message of its own" in asked(world, settings)
+    with writing(world) as connection:
+        connection.execute(update(table).where(of_it).values(condition="of the rule as it was"))
+    morning(world, settings, MONDAY, Deal("2", STALL))
+    told = asked(world, settings, deal="2")
+    assert "in the digest by folder" in told
+    assert "it speaks in digests only: this rule's record is not measured yet." in told
 
 
 def test_stale_data_says_what_was_wrong(world: Engine, settings: Settings) -> None:
@@ -198,34 +228,59 @@ def held_for(engine: Engine, settings: Settings, reason: str) -> str:
         return str(connection.execute(select(alerts.c.fingerprint)).scalar_one())
 
 
-def test_an_answer_is_told_with_who_gave_it(world: Engine, settings: Settings) -> None:
-    fingerprint = held_for(world, settings, "acknowledged")
-    columns = alert_actions.columns.keys()
-    for number, (kind, choice, words) in enumerate(
-        [
-            ("snoozed", "3", "Ann snoozed it on Friday 27 February 2026 by slack (waiting for legal)"),
-            ("snoozed", "next_step", "Ann snoozed it until the next step on Friday"),
-            ("acknowledged", "", "Ann acknowledged it on Friday"),
-            ("false_alarm", "", "Ann called it a false alarm on Friday"),
-            ("already_knew", "", "Ann said to know it already on Friday"),
-        ]
-    ):
-        said_at = at("2026-02-27") + timedelta(minutes=number)
-        given = {"action_id": str(number), "at": said_at, "fingerprint": fingerprint, "rule": "stage_stall"}
-        given |= {"deal_id": "1", "kind": kind, "choice": choice, "reason": "waiting for legal", "by": "ann"}
-        given |= {"via": "slack", "until": at("2026-03-06"), "recorded_at": said_at}
-        know(world, alert_actions, {name: value for name, value in given.items() if name in columns})
-        assert f"Held back (acknowledged): {words}" in asked(world, settings)
+def answer(engine: Engine, fingerprint: str, kind: str, day: str, until: str, choice: str = "") -> None:
+    given = {"action_id": f"{kind} {choice} {day}", "at": at(day), "fingerprint": fingerprint}
+    given |= {"rule": "stage_stall", "deal_id": "1", "kind": kind, "choice": choice, "until": at(until)}
+    given |= {"reason": "waiting for legal", "by": "ann", "via": "slack", "recorded_at": at(day)}
+    know(engine, alert_actions, given)
+
+
+@pytest.mark.parametrize(
+    ("reason", "kind", "choice", "words"),
+    [
+        ("snoozed", "snoozed", "3", "snoozed it on Friday 27 February 2026 by slack (waiting for legal)"),
+        ("snoozed", "snoozed", "next_step", "snoozed it until the next step on Friday"),
+        ("acknowledged", "acknowledged", "", "acknowledged it on Friday"),
+        ("acknowledged", "false_alarm", "", "called it a false alarm on Friday"),
+        ("acknowledged", "already_knew", "", "said to know it already on Friday"),
+    ],
+)
+def test_an_answer_is_told_with_who_gave_it(
+    world: Engine, settings: Settings, reason: str, kind: str, choice: str, words: str
+) -> None:
+    fingerprint = held_for(world, settings, reason)
+    answer(world, fingerprint, kind, "2026-02-27", "2026-03-06", choice)
+    assert f"Held back ({reason}): Ann {words}" in asked(world, settings)
+
+
+def test_the_answer_that_holds_is_told_and_not_a_later_one_that_promised_less(
+    world: Engine, settings: Settings
+) -> None:
+    fingerprint = held_for(world, settings, "snoozed")
+    answer(world, fingerprint, "snoozed", "2026-02-20", "2026-04-20", "close_date")
+    answer(world, fingerprint, "useful", "2026-02-27", "2026-03-06")
+    told = asked(world, settings)
+    assert "Ann snoozed it until the close date moves on Friday 20 February 2026" in told
+    assert "quiet until Monday 20 April 2026 at the latest" in told
 
 
 def test_a_recipients_own_choice_is_told(world: Engine, settings: Settings) -> None:
     held_for(world, settings, "recipient_choice")
-    chosen = {"choice_id": "c", "at": at("2026-02-27"), "recipient": "ann", "choice": "digest_only"}
+    chosen = {"choice_id": "c", "at": at("2026-02-27"), "recipient": "ann", "choice": "nothing"}
     chosen |= {"until": date(2026, 3, 31), "by": "ann", "via": "email", "recorded_at": at("2026-02-27")}
     know(world, recipient_choices, chosen)
-    assert "Ann asked on Friday 27 February 2026 for digests only until Tuesday 31 March 2026." in asked(
-        world, settings
-    )
+    told = asked(world, settings)
+    assert "Ann asked on Friday 27 February 2026 for no messages at all until Tuesday 31 March 2026." in told
+
+
+def test_a_silence_that_is_over_is_not_given_as_the_choice(world: Engine, settings: Settings) -> None:
+    """Ann wanted digests for good, then nothing for a week; when that week is over, digests it is."""
+    held_for(world, settings, "recipient_choice")
+    chosen = {"choice_id": "1", "at": at("2026-01-05"), "recipient": "ann", "choice": "digest_only"}
+    chosen |= {"by": "ann", "via": "email", "recorded_at": at("2026-01-05")}
+    silence = {"choice_id": "2", "choice": "nothing", "until": date(2026, 2, 20), "at": at("2026-02-16")}
+    know(world, recipient_choices, chosen, {**chosen, **silence})
+    assert "Ann asked on Monday 5 January 2026 for digests only.\n" in asked(world, settings)
 
 
 def test_broken_data_says_what_was_broken(world: Engine, settings: Settings) -> None:

@@ -470,6 +470,7 @@ rule_evidence = Table(
     Column("reopened_share", Float),  # of resolved episodes, reopened within alerts.reopen_days
     _must("proven", Boolean),
     _must("months", Integer),
+    Column("condition", String),  # digest of what the rule held for; a changed rule has this record no more
     comment="Each rule's record by replay, against comparable deals.",
 )
 

@@ -5,10 +5,8 @@ Pure. A repeat waits for the rule's cooldown in business days; what got worse do
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from datetime import date, datetime, timedelta
+from datetime import datetime
 from typing import Literal
-
-from dealwatch.moments import is_business_day
 
 Kind = Literal["new", "escalated", "reminder", "unanswered"]
 
@@ -121,9 +119,3 @@ def _is_worse(now: Standing, told: Sequence[Telling], amount_escalation_pct: int
     has_grown = now.amount >= bar and all(one.amount < bar for one in told)
     is_level_up = now.level > max(one.level for one in told)
     return is_level_up or has_grown or (now.is_close_near and not any(one.is_close_near for one in told))
-
-
-def business_days_between(first: date, last: date) -> int:
-    """Business days after `first`, up to and with `last`: Monday to Monday is five."""
-    weeks, rest = divmod(max((last - first).days, 0), 7)
-    return 5 * weeks + sum(is_business_day(last - timedelta(days=n)) for n in range(rest))

@@ -19,7 +19,7 @@ from sqlalchemy import Engine
 from dealwatch.alerts.evidence.lift import Flagged, Lift, Panel, lifts
 from dealwatch.alerts.evidence.noise import Found, Noise, found, noise
 from dealwatch.alerts.evidence.past_scores import given_then, scores_then
-from dealwatch.alerts.evidence.replay import EVERYONE, Replay, replay
+from dealwatch.alerts.evidence.replay import AGE_BANDS, EVERYONE, Replay, replay
 from dealwatch.alerts.evidence.replay import replayed as replayed
 from dealwatch.alerts.rules.rule import INSTANT, STAYS_OPEN, Rule, load_rules
 from dealwatch.history.ledger import Ledger, values_as_of
@@ -30,7 +30,7 @@ from dealwatch.settings import Settings
 from dealwatch.tables import rule_evidence
 from dealwatch.warehouse import reading, replace, writing
 
-MATURE_SHARE = 0.75  # of a morning's open deals must have ended by now
+MATURE_SHARE = 0.75  # of a morning's open deals must have ended by now; those a year old for themselves
 SEGMENT_MINIMUM = 30  # alerted deals that ended; with fewer a segment's share is an anecdote
 _SCHEMA: dict[str, Any] = {
     "rule": pl.String,
@@ -52,6 +52,7 @@ _SCHEMA: dict[str, Any] = {
     "reopened_share": pl.Float64,
     "proven": pl.Boolean,
     "months": pl.Int64,
+    "condition": pl.String,
 }
 
 
@@ -137,6 +138,7 @@ def judged(past: Replay, outcomes: Outcomes, as_of: datetime, *, settings: Setti
         finds = found(past, rule, case.first, outcomes.ended)
         for segment, lift in by_segment.items():
             identity = {"rule": rule.name, "level": case.level, "segment": segment}
+            identity["condition"] = rule.condition_of(case.level)
             numbers = _numbers(lift, finds.get(segment), costs.get(segment))
             made.append(identity | numbers | {"proven": _is_proven(segment, lift, settings)})
     known = {"measured_as_of": as_of, "months": settings.alerts.evidence_months}
@@ -188,7 +190,9 @@ def _comparable(past: Replay, outcomes: Outcomes) -> pl.DataFrame:
         pl.col("closed_at") > moments.gather(rows["morning"].cast(pl.UInt32))
     )
     rows = rows.filter(is_open).drop("closed_at")
-    is_mature = pl.col("lost").is_not_null().mean().over("morning") >= MATURE_SHARE
+    # Deals that nobody ever closes pile up beyond the last age: they may not hold the others back.
+    is_old = pl.col("band") == len(AGE_BANDS)
+    is_mature = pl.col("lost").is_not_null().mean().over("morning", is_old) >= MATURE_SHARE
     rows = rows.filter(is_mature & pl.col("lost").is_not_null())
     return rows.with_columns(place=pl.col("deal").rank("dense").cast(pl.Int64) - 1)
 

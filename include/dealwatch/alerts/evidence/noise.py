@@ -51,8 +51,8 @@ def noise(past: Replay, number: int, level: int, *, settings: Settings) -> dict[
     told: dict[str, Noise] = {}
     for depth in past.depths:
         counted = placed.group_by(segment=f"name_{depth}").agg(
-            # What stood on the first morning had opened before.
-            opened=(pl.col("morning") > days[0]).sum(),
+            # What held on the first morning had opened before, and opens here when it is confirmed.
+            opened=(pl.col("morning") > days[min(confirm, len(days)) - 1]).sum(),
             resolved=pl.col("is_resolved").sum(),
             reopened=pl.col("is_reopened").sum(),
         )

@@ -7,8 +7,9 @@ Row = Mapping[str, Any]
 _HEADS = ("rule", "level", "deals", "lost", "similar", "lift", "found in time", "ahead", "a week", "back", "")
 _LEGEND = """\
 deals: flagged, beside comparable deals, and ended since. similar: share lost of the comparable deals.
-found in time: of all deals lost, flagged seven days before or earlier. ahead: median days from flag to loss.
-a week: alerts opened per owner. back: alerts that came back after they had cleared."""
+found in time: of the lost deals that were open on a morning, those flagged seven days before or earlier.
+ahead: median days from flag to loss. a week: alerts opened per owner.
+back: alerts that came back after they had cleared."""
 
 
 def record_table(rows: Iterable[Row]) -> str:

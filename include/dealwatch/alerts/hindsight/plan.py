@@ -19,6 +19,7 @@ from dealwatch.alerts.evidence.measure import measured
 from dealwatch.alerts.hindsight.trial_run import WARM_UP_DAYS, Past, Replayed, Trial, replay
 from dealwatch.alerts.rules.books import RuleBook, book_of, in_force
 from dealwatch.alerts.rules.rule import Rule, load_rules
+from dealwatch.alerts.speaking.materials import records_by
 from dealwatch.errors import SettingsError
 from dealwatch.moments import local_day
 from dealwatch.scoring.reliability import wilson
@@ -28,7 +29,7 @@ from dealwatch.warehouse import frame, instant, reading
 
 log = logging.getLogger(__name__)
 EXAMPLES = 10
-_MEASURED = ("when", "stays_when", "scope", "levels")  # what a rule's record depends on
+_MEASURED = ("when", "stays_when", "scope", "levels", "confirm_mornings")  # what a rule's record depends on
 
 
 @dataclass(frozen=True)
@@ -107,14 +108,20 @@ def plan(engine: Engine, *, days: int, as_of: datetime, settings: Settings) -> P
     tree, tree_rules = book_of(settings), load_rules(settings.alerts.rules)
     with reading(engine) as connection:
         book = in_force(connection)
-        stored = _newest_records(frame(connection, select(rule_evidence)), as_of)
+        measured_before = frame(connection, select(rule_evidence))
+    stored = _newest_records(measured_before, as_of, tree_rules)
     rules, knobs = _differences(book, tree)
     since = as_of - timedelta(days=days + WARM_UP_DAYS + 1)
     records = _records(engine, tree_rules, rules, knobs, stored, as_of, settings=settings)
     trials = [Trial(tree_rules, settings, known_since(records, since), tree_rules)]
+    standing_before = stored
     with tempfile.TemporaryDirectory() as folder:
         if book is not None:
-            trials.append(_in_force(book, Path(folder), stored, since, settings))
+            former = book.load(Path(folder) / "rules")
+            standing_before = _newest_records(measured_before, as_of, former)
+            trials.append(
+                _in_force(book, former, Path(folder), known_since(standing_before, since), settings)
+            )
         past, replayed = replay(engine, trials, days=days, as_of=as_of, settings=settings)
     after, before = replayed[0], replayed[1] if book else None
     added = _only(after, before) if before else after.alerts.clear()
@@ -132,19 +139,18 @@ def plan(engine: Engine, *, days: int, as_of: datetime, settings: Settings) -> P
         removed=removed.height,
         added_examples=_examples(added, past, settings),
         removed_examples=_examples(removed, past, settings),
-        proven=_standing(stored, records),
+        proven=_standing(standing_before, records),
         unscored=past.unscored,
         budget=settings.alerts.plan_max_alerts_per_owner_week,
     )
 
 
 def _in_force(
-    book: RuleBook, folder: Path, stored: pl.DataFrame, since: datetime, settings: Settings
+    book: RuleBook, rules: tuple[Rule, ...], folder: Path, records: pl.DataFrame, settings: Settings
 ) -> Trial:
     settled = book.settled(settings)
-    rules = book.load(folder / "rules")
     knobs = settled.alerts.model_copy(update={"rules": folder / "rules"})
-    return Trial(rules, settled.model_copy(update={"alerts": knobs}), known_since(stored, since), rules)
+    return Trial(rules, settled.model_copy(update={"alerts": knobs}), records, rules)
 
 
 def _differences(book: RuleBook | None, tree: RuleBook) -> tuple[dict[str, str], dict[str, tuple[Any, Any]]]:
@@ -173,10 +179,11 @@ def _fields_changed(old: str, new: str) -> list[str]:
     return [name for name in sorted({*before, *after}) if before.get(name) != after.get(name)]
 
 
-def _newest_records(rows: pl.DataFrame, as_of: datetime) -> pl.DataFrame:
-    """What is known of each rule and level by the moment."""
-    known = rows.filter((pl.col("segment") == "") & (pl.col("measured_as_of") <= instant(as_of)))
-    return known.sort("measured_as_of").unique(["rule", "level"], keep="last").sort("rule", "level")
+def _newest_records(rows: pl.DataFrame, as_of: datetime, rules: Sequence[Rule]) -> pl.DataFrame:
+    """What is known by the moment of each level of these rules as they are."""
+    of_all = rows.filter(pl.col("segment") == "").sort("measured_as_of").to_dicts()
+    found = records_by(of_all, as_of, {rule.name: rule for rule in rules})
+    return pl.DataFrame(list(found.values()), schema=rows.schema, orient="row").sort("rule", "level")
 
 
 def known_since(records: pl.DataFrame, since: datetime) -> pl.DataFrame:

@@ -3,16 +3,19 @@
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import date, datetime, timedelta
+from functools import partial
 from typing import Any
 
 from sqlalchemy import ColumnElement, Connection, and_, or_, select
 
-from dealwatch.alerts.episodes.cooldowns import business_days_between
 from dealwatch.alerts.episodes.keeping import LIVE_STATES
+from dealwatch.alerts.episodes.quiet import Given, Quiet, after
 from dealwatch.alerts.reasons import REASONS
 from dealwatch.alerts.rules.rule import Rule
+from dealwatch.alerts.speaking.choices import DIGEST_ONLY, EVERYTHING, choice_of
 from dealwatch.alerts.speaking.content import record_line
-from dealwatch.alerts.speaking.materials import VIRTUAL
+from dealwatch.alerts.speaking.materials import VIRTUAL, records_by
+from dealwatch.calendars import calendar_of, workdays_between
 from dealwatch.delivery.wording import NAME_LENGTH, clean
 from dealwatch.moments import local_day
 from dealwatch.settings import Settings
@@ -20,7 +23,6 @@ from dealwatch.tables import (
     alert_actions,
     alert_mornings,
     deliveries,
-    recipient_choices,
     rule_evidence,
     tellings,
 )
@@ -85,16 +87,19 @@ def _cooldown(case: Case, fingerprint: str) -> str:
         return ""
     to_owner = [row for row in told if row.recipient == case.owner_id]
     last, days = (to_owner or told)[-1], case.rule.cooldown_days
-    ends = _cooldown_ends(local_day(last.as_of, case.settings), days)
+    ends = _cooldown_ends(case, local_day(last.as_of, case.settings), days)
     return (
         f"{case.name_of(last.recipient)} was told on {case.day_of(last.as_of)} ({said_words(last.kind)})."
         f" This rule repeats after {days} business days, so from {day_words(ends)}, unless it gets worse."
     )
 
 
-def _cooldown_ends(told_on: date, days: int) -> date:
+def _cooldown_ends(case: Case, told_on: date, days: int) -> date:
+    """The first day by which so many working days of the owner have passed, as the cooldown counts them."""
+    owner = case.people.get(case.owner_id)
+    calendar = calendar_of(owner.time_zone if owner else None, case.settings)
     ends = told_on
-    while business_days_between(told_on, ends) < days:
+    while workdays_between(told_on, ends, calendar) < days:
         ends += timedelta(days=1)
     return ends
 
@@ -160,11 +165,11 @@ def _cards(rows: Sequence[Any]) -> list[str]:
 def _unproven(case: Case, _: str) -> str:
     c = rule_evidence.c
     level = case.rule.at(case.level).level if case.rule and case.level is not None else case.level
-    records = select(rule_evidence).where(
-        c.rule == case.rule_name, c.level == level, c.segment == "", c.measured_as_of <= case.morning
-    )
-    row = case.connection.execute(records.order_by(c.measured_as_of.desc()).limit(1)).mappings().one_or_none()
-    line = record_line(dict(row) if row else None).removeprefix("unproven: ")
+    records = select(rule_evidence).where(c.rule == case.rule_name, c.level == level, c.segment == "")
+    rows = [dict(row) for row in case.connection.execute(records.order_by(c.measured_as_of)).mappings()]
+    rules = {case.rule.name: case.rule} if case.rule else {}
+    record = next(iter(records_by(rows, case.morning, rules).values()), None)
+    line = record_line(record).removeprefix("unproven: ")
     return f"The rule may not interrupt, it speaks in digests only: {line}."
 
 
@@ -184,10 +189,8 @@ _ANSWERS = {
 }
 
 
-def _answered(case: Case, fingerprint: str) -> str:
-    c = alert_actions.c
-    given = select(alert_actions).where(c.fingerprint == fingerprint, c.at <= case.morning)
-    row = case.connection.execute(given.order_by(c.at.desc()).limit(1)).one_or_none()
+def _answered(case: Case, fingerprint: str, *, by_snooze: bool) -> str:
+    row = _answer_that_holds(case, fingerprint, by_snooze=by_snooze)
     if row is None:
         return ""
     what = _ANSWERS.get(row.kind, f"answered {row.kind}")
@@ -199,15 +202,27 @@ def _answered(case: Case, fingerprint: str) -> str:
     return f"{case.name_of(row.by)} {what}{choice} on {case.day_of(row.at)} by {row.via}{because}{ends}."
 
 
+def _answer_that_holds(case: Case, fingerprint: str, *, by_snooze: bool) -> Any:
+    """The answer whose quiet lasts that morning: a later one that promises no more changes nothing."""
+    c = alert_actions.c
+    given = select(alert_actions).where(c.fingerprint == fingerprint, c.at <= case.morning)
+    given = given.where((c.kind == "snoozed") == by_snooze)
+    quiet: Quiet | None = None
+    holds = None
+    for row in rows_of(case.connection, given.order_by(c.at, c.action_id)):
+        answer = Given(row.at, row.kind, row.by, row.until, row.choice, row.reason, row.close_date)
+        before, quiet = quiet, after(quiet, answer)
+        holds = holds if quiet is before else row
+    return holds
+
+
 def _choice(case: Case, _: str) -> str:
-    c = recipient_choices.c
     for one in _chain(case):
-        made = select(recipient_choices).where(c.recipient == one, c.at <= case.morning)
-        row = case.connection.execute(made.order_by(c.at.desc()).limit(1)).one_or_none()
-        if row is not None and row.choice != "everything":
-            what = "digests only" if row.choice == "digest_only" else "no messages at all"
-            ends = f" until {day_words(row.until)}" if row.until else ""
-            return f"{case.name_of(one)} asked on {case.day_of(row.at)} for {what}{ends}."
+        made = choice_of(case.connection, one, case.morning, settings=case.settings)
+        if made.choice != EVERYTHING:
+            what = "digests only" if made.choice == DIGEST_ONLY else "no messages at all"
+            ends = f" until {day_words(made.until)}" if made.until else ""
+            return f"{case.name_of(one)} asked on {case.day_of(made.at)} for {what}{ends}."
     return ""
 
 
@@ -227,7 +242,7 @@ def _folded(case: Case, _: str) -> str:
 
 
 _EXPLAINED: Mapping[str, Callable[[Case, str], str]] = {
-    "acknowledged": _answered,
+    "acknowledged": partial(_answered, by_snooze=False),
     "budget": _budget,
     "cooldown": _cooldown,
     "folded": _folded,
@@ -235,7 +250,7 @@ _EXPLAINED: Mapping[str, Callable[[Case, str], str]] = {
     "no_route": _no_route,
     "recipient_choice": _choice,
     "reminders_used": _reminders_used,
-    "snoozed": _answered,
+    "snoozed": partial(_answered, by_snooze=True),
     "stale_extract": _incident,
     "unproven_rule": _unproven,
 }

@@ -11,6 +11,7 @@ from typing import Any, Literal
 
 import polars as pl
 
+from dealwatch.alerts.fingerprints import digest
 from dealwatch.alerts.rules.conditions import SCORE_TYPES, ConditionFault, condition, known_facts, names_in
 from dealwatch.alerts.rules.files import RuleFile, read_rule_file
 from dealwatch.alerts.rules.sayings import Saying, SayingFault, saying
@@ -88,6 +89,11 @@ class Rule:
     def at(self, level: int) -> Level:
         """The level of that number; of a signal that only keeps an alert open, the lowest."""
         return next((one for one in self.levels if one.level == level), self.levels[0])
+
+    def condition_of(self, level: int) -> str:
+        """What a level's record is a record of, as a digest: after another condition it says nothing."""
+        whens = [one.when for one in self.levels if one.level >= level]
+        return digest(self.scope, str(self.confirm_mornings), self.stays_when or "", *whens)
 
 
 def load_rules(folder: Path) -> tuple[Rule, ...]:

@@ -76,7 +76,7 @@ def record_line(record: Mapping[str, Any] | None) -> str:
     alerted, lost, base = record["alerted"], record["lost"], record["base_rate"]
     period = f"last {record['months']} months"
     if not alerted or base is None:
-        return f"unproven: no such deal was closed in the {period}"
+        return f"unproven: no such deal of the {period} can be judged"
     text = f"{period}: {lost} of {alerted} such deals lost ({lost / alerted:.0%}); similar deals {base:.0%}"
     return text if record["proven"] else f"unproven: {text}"
 

@@ -91,10 +91,21 @@ def read_known(connection: Connection, rules: Sequence[Rule], settings: Settings
 
 
 def records_by(
-    evidence: Sequence[Mapping[str, Any]], morning: datetime
+    evidence: Sequence[Mapping[str, Any]], morning: datetime, rules: Mapping[str, Rule]
 ) -> dict[tuple[str, int], Mapping[str, Any]]:
-    """The newest record of each rule and level that a morning could know."""
-    return {(row["rule"], row["level"]): row for row in evidence if row["measured_as_of"] <= morning}
+    """The newest record of each rule and level that a morning could know; evidence in order of its moment.
+
+    What a rule was before it was changed is no record of what it is.
+    """
+    return {
+        (row["rule"], row["level"]): row
+        for row in evidence
+        if row["measured_as_of"] <= morning and _is_record_of(rules.get(row["rule"]), row)
+    }
+
+
+def _is_record_of(rule: Rule | None, row: Mapping[str, Any]) -> bool:
+    return rule is None or row["condition"] in (None, rule.condition_of(row["level"]))
 
 
 def read_memory(connection: Connection, folded: Folded) -> Memory:

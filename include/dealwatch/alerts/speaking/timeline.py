@@ -141,7 +141,7 @@ def _work_out(
 ) -> None:
     deals = deals_on(connection, occasion.morning) if rows is not None else {}
     standing = standing_on(rows, deals, occasion.morning, known)
-    records = records_by(known.evidence, occasion.morning)
+    records = records_by(known.evidence, occasion.morning, known.rules)
     told, heard = memory.of(is_live=occasion.is_live)
     morning = Morning(
         as_of=occasion.morning,

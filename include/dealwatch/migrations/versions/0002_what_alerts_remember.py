@@ -86,6 +86,7 @@ def upgrade() -> None:
         batch_op.add_column(sa.Column("lead_days", sa.Float(), nullable=True))
         batch_op.add_column(sa.Column("alerts_per_owner_week", sa.Float(), nullable=True))
         batch_op.add_column(sa.Column("reopened_share", sa.Float(), nullable=True))
+        batch_op.add_column(sa.Column("condition", sa.String(), nullable=True))
         batch_op.drop_constraint("pk_rule_evidence", type_="primary")
         batch_op.create_primary_key("pk_rule_evidence", ["rule", "level", "segment", "measured_as_of"])
 
