@@ -1,7 +1,7 @@
 """Who hears of what beside the owner, who waits until they are back, and what stays within a budget."""
 
 from collections import Counter
-from datetime import datetime, timedelta
+from datetime import date, datetime, timedelta
 from pathlib import Path
 from typing import Any
 
@@ -483,6 +483,36 @@ def test_a_leader_on_holiday_hears_when_back(world: Engine, tmp_path: Path) -> N
     assert found == [["carol"], [], ["cro@example.com"]]
 
 
+def test_a_deal_that_changes_hands_is_news_to_its_owner_alone(world: Engine, tmp_path: Path) -> None:
+    settings = office(
+        tmp_path, alerts={"manager_digest": True}, leadership_amount=1, leadership=["cro@example.com"]
+    )
+    live(world, settings, MONDAY, Deal("1", STALL))
+    assert [row.recipient for row in sent(world, MONDAY)] == ["ann", "cro@example.com", "max"]
+    live(world, settings, TUESDAY, Deal("1", STALL, owner_id="bob"))
+    (row,) = sent(world, TUESDAY)
+    assert (row.recipient, row.message["title"].split(",")[0]) == ("bob", "Now yours")
+
+
+def test_nobody_but_the_new_owner_reads_that_a_deal_is_now_theirs(world: Engine, tmp_path: Path) -> None:
+    settings = office(tmp_path, leadership_amount=1, leadership=["cro@example.com"])
+    live(world, office(tmp_path), MONDAY, Deal("1", STALL))
+    live(world, settings, TUESDAY, Deal("1", STALL, owner_id="bob"))
+    titles = {row.recipient: row.message["title"].split(":")[0] for row in sent(world, TUESDAY)}
+    assert titles == {"bob": "Now yours, Deal 1", "cro@example.com": "Deal 1"}
+
+
+def test_leaderships_digest_tells_of_large_deals_alone(world: Engine, tmp_path: Path) -> None:
+    settings = office(
+        tmp_path, alerts={"leadership_budget": 0}, leadership_amount=5000, leadership=["cro@example.com"]
+    )
+    live(world, settings, MONDAY, Deal("1", STALL, amount=100.0))
+    small = Deal("2", amount=10.0, next_step_on=date(2026, 3, 3))
+    live(world, settings, TUESDAY, Deal("3", STALL, amount=9000.0), small)
+    (row,) = sent(world, TUESDAY, "cro@example.com")
+    assert (row.kind, told([row]), row.message["sections"]) == ("digest", [["3"]], [])
+
+
 # --- managers -------------------------------------------------------------------------------------
 
 
@@ -517,6 +547,10 @@ def test_what_the_manager_was_told_singly_is_not_in_the_digest(world: Engine, tm
     live(world, settings, MONDAY, Deal("1", STALL, owner_id="bob"))
     assert kinds(world, MONDAY) == {"alert": 1}
     assert [row.recipient for row in sent(world, MONDAY)] == ["max"]
+    live(world, settings, TUESDAY, Deal("1", STALL, owner_id="bob"))
+    assert sent(world, TUESDAY) == []  # nor is it in the next morning's
+    live(world, settings, WEDNESDAY, Deal("1", {"stage_stall": 2}, owner_id="bob"))
+    assert kinds(world, WEDNESDAY) == {"alert": 1}
 
 
 def test_a_team_without_news_is_no_message(world: Engine, tmp_path: Path) -> None:

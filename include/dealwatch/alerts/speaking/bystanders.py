@@ -38,7 +38,7 @@ def leadership_items(
     large = [one for one in alerts if one.amount >= amount]
     found = {}
     for route in leadership_routes(morning.people, settings):
-        listener = Listener(route, "alert", settings.alerts.leadership_budget)
+        listener = Listener(route, "alert", settings.alerts.leadership_budget, is_bystander=True)
         own = _said_to(route.recipient, plan)
         others = [one for one in large if one.fingerprint not in own]
         items = _news(others, listener, morning, plan, settings=settings)

@@ -25,7 +25,8 @@ _TITLES = {
 
 def word_of(said: Said, reader: Reader, past: Past, settings: Settings) -> str:
     """One word: New, Handed over, Reopened, Escalated, Reminder or Unanswered."""
-    if said.kind == "new" and said.standing.fingerprint in past.passed_on:
+    is_owner = reader[1] == said.standing.owner_id
+    if said.kind == "new" and is_owner and said.standing.fingerprint in past.passed_on:
         return "Handed over"
     if said.kind in ("new", "reminder") and _came_back_on(said, reader, past, settings) is not None:
         return "Reopened"

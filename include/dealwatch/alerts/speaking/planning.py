@@ -7,7 +7,7 @@ is held stays due, and comes within one morning's budget.
 
 from collections.abc import Mapping, Sequence
 
-from dealwatch.alerts.episodes.cooldowns import Standing, unanswered_since
+from dealwatch.alerts.episodes.cooldowns import Standing, of_owner, unanswered_since
 from dealwatch.alerts.speaking.bystanders import leadership_items, manager_digests, team_digests
 from dealwatch.alerts.speaking.decisions import (
     Choice,
@@ -91,7 +91,7 @@ def _unanswered_route(
     route = route_for("manager", one.owner_id, morning.people, settings=settings)
     if route is None or route in routes:
         return None
-    known = past_tellings(one, morning, Listener(route, "alert", 0))
+    known = of_owner(one, past_tellings(one, morning, Listener(route, "alert", 0)))
     return None if any(telling.level >= one.level for telling in known) else route
 
 
@@ -163,7 +163,8 @@ def _speak_to(
         if not item.may_interrupt and not item.is_extra:
             plan.hold(_unproven(item, morning), "unproven_rule")
     if shown:
-        plan.messages.append(Planned("digest", route, tuple(shown), more=len(rest) - len(shown)))
+        more, is_bystanders = len(rest) - len(shown), listener.is_bystander
+        plan.messages.append(Planned("digest", route, tuple(shown), more=more, is_bystanders=is_bystanders))
     for item in rest[len(shown) :]:  # what the morning's digest has no room for waits for the next one
         plan.hold((one.standing for one in item.said), "budget")
 
