@@ -321,6 +321,17 @@ def test_a_critical_deal_of_a_silent_owner_reaches_the_manager(world: Engine, tm
     assert sent(world, MONDAY) == sent(world, TUESDAY) == []
 
 
+def test_a_backfill_brings_no_silent_owners_deal_forward(world: Engine, tmp_path: Path) -> None:
+    choose(world, "ann", "nothing", "2026-02-20", "2026-03-20")
+    for day in ("2026-02-24", "2026-02-25", "2026-02-26", "2026-02-27"):
+        score_morning(world, day, [Deal("1", CRITICAL)])
+    found = []
+    for day in (MONDAY, TUESDAY, WEDNESDAY):
+        live(world, office(tmp_path), day, Deal("1", CRITICAL))
+        found.append([row.recipient for row in sent(world, day)])
+    assert found == [[], [], ["max"]]
+
+
 def test_a_critical_deal_of_a_silent_owner_that_somebody_answered_stays_quiet(
     world: Engine, tmp_path: Path
 ) -> None:

@@ -112,6 +112,7 @@ class Morning:
     told: Told  # to owners and whoever stands in for them
     heard: Mapping[tuple[str, str], Told] = field(default_factory=dict)  # the same by line and recipient
     is_live: bool = True
+    lived: Sequence[datetime] = ()  # the mornings of this timeline, in order
     spoken: Mapping[tuple[str, str, str], Spoken] = field(default_factory=dict)  # of this morning, by reach
     told_today: frozenset[str] = frozenset()  # fingerprints
     choices: Mapping[str, Choice] = field(default_factory=dict)  # by recipient

@@ -41,6 +41,8 @@ class Known:
     evidence: Sequence[Mapping[str, Any]]  # in order of measured_as_of
     settings: Settings
     tenures: Mapping[tuple[str, str], tuple[Tenure, ...]] = field(default_factory=dict)  # by alert and owner
+    mornings: Sequence[datetime] = ()  # all scored ones, in order
+    lived: Sequence[datetime] = ()  # those that were live, in order
 
 
 def _by_fingerprint() -> dict[str, dict[datetime, Telling]]:

@@ -77,7 +77,8 @@ def _unanswered_route(
 ) -> Route | None:
     """The manager, when a critical alert was told some working days ago and nobody has answered.
 
-    Whoever asked for no messages was not told; for them the days count from the alert's beginning.
+    Whoever asked for no messages was not told; for them the days count from the first morning that might have
+    told them, which no backfill brings forward.
     """
     days = settings.alerts.unanswered_days
     if not days or not morning.rules[one.rule].folds_others or not may_interrupt(one, morning):
@@ -85,7 +86,7 @@ def _unanswered_route(
     told = [telling for telling in past_tellings(one, morning) if telling.level >= one.level]
     since = unanswered_since(one, told)
     if not told and routes and all(_choice(route, morning) == "nothing" for route in routes):
-        since = one.opened_at
+        since = next((at for at in morning.lived if at >= one.opened_at), morning.as_of)
     if one.is_held_out or one.quiet or since is None or days_since(since, one, morning, settings) < days:
         return None
     route = route_for("manager", one.owner_id, morning.people, settings=settings)

@@ -109,7 +109,12 @@ def speak_on(
 ) -> int:
     """Work the occasions out in order and write what comes of them; how many messages were queued anew."""
     _clear(connection, occasions, folded)
-    known = replace(read_known(connection, rules, settings), tenures=folded.tenures)
+    known = replace(
+        read_known(connection, rules, settings),
+        tenures=folded.tenures,
+        mornings=folded.mornings,
+        lived=sorted(folded.live),
+    )
     memory = read_memory(connection, folded)
     standing, pending = _by_morning(folded.standing), _by_morning(folded.pending)
     written = _Written()
@@ -146,6 +151,7 @@ def _work_out(
     morning = Morning(
         as_of=occasion.morning,
         is_live=occasion.is_live,
+        lived=known.lived if occasion.is_live else known.mornings,
         rules=known.rules,
         proven=frozenset(key for key, record in records.items() if record["proven"]),
         people=known.people,
