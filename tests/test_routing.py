@@ -10,6 +10,7 @@ from sqlalchemy import Engine, select, update
 
 from alert_samples import MONDAY, Deal, at, close, extract, hire, know, prove, score_morning
 from dealwatch.alerts.episodes.answers import Answer, record
+from dealwatch.alerts.episodes.holdout import is_drawn
 from dealwatch.alerts.speaking.queue import speak
 from dealwatch.delivery.routes import Person, Route, next_route
 from dealwatch.settings import Settings
@@ -572,6 +573,17 @@ def test_a_team_without_news_is_no_message(world: Engine, tmp_path: Path) -> Non
     assert kinds(world, "2026-03-09") == {"alert": 1}  # the owner's reminder
 
 
+def test_a_manager_reads_nothing_of_deals_that_are_held_out(world: Engine, tmp_path: Path) -> None:
+    settings = office(tmp_path, alerts={"manager_digest": True, "holdout_share": 0.5})
+    deals = [Deal(str(n), STALL) for n in range(1, 21)]
+    silent = {deal.deal_id for deal in deals if is_drawn(deal.deal_id, 0.5, settings)}
+    assert 0 < len(silent) < 20
+    live(world, settings, MONDAY, *deals)
+    (row,) = sent(world, MONDAY, "max")
+    count = 20 - len(silent)
+    assert row.message["intro"].endswith(f"Your team has {count} deals with an open alert.")
+
+
 def test_a_manager_may_choose_nothing(world: Engine, tmp_path: Path) -> None:
     choose(world, "max", "nothing", MONDAY)
     live(world, office(tmp_path, alerts={"manager_digest": True}), MONDAY, Deal("1", STALL))
@@ -601,6 +613,32 @@ def test_an_incident_silences_everybody_and_operations_hear_once(world: Engine, 
     assert (row.kind, row.address) == ("operations", "ops@example.com")
     assert "column 'stage' is missing" in row.message["intro"] and "Mend the export" in row.message["intro"]
     assert held(world, MONDAY) == {"1": "incident"}
+
+
+def test_a_notice_still_waiting_is_taken_back_when_the_data_is_mended(engine: Engine, tmp_path: Path) -> None:
+    hire(engine, "ann")
+    prove(engine, "stage_stall")
+    settings = office(tmp_path, operations_email="ops@example.com")
+    live(engine, settings, MONDAY, Deal("1", STALL))
+    assert [(row.kind, row.state) for row in sent(engine, MONDAY)] == [("operations", "queued")]
+    extract(engine, MONDAY)
+    live(engine, settings, MONDAY, Deal("1", STALL))
+    assert [(row.kind, row.state, row.reason) for row in sent(engine, MONDAY)] == [
+        ("alert", "queued", ""),
+        ("operations", "cancelled", "no_longer_wanted"),
+    ]
+
+
+def test_a_fault_found_after_the_alerts_were_queued_does_not_deny_them(world: Engine, tmp_path: Path) -> None:
+    settings = office(tmp_path, operations_email="ops@example.com")
+    live(world, settings, MONDAY, Deal("1", STALL))
+    with writing(world) as connection:
+        connection.execute(update(extract_runs).values(fault="deals.csv has no column deal_id"))
+    live(world, settings, MONDAY, Deal("1", STALL), Deal("2", STALL))
+    alert, notice = sent(world, MONDAY)
+    assert (told([alert]), notice.kind) == ([["1"]], "operations")
+    assert notice.message["title"] == "Check the CRM extract: no more deal alerts go out this morning"
+    assert held(world, MONDAY) == {"2": "incident"}
 
 
 def test_yesterdays_data_is_said_to_be_so(engine: Engine, tmp_path: Path) -> None:
