@@ -241,6 +241,19 @@ def test_it_does_when_the_same_episode_reopens(world: Engine, settings: Settings
     assert states(world) == [("snoozed", "ann")]
 
 
+def test_a_changed_setting_leaves_what_is_settled(world: Engine, settings: Settings) -> None:
+    held = ["2026-03-02", "2026-03-04"]
+    for day in (MONDAY, TUESDAY, WEDNESDAY, THURSDAY):
+        live(world, settings, day, Deal("1", STALL if day in held else {}))
+    with reading(world) as connection:
+        (before,) = rows_of(connection, select(alerts))
+    strict = Settings(home=settings.home, sources={"crm": {"path": settings.home}}, alerts={"reopen_days": 0})
+    live(world, strict, "2026-03-30", Deal("1", STALL))
+    with reading(world) as connection:
+        after = rows_of(connection, select(alerts).order_by(alerts.c.opened_at))
+    assert (after[0], [row.opened_at for row in after]) == (before, [at(MONDAY), at("2026-03-30")])
+
+
 def test_a_snoozed_alert_ends_with_its_deal(world: Engine, settings: Settings) -> None:
     live(world, settings, MONDAY, Deal("1", STALL))
     answer(world, settings, "snoozed", at(MONDAY) + NOON, choice="7", reason="r")
