@@ -1,5 +1,6 @@
 """The life of an alert between opening and end: answers, handovers, confirmation and the holdout."""
 
+from dataclasses import replace
 from datetime import date, datetime, timedelta
 from pathlib import Path
 from typing import Any
@@ -12,7 +13,7 @@ from dealwatch.alerts.episodes.answers import Answer, record
 from dealwatch.alerts.episodes.holdout import is_drawn
 from dealwatch.alerts.speaking.queue import speak
 from dealwatch.settings import Settings
-from dealwatch.tables import alert_events, alerts, deal_snapshots, deliveries, tellings
+from dealwatch.tables import alert_actions, alert_events, alerts, deal_snapshots, deliveries, tellings
 from dealwatch.warehouse import reading, rows_of, writing
 
 STALL = {"stage_stall": 1}
@@ -104,6 +105,26 @@ def test_a_snooze_ends_on_the_morning_it_names(world: Engine, settings: Settings
         live(world, settings, day, Deal("1", {"critical_risk": 1}))
     assert held(world) == [("03-05", "snoozed")]
     assert said(world) == [("03-02", "ann", "new"), ("03-09", "ann", "reminder")]
+
+
+@pytest.mark.parametrize("kind", ["snoozed", "false_alarm"])
+def test_an_answer_to_a_message_is_one_to_all_it_tells(world: Engine, settings: Settings, kind: str) -> None:
+    deal = Deal("1", {"critical_risk": 1, "stage_stall": 1}, next_step_on=date(2026, 3, 27))
+    live(world, settings, MONDAY, deal)
+    lead = select(deliveries).where(deliveries.c.kind == "alert", deliveries.c.recipient == "ann")
+    with writing(world) as connection:
+        (told,) = rows_of(connection, lead)
+        of_snooze = {"choice": "next_step", "reason": "on holiday"} if kind == "snoozed" else {}
+        given = Answer(told.fingerprint, kind, "ann", "slack", at(MONDAY) + NOON, **of_snooze)
+        for _ in range(2):
+            record(connection, replace(given, delivery_id=told.delivery_id), settings=settings)
+        kinds = dict(rows_of(connection, select(alert_actions.c.rule, alert_actions.c.kind)))  # type: ignore[arg-type]
+    assert kinds == {"critical_risk": kind, "stage_stall": "snoozed" if of_snooze else "acknowledged"}
+    quiet = "snoozed" if of_snooze else "acknowledged"
+    assert states(world) == [(quiet, "ann"), (quiet, "ann")]
+    live(world, settings, "2026-03-06", deal)
+    live(world, settings, SECOND_MONDAY if of_snooze else "2026-03-06", deal)
+    assert {day for day, _, _ in said(world)} == {"03-02"}
 
 
 @pytest.mark.parametrize("kind", ["acknowledged", "snoozed"])
@@ -218,6 +239,19 @@ def test_it_does_when_the_same_episode_reopens(world: Engine, settings: Settings
     live(world, settings, "2026-03-17", Deal("1", STALL, close_date=date(2026, 9, 1)))
     assert held(world) == [("03-17", "snoozed")]
     assert states(world) == [("snoozed", "ann")]
+
+
+def test_a_changed_setting_leaves_what_is_settled(world: Engine, settings: Settings) -> None:
+    held = ["2026-03-02", "2026-03-04"]
+    for day in (MONDAY, TUESDAY, WEDNESDAY, THURSDAY):
+        live(world, settings, day, Deal("1", STALL if day in held else {}))
+    with reading(world) as connection:
+        (before,) = rows_of(connection, select(alerts))
+    strict = Settings(home=settings.home, sources={"crm": {"path": settings.home}}, alerts={"reopen_days": 0})
+    live(world, strict, "2026-03-30", Deal("1", STALL))
+    with reading(world) as connection:
+        after = rows_of(connection, select(alerts).order_by(alerts.c.opened_at))
+    assert (after[0], [row.opened_at for row in after]) == (before, [at(MONDAY), at("2026-03-30")])
 
 
 def test_a_snoozed_alert_ends_with_its_deal(world: Engine, settings: Settings) -> None:

@@ -1,7 +1,7 @@
 """Who hears of what beside the owner, who waits until they are back, and what stays within a budget."""
 
 from collections import Counter
-from datetime import datetime, timedelta
+from datetime import date, datetime, timedelta
 from pathlib import Path
 from typing import Any
 
@@ -10,6 +10,7 @@ from sqlalchemy import Engine, select, update
 
 from alert_samples import MONDAY, Deal, at, close, extract, hire, know, prove, score_morning
 from dealwatch.alerts.episodes.answers import Answer, record
+from dealwatch.alerts.episodes.holdout import is_drawn
 from dealwatch.alerts.speaking.queue import speak
 from dealwatch.delivery.routes import Person, Route, next_route
 from dealwatch.settings import Settings
@@ -321,6 +322,17 @@ def test_a_critical_deal_of_a_silent_owner_reaches_the_manager(world: Engine, tm
     assert sent(world, MONDAY) == sent(world, TUESDAY) == []
 
 
+def test_a_backfill_brings_no_silent_owners_deal_forward(world: Engine, tmp_path: Path) -> None:
+    choose(world, "ann", "nothing", "2026-02-20", "2026-03-20")
+    for day in ("2026-02-24", "2026-02-25", "2026-02-26", "2026-02-27"):
+        score_morning(world, day, [Deal("1", CRITICAL)])
+    found = []
+    for day in (MONDAY, TUESDAY, WEDNESDAY):
+        live(world, office(tmp_path), day, Deal("1", CRITICAL))
+        found.append([row.recipient for row in sent(world, day)])
+    assert found == [[], [], ["max"]]
+
+
 def test_a_critical_deal_of_a_silent_owner_that_somebody_answered_stays_quiet(
     world: Engine, tmp_path: Path
 ) -> None:
@@ -483,6 +495,36 @@ def test_a_leader_on_holiday_hears_when_back(world: Engine, tmp_path: Path) -> N
     assert found == [["carol"], [], ["cro@example.com"]]
 
 
+def test_a_deal_that_changes_hands_is_news_to_its_owner_alone(world: Engine, tmp_path: Path) -> None:
+    settings = office(
+        tmp_path, alerts={"manager_digest": True}, leadership_amount=1, leadership=["cro@example.com"]
+    )
+    live(world, settings, MONDAY, Deal("1", STALL))
+    assert [row.recipient for row in sent(world, MONDAY)] == ["ann", "cro@example.com", "max"]
+    live(world, settings, TUESDAY, Deal("1", STALL, owner_id="bob"))
+    (row,) = sent(world, TUESDAY)
+    assert (row.recipient, row.message["title"].split(",")[0]) == ("bob", "Now yours")
+
+
+def test_nobody_but_the_new_owner_reads_that_a_deal_is_now_theirs(world: Engine, tmp_path: Path) -> None:
+    settings = office(tmp_path, leadership_amount=1, leadership=["cro@example.com"])
+    live(world, office(tmp_path), MONDAY, Deal("1", STALL))
+    live(world, settings, TUESDAY, Deal("1", STALL, owner_id="bob"))
+    titles = {row.recipient: row.message["title"].split(":")[0] for row in sent(world, TUESDAY)}
+    assert titles == {"bob": "Now yours, Deal 1", "cro@example.com": "Deal 1"}
+
+
+def test_leaderships_digest_tells_of_large_deals_alone(world: Engine, tmp_path: Path) -> None:
+    settings = office(
+        tmp_path, alerts={"leadership_budget": 0}, leadership_amount=5000, leadership=["cro@example.com"]
+    )
+    live(world, settings, MONDAY, Deal("1", STALL, amount=100.0))
+    small = Deal("2", amount=10.0, next_step_on=date(2026, 3, 3))
+    live(world, settings, TUESDAY, Deal("3", STALL, amount=9000.0), small)
+    (row,) = sent(world, TUESDAY, "cro@example.com")
+    assert (row.kind, told([row]), row.message["sections"]) == ("digest", [["3"]], [])
+
+
 # --- managers -------------------------------------------------------------------------------------
 
 
@@ -517,6 +559,10 @@ def test_what_the_manager_was_told_singly_is_not_in_the_digest(world: Engine, tm
     live(world, settings, MONDAY, Deal("1", STALL, owner_id="bob"))
     assert kinds(world, MONDAY) == {"alert": 1}
     assert [row.recipient for row in sent(world, MONDAY)] == ["max"]
+    live(world, settings, TUESDAY, Deal("1", STALL, owner_id="bob"))
+    assert sent(world, TUESDAY) == []  # nor is it in the next morning's
+    live(world, settings, WEDNESDAY, Deal("1", {"stage_stall": 2}, owner_id="bob"))
+    assert kinds(world, WEDNESDAY) == {"alert": 1}
 
 
 def test_a_team_without_news_is_no_message(world: Engine, tmp_path: Path) -> None:
@@ -525,6 +571,17 @@ def test_a_team_without_news_is_no_message(world: Engine, tmp_path: Path) -> Non
         live(world, settings, day, Deal("1", STALL))
     assert kinds(world, MONDAY) == {"alert": 1, "manager_digest": 1}
     assert kinds(world, "2026-03-09") == {"alert": 1}  # the owner's reminder
+
+
+def test_a_manager_reads_nothing_of_deals_that_are_held_out(world: Engine, tmp_path: Path) -> None:
+    settings = office(tmp_path, alerts={"manager_digest": True, "holdout_share": 0.5})
+    deals = [Deal(str(n), STALL) for n in range(1, 21)]
+    silent = {deal.deal_id for deal in deals if is_drawn(deal.deal_id, 0.5, settings)}
+    assert 0 < len(silent) < 20
+    live(world, settings, MONDAY, *deals)
+    (row,) = sent(world, MONDAY, "max")
+    count = 20 - len(silent)
+    assert row.message["intro"].endswith(f"Your team has {count} deals with an open alert.")
 
 
 def test_a_manager_may_choose_nothing(world: Engine, tmp_path: Path) -> None:
@@ -556,6 +613,32 @@ def test_an_incident_silences_everybody_and_operations_hear_once(world: Engine, 
     assert (row.kind, row.address) == ("operations", "ops@example.com")
     assert "column 'stage' is missing" in row.message["intro"] and "Mend the export" in row.message["intro"]
     assert held(world, MONDAY) == {"1": "incident"}
+
+
+def test_a_notice_still_waiting_is_taken_back_when_the_data_is_mended(engine: Engine, tmp_path: Path) -> None:
+    hire(engine, "ann")
+    prove(engine, "stage_stall")
+    settings = office(tmp_path, operations_email="ops@example.com")
+    live(engine, settings, MONDAY, Deal("1", STALL))
+    assert [(row.kind, row.state) for row in sent(engine, MONDAY)] == [("operations", "queued")]
+    extract(engine, MONDAY)
+    live(engine, settings, MONDAY, Deal("1", STALL))
+    assert [(row.kind, row.state, row.reason) for row in sent(engine, MONDAY)] == [
+        ("alert", "queued", ""),
+        ("operations", "cancelled", "no_longer_wanted"),
+    ]
+
+
+def test_a_fault_found_after_the_alerts_were_queued_does_not_deny_them(world: Engine, tmp_path: Path) -> None:
+    settings = office(tmp_path, operations_email="ops@example.com")
+    live(world, settings, MONDAY, Deal("1", STALL))
+    with writing(world) as connection:
+        connection.execute(update(extract_runs).values(fault="deals.csv has no column deal_id"))
+    live(world, settings, MONDAY, Deal("1", STALL), Deal("2", STALL))
+    alert, notice = sent(world, MONDAY)
+    assert (told([alert]), notice.kind) == ([["1"]], "operations")
+    assert notice.message["title"] == "Check the CRM extract: no more deal alerts go out this morning"
+    assert held(world, MONDAY) == {"2": "incident"}
 
 
 def test_yesterdays_data_is_said_to_be_so(engine: Engine, tmp_path: Path) -> None:

@@ -5,12 +5,12 @@ answer promised is kept with it, so that a setting changed later breaks no promi
 """
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import date, datetime, timedelta
 from typing import Any
 
 import polars as pl
-from sqlalchemy import Connection, Select, func, or_, select, update
+from sqlalchemy import Connection, Select, and_, func, or_, select, update
 
 from dealwatch.alerts.episodes.quiet import Given, Quiet, after, event_of
 from dealwatch.alerts.fingerprints import digest
@@ -18,7 +18,15 @@ from dealwatch.alerts.rules.rule import INSTANT
 from dealwatch.errors import DecisionRefused
 from dealwatch.moments import local_day, morning_of
 from dealwatch.settings import Settings
-from dealwatch.tables import alert_actions, alert_events, alerts, deal_snapshots, scored_mornings
+from dealwatch.tables import (
+    alert_actions,
+    alert_events,
+    alerts,
+    deal_snapshots,
+    deliveries,
+    scored_mornings,
+    tellings,
+)
 from dealwatch.warehouse import add_missing, put, rows_of
 
 KINDS = ("acknowledged", "snoozed", "already_knew", "false_alarm", "useful")
@@ -81,6 +89,7 @@ class Recorded:
 def record(connection: Connection, answer: Answer, *, settings: Settings) -> Recorded:
     """Keep an answer; the same answer again changes nothing. Use inside `writing`.
 
+    An answer to a message keeps quiet whatever else the message told of the deal, too.
     Raises DecisionRefused for an alert that is unknown or over (feedback is welcome then, too), and for a
     choice that cannot be kept.
     """
@@ -104,6 +113,8 @@ def record(connection: Connection, answer: Answer, *, settings: Settings) -> Rec
         connection.execute(update(alerts).where(this).values(state=quiet.state, quiet_until=quiet.until))
         put(connection, alert_events, pl.DataFrame([event_of(given, alert.alert_id, alert.fingerprint)]))
         _mark(connection, answer.at)
+    for rider in () if is_over else _riders(connection, answer):
+        record(connection, rider, settings=settings)
     return Recorded(is_new, _sentence(given, quiet, settings))
 
 
@@ -145,6 +156,25 @@ def _alert_of(connection: Connection, fingerprint: str) -> Any:
     if row is None:
         raise DecisionRefused("there is no such alert; the data may have been mended since it was told")
     return row
+
+
+def _riders(connection: Connection, answer: Answer) -> list[Answer]:
+    """The answer to the alerts that ride along in the message: what is judged is the one that leads."""
+    is_open = or_(alerts.c.resolved_at.is_(None), alerts.c.resolved_at > answer.at)
+    along = (
+        select(tellings.c.fingerprint)
+        .distinct()
+        .join(deliveries, deliveries.c.delivery_id == tellings.c.delivery_id)
+        .join(alerts, and_(alerts.c.fingerprint == tellings.c.fingerprint, is_open))
+        .where(
+            deliveries.c.delivery_id == (answer.delivery_id or ""),
+            deliveries.c.fingerprint == answer.fingerprint,
+            tellings.c.fingerprint != answer.fingerprint,
+        )
+    )
+    kind = "snoozed" if answer.kind == "snoozed" else "acknowledged"
+    found = connection.execute(along.order_by(tellings.c.fingerprint)).scalars().all()
+    return [replace(answer, fingerprint=fingerprint, kind=kind) for fingerprint in found]
 
 
 def _answers_to(fingerprint: str) -> Select[Any]:

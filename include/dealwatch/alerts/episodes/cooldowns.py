@@ -62,14 +62,18 @@ class Due:
 
 
 def heard(now: Standing, told: Mapping[datetime, Telling]) -> list[Telling]:
-    """What was told of an episode to the one who owns the deal, in order.
+    """What was told of an episode, in order."""
+    return [told[at] for at in sorted(told) if at >= now.opened_at]
+
+
+def of_owner(now: Standing, told: Sequence[Telling]) -> list[Telling]:
+    """What was told while the one who owns the deal had it.
 
     What a former owner heard is no news of the present one's; an owner who comes back has heard it.
     """
-    since = [told[at] for at in sorted(told) if at >= now.opened_at]
     if not now.tenures:
-        return since
-    return [one for one in since if any(_is_within(one.as_of, tenure) for tenure in now.tenures)]
+        return list(told)
+    return [one for one in told if any(_is_within(one.as_of, tenure) for tenure in now.tenures)]
 
 
 def unanswered_since(now: Standing, heard: Sequence[Telling]) -> datetime | None:

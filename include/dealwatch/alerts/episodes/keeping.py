@@ -180,8 +180,14 @@ def _write(
         pl.concat([ids, waiting]), on=["fingerprint", "at"], how="inner"
     )
     messages = frame(connection, _live_messages(start)).join(ids, on=["fingerprint", "at"], how="left")
+    before = frame(connection, select(alerts.c.alert_id).where(_reaches(start)))["alert_id"]
+    reaches = pl.any_horizontal(
+        pl.col("resolved_at").is_null(),
+        pl.col("last_seen_at", "resolved_at") >= instant(start),
+        pl.col("alert_id").is_in(before.implode()),
+    )
     replace(connection, alerts, _reaches(start), pl.DataFrame())
-    put(connection, alerts, episodes.alerts)
+    put(connection, alerts, episodes.alerts.filter(reaches))  # one that was over may have come back
     events = pl.concat([episodes.events, silences.select(episodes.events.columns)])
     later = events.filter(pl.col("at") >= instant(start))
     replace(connection, alert_events, alert_events.c.at >= start, later)

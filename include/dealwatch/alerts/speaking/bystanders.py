@@ -38,7 +38,7 @@ def leadership_items(
     large = [one for one in alerts if one.amount >= amount]
     found = {}
     for route in leadership_routes(morning.people, settings):
-        listener = Listener(route, "alert", settings.alerts.leadership_budget)
+        listener = Listener(route, "alert", settings.alerts.leadership_budget, is_bystander=True)
         own = _said_to(route.recipient, plan)
         others = [one for one in large if one.fingerprint not in own]
         items = _news(others, listener, morning, plan, settings=settings)
@@ -81,7 +81,7 @@ def manager_digests(
         is_silent = morning.choices.get(route.recipient) == "nothing"
         if is_silent or is_away(route, morning.as_of, settings) or _is_done(listener, morning):
             continue
-        team = [one for one in alerts if _manager_of(one, morning) == manager_id]
+        team = [one for one in alerts if _manager_of(one, morning) == manager_id and not one.is_held_out]
         own = _said_to(manager_id, plan) | set(_heard_today(Listener(route, "alert", 0), morning))
         others = [one for one in team if one.fingerprint not in own]
         items = sorted(_news(others, listener, morning, plan, settings=settings), key=by_value)

@@ -59,11 +59,16 @@ def message_of(planned: Planned, material: Material, *, settings: Settings) -> M
     return message.model_copy(update={"bands": bands, "footer": footer})
 
 
-def operations_message(fault: Incident, as_of: datetime, *, note: str = "", settings: Settings) -> Message:
-    """What the people who run dealwatch are told when a morning's data is not fit to alert on."""
+def operations_message(
+    fault: Incident, as_of: datetime, *, note: str = "", is_again: bool = False, settings: Settings
+) -> Message:
+    """What the people who run dealwatch are told when a morning's data is not fit to alert on.
+
+    `is_again`: it was fit when the morning was worked out before, and its alerts are on their way.
+    """
     return Message(
         kind="operations",
-        title="Check the CRM extract: no deal alerts go out this morning",
+        title=f"Check the CRM extract: no {'more ' if is_again else ''}deal alerts go out this morning",
         intro=f"{fault.sentence} {fault.remedy} Deal alerts wait until the data is whole and fresh.",
         footer=f"Morning of {_local(as_of, settings)}. {note or 'Deals were scored on the data there is'}.",
     )

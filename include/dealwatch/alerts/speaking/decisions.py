@@ -9,7 +9,7 @@ from dataclasses import dataclass, field, replace
 from datetime import datetime
 from typing import Literal
 
-from dealwatch.alerts.episodes.cooldowns import Due, Kind, Standing, Telling, due, heard
+from dealwatch.alerts.episodes.cooldowns import Due, Kind, Standing, Telling, due, heard, of_owner
 from dealwatch.alerts.rules.rule import Rule
 from dealwatch.calendars import calendar_of, workdays_between
 from dealwatch.delivery.routes import Person, Route
@@ -19,7 +19,6 @@ from dealwatch.settings import Settings
 Line = Literal["alert", "manager_digest", "channel_digest"]
 Choice = Literal["everything", "digest_only", "nothing"]
 Told = Mapping[str, Mapping[datetime, Telling]]  # by fingerprint and morning
-EVERYBODY = ""  # stands for the recipient of a telling that counts for all
 
 
 @dataclass(frozen=True)
@@ -29,6 +28,7 @@ class Listener:
     route: Route
     line: Line
     singles: int  # messages about one deal each that they may get in a morning
+    is_bystander: bool = False  # of deals that are not theirs to work on
 
 
 @dataclass(frozen=True)
@@ -78,6 +78,7 @@ class Planned:
     items: tuple[Item, ...]  # a manager's by owner, in the order of `team`
     more: int = 0  # deals that did not fit
     team: tuple[Share, ...] = ()  # of a manager's digest, by name
+    is_bystanders: bool = False  # it goes to somebody who has no part in the deals
 
 
 @dataclass(frozen=True)
@@ -111,6 +112,7 @@ class Morning:
     told: Told  # to owners and whoever stands in for them
     heard: Mapping[tuple[str, str], Told] = field(default_factory=dict)  # the same by line and recipient
     is_live: bool = True
+    lived: Sequence[datetime] = ()  # the mornings of this timeline, in order
     spoken: Mapping[tuple[str, str, str], Spoken] = field(default_factory=dict)  # of this morning, by reach
     told_today: frozenset[str] = frozenset()  # fingerprints
     choices: Mapping[str, Choice] = field(default_factory=dict)  # by recipient
@@ -148,18 +150,30 @@ def dueness(
 
 
 def past_tellings(standing: Standing, morning: Morning, listener: Listener | None = None) -> list[Telling]:
-    """What the listener, or anybody, has heard of the episode while its owner had the deal, in order."""
+    """What the listener, or anybody, has heard of the episode, in order.
+
+    A deal that changes hands is news to its owner; to everyone else it is the alert they have heard of.
+    """
     told = heard(standing, told_of(standing.fingerprint, morning, listener))
+    if listener is None or listener.route.recipient == standing.owner_id:
+        told = of_owner(standing, told)
     return [one for one in told if morning.is_live or one.as_of < morning.as_of]
 
 
 def told_of(fingerprint: str, morning: Morning, listener: Listener | None) -> Mapping[datetime, Telling]:
-    """What was said of an alert to the listener, or to anybody at all."""
+    """What was said of an alert to the listener, or to anybody at all.
+
+    A manager who was told in person needs no digest to say it again.
+    """
     if listener is None:
         return morning.told.get(fingerprint, {})
-    to_all = morning.heard.get((listener.line, EVERYBODY), {}).get(fingerprint, {})
-    own = morning.heard.get((listener.line, listener.route.recipient), {}).get(fingerprint, {})
-    return {**to_all, **own}
+    lines: tuple[Line, ...] = (
+        ("alert", listener.line) if listener.line == "manager_digest" else (listener.line,)
+    )
+    told: dict[datetime, Telling] = {}
+    for line in lines:
+        told |= morning.heard.get((line, listener.route.recipient), {}).get(fingerprint, {})
+    return told
 
 
 def days_since(moment: datetime, standing: Standing, morning: Morning, settings: Settings) -> int:

@@ -45,7 +45,9 @@ def digest_of(
     title = f"Look at {'this deal' if count == 1 else f'these {count} deals'}{whose} this morning"
     if planned.kind == "manager_digest":
         return _manager(planned, title, cards, lines, day, titles, settings=settings)
-    owners = {planned.route.recipient, *(line.owner_id for line in lines)}
+    owners = {planned.route.recipient}
+    if not planned.is_bystanders:  # who stands in for others has their deals to work on
+        owners |= {line.owner_id for line in lines}
     is_personal = planned.kind == "digest" and not planned.route.is_shared
     return Message(
         kind=planned.kind,

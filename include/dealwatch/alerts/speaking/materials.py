@@ -14,7 +14,7 @@ from dealwatch.alerts.episodes.cooldowns import Standing, Telling, Tenure
 from dealwatch.alerts.episodes.keeping import LIVE_STATES, Folded
 from dealwatch.alerts.rules.rule import Rule
 from dealwatch.alerts.speaking.choices import choices_at
-from dealwatch.alerts.speaking.decisions import EVERYBODY, Choice, Spoken, reach
+from dealwatch.alerts.speaking.decisions import Choice, Spoken, reach
 from dealwatch.delivery.routes import Person, read_people
 from dealwatch.moments import local_day
 from dealwatch.settings import Settings
@@ -41,6 +41,8 @@ class Known:
     evidence: Sequence[Mapping[str, Any]]  # in order of measured_as_of
     settings: Settings
     tenures: Mapping[tuple[str, str], tuple[Tenure, ...]] = field(default_factory=dict)  # by alert and owner
+    mornings: Sequence[datetime] = ()  # all scored ones, in order
+    lived: Sequence[datetime] = ()  # those that were live, in order
 
 
 def _by_fingerprint() -> dict[str, dict[datetime, Telling]]:
@@ -72,10 +74,8 @@ class Memory:
         """What was said to whom, in truth or had all mornings been live; and the same by listener."""
         return (self.live, self.live_heard) if is_live else (self.all, self.all_heard)
 
-    def add(
-        self, telling: Telling, *, is_live: bool, kind: str = "alert", recipient: str = EVERYBODY
-    ) -> None:
-        """Remember a telling by a message of a kind; without a recipient it counts for everybody."""
+    def add(self, telling: Telling, *, is_live: bool, kind: str, recipient: str) -> None:
+        """Remember a telling by a message of a kind."""
         line = kind if kind in ("manager_digest", "channel_digest") else "alert"
         for told, heard in [self.of(is_live=True), self.of(is_live=False)][0 if is_live else 1 :]:
             heard[line, recipient][telling.fingerprint].setdefault(telling.as_of, telling)

@@ -7,7 +7,7 @@ is held stays due, and comes within one morning's budget.
 
 from collections.abc import Mapping, Sequence
 
-from dealwatch.alerts.episodes.cooldowns import Standing, unanswered_since
+from dealwatch.alerts.episodes.cooldowns import Standing, of_owner, unanswered_since
 from dealwatch.alerts.speaking.bystanders import leadership_items, manager_digests, team_digests
 from dealwatch.alerts.speaking.decisions import (
     Choice,
@@ -77,7 +77,8 @@ def _unanswered_route(
 ) -> Route | None:
     """The manager, when a critical alert was told some working days ago and nobody has answered.
 
-    Whoever asked for no messages was not told; for them the days count from the alert's beginning.
+    Whoever asked for no messages was not told; for them the days count from the first morning that might have
+    told them, which no backfill brings forward.
     """
     days = settings.alerts.unanswered_days
     if not days or not morning.rules[one.rule].folds_others or not may_interrupt(one, morning):
@@ -85,13 +86,13 @@ def _unanswered_route(
     told = [telling for telling in past_tellings(one, morning) if telling.level >= one.level]
     since = unanswered_since(one, told)
     if not told and routes and all(_choice(route, morning) == "nothing" for route in routes):
-        since = one.opened_at
+        since = next((at for at in morning.lived if at >= one.opened_at), morning.as_of)
     if one.is_held_out or one.quiet or since is None or days_since(since, one, morning, settings) < days:
         return None
     route = route_for("manager", one.owner_id, morning.people, settings=settings)
     if route is None or route in routes:
         return None
-    known = past_tellings(one, morning, Listener(route, "alert", 0))
+    known = of_owner(one, past_tellings(one, morning, Listener(route, "alert", 0)))
     return None if any(telling.level >= one.level for telling in known) else route
 
 
@@ -163,7 +164,8 @@ def _speak_to(
         if not item.may_interrupt and not item.is_extra:
             plan.hold(_unproven(item, morning), "unproven_rule")
     if shown:
-        plan.messages.append(Planned("digest", route, tuple(shown), more=len(rest) - len(shown)))
+        more, is_bystanders = len(rest) - len(shown), listener.is_bystander
+        plan.messages.append(Planned("digest", route, tuple(shown), more=more, is_bystanders=is_bystanders))
     for item in rest[len(shown) :]:  # what the morning's digest has no room for waits for the next one
         plan.hold((one.standing for one in item.said), "budget")
 

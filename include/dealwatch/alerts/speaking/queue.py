@@ -79,7 +79,8 @@ def _occasions(
     found = []
     for morning in folded.mornings:
         if morning == as_of and is_live:
-            found.append(Occasion(morning, "", fault, note, None if is_newest else max(as_of, now)))
+            forced_at = None if is_newest else max(as_of, now)
+            found.append(Occasion(morning, "", fault, note, forced_at, is_again=morning in folded.live))
         elif morning < folded.start or morning in folded.live:
             continue
         elif morning == as_of and is_newest:

@@ -6,7 +6,7 @@ from datetime import datetime
 from typing import Any
 
 import polars as pl
-from sqlalchemy import Connection, and_, delete, select
+from sqlalchemy import Connection, and_, delete, select, update
 
 from dealwatch.alerts.episodes.cooldowns import Standing, Telling
 from dealwatch.alerts.episodes.keeping import Folded
@@ -38,7 +38,7 @@ from dealwatch.settings import Settings
 from dealwatch.tables import alert_events, alert_mornings, deliveries, tellings
 from dealwatch.warehouse import add_missing, as_json, put
 
-_RECEIPTS = (*VIRTUAL, "not_business_day", "no_route", "stale_extract")
+_RECEIPTS = (*VIRTUAL, "not_business_day", "no_route")
 _DELIVERIES: dict[str, Any] = {
     "delivery_id": pl.String,
     "alert_id": pl.String,
@@ -83,6 +83,7 @@ class Occasion:
     fault: Incident | None = None
     note: str = ""  # how old its data is, when it is not of the day
     forced_at: datetime | None = None  # a past morning is told of from the moment it was asked for
+    is_again: bool = False  # it was live before
 
     @property
     def is_live(self) -> bool:
@@ -109,7 +110,12 @@ def speak_on(
 ) -> int:
     """Work the occasions out in order and write what comes of them; how many messages were queued anew."""
     _clear(connection, occasions, folded)
-    known = replace(read_known(connection, rules, settings), tenures=folded.tenures)
+    known = replace(
+        read_known(connection, rules, settings),
+        tenures=folded.tenures,
+        mornings=folded.mornings,
+        lived=sorted(folded.live),
+    )
     memory = read_memory(connection, folded)
     standing, pending = _by_morning(folded.standing), _by_morning(folded.pending)
     written = _Written()
@@ -117,7 +123,7 @@ def speak_on(
         rows = standing.get(occasion.morning)
         _work_out(connection, occasion, rows, known, memory, written)
         _wait(pending.get(occasion.morning), occasion, written)
-    return _write(connection, occasions, written)
+    return _write(connection, occasions, written, settings)
 
 
 def _by_morning(rows: pl.DataFrame) -> dict[Any, pl.DataFrame]:
@@ -146,6 +152,7 @@ def _work_out(
     morning = Morning(
         as_of=occasion.morning,
         is_live=occasion.is_live,
+        lived=known.lived if occasion.is_live else known.mornings,
         rules=known.rules,
         proven=frozenset(key for key, record in records.items() if record["proven"]),
         people=known.people,
@@ -195,7 +202,9 @@ def _stay_silent(
         if one.rule in known.rules and one.fingerprint not in morning.told_today:
             state = dueness(one, morning, settings=known.settings)
             held[one.alert_id] = state.reason or fault.reason
-    message = operations_message(fault, occasion.morning, note=occasion.note, settings=known.settings)
+    message = operations_message(
+        fault, occasion.morning, note=occasion.note, is_again=occasion.is_again, settings=known.settings
+    )
     route = operations_route(known.settings)
     row = _delivery("operations", route, "operations", message, occasion, known.settings)
     (written.live if row["state"] == "queued" else written.receipts).append(row)
@@ -234,16 +243,21 @@ def _put_down(
         written.tellings.append({"delivery_id": row["delivery_id"], **vars(telling)})
 
 
+def _delivery_id(kind: str, route: Route, about: str, occasion: Occasion, settings: Settings) -> str:
+    """Says who is told what on which morning: a repeat is the same row."""
+    timeline = "live" if occasion.is_live else "receipt"
+    who = (route.recipient, route.channel, route.address)
+    return digest(settings.tenant, timeline, occasion.morning.isoformat(), kind, *who, about)
+
+
 def _delivery(
     kind: str, route: Route, about: str, message: Message, occasion: Occasion, settings: Settings
 ) -> dict[str, Any]:
-    """A row of `deliveries`. Its id says who is told what on which morning: a repeat is the same row."""
-    timeline = "live" if occasion.is_live else "receipt"
+    """A row of `deliveries`."""
     reason = "no_route" if route == NOWHERE else occasion.reason
     not_before, expires_at = window(route, occasion.forced_at or occasion.morning, settings=settings)
-    who = (route.recipient, route.channel, route.address)
     return {
-        "delivery_id": digest(settings.tenant, timeline, occasion.morning.isoformat(), kind, *who, about),
+        "delivery_id": _delivery_id(kind, route, about, occasion, settings),
         "alert_id": None,
         "fingerprint": None,
         "as_of": occasion.morning,
@@ -270,13 +284,17 @@ def _hold(
     )
 
 
-def _write(connection: Connection, occasions: Sequence[Occasion], written: _Written) -> int:
+def _write(
+    connection: Connection, occasions: Sequence[Occasion], written: _Written, settings: Settings
+) -> int:
     queued = add_missing(connection, deliveries, _rows(written.live, _DELIVERIES, "delivery_id"))
     add_missing(connection, deliveries, _rows(written.receipts, _DELIVERIES, "delivery_id"))
     add_missing(connection, tellings, _rows(written.tellings, _TELLINGS, "delivery_id", "fingerprint"))
     for one in occasions:
         if one.is_live:
             _unhold(connection, one.morning, written)
+        if one.is_live and one.fault is None:
+            _take_back_notice(connection, one, settings)
     put(connection, alert_events, _rows(written.held, _HELD, "alert_id", "at"))
     mornings = [{"as_of": one.morning, "is_live": one.is_live} for one in occasions]
     put(connection, alert_mornings, _rows(mornings, {"as_of": INSTANT, "is_live": pl.Boolean}, "as_of"))
@@ -288,6 +306,14 @@ def _unhold(connection: Connection, morning: datetime, written: _Written) -> Non
     said = sorted({row["fingerprint"] for row in written.tellings if row["as_of"] == morning})
     is_then = and_(alert_events.c.at == morning, alert_events.c.kind == "held")
     connection.execute(delete(alert_events).where(is_then, alert_events.c.fingerprint.in_(said)))
+
+
+def _take_back_notice(connection: Connection, occasion: Occasion, settings: Settings) -> None:
+    """The data was mended before operations heard that it was not fit: the alerts go out after all."""
+    notice = _delivery_id("operations", operations_route(settings), "operations", occasion, settings)
+    is_waiting = and_(deliveries.c.delivery_id == notice, deliveries.c.state == "queued")
+    taken_back = update(deliveries).where(is_waiting).values(state="cancelled", reason="no_longer_wanted")
+    connection.execute(taken_back)
 
 
 def _rows(rows: list[dict[str, Any]], schema: Mapping[str, Any], *keys: str) -> pl.DataFrame:
