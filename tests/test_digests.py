@@ -133,9 +133,11 @@ def test_a_digest_lists_ten_deals_and_counts_the_rest(world: Engine, tmp_path: P
 
 
 def test_a_deal_that_changes_hands_is_handed_over_to_its_owner_alone(world: Engine, tmp_path: Path) -> None:
-    settings = settings_at(tmp_path)
-    live(world, settings, MON, Deal("1", OLD, owner_id="ann"))
-    told = live(world, settings, TUE, Deal("1", OLD, owner_id="bob"))
+    settings = settings_at(tmp_path, manager_budget=1)
+    larger = Deal("2", OLD, owner_id="ann", amount=9000.0)
+    first = live(world, settings, MON, Deal("1", OLD, owner_id="ann"), larger)
+    assert [card.deal_id for card in first["manager_digest", "max"].cards] == ["2"]
+    told = live(world, settings, TUE, Deal("1", OLD, owner_id="bob"), larger)
     assert "Handed over to you" in text_page(told["digest", "bob"])
     read = " ".join(text_page(told["manager_digest", "max"]).split())
     assert "to you" not in read
