@@ -171,7 +171,9 @@ def test_an_answer_that_never_ends_is_a_doubt_at_the_deadline() -> None:
         channel.send(parcel(), ANN, settings=settings_of(port), within=timedelta(seconds=2))
 
 
-@pytest.mark.parametrize("address", ["", "ann", "ann@", "@example.com", "a b@example.com", "C0GENERAL"])
+@pytest.mark.parametrize(
+    "address", ["", "ann", "ann@", "@example.com", "a b@example.com", "a@b.c\nBcc: d@e.f", "C0"]
+)
 def test_what_is_no_address_is_refused(address: str) -> None:
     with pytest.raises(Refused):
         channel.destination(address, settings=Settings())

@@ -192,6 +192,33 @@ def test_the_notice_does_not_go_by_the_channel_that_it_is_about(
     assert notice["text"].startswith("Mend email")
 
 
+def test_a_refused_mailbox_is_told_of_once_a_day_by_the_channel_that_works(
+    engine: Engine, settings: Settings, slack: Slack, mailbox: Mailbox
+) -> None:
+    queue(engine, "a1", "a2", channel="email", address=ANN)
+    mailbox.refused[ANN] = "550 no such user"
+    settings = connected(settings, slack, mailbox, operations_email="ops@example.com")
+    times(settings, engine, [NOW, NOW + HOUR])
+    assert [row(engine, name).state for name in ("a1", "a2")] == ["dead", "dead"]
+    (notice,) = mailbox.mails
+    assert (notice["To"], notice["Subject"]) == (
+        "ops@example.com",
+        "Correct an address: a message by email reached nobody",
+    )
+    body = " ".join(notice.get_body(("plain",)).get_content().split())  # type: ignore[union-attr]
+    assert "no such user" in body and "correct the address in the CRM" in body
+
+
+def test_a_notice_that_is_refused_is_told_of_no_more(
+    engine: Engine, settings: Settings, slack: Slack, mailbox: Mailbox
+) -> None:
+    queue(engine, "a1", channel="email", address=ANN)
+    mailbox.refused.update({ANN: "550 no such user", "ops@example.com": "550 nor this one"})
+    settings = connected(settings, slack, mailbox, operations_email="ops@example.com")
+    times(settings, engine, [NOW, NOW + HOUR, NOW + 2 * HOUR])
+    assert [one.state for one in rows(engine)] == ["dead", "dead"]
+
+
 def test_a_notice_says_how_many_messages_wait(
     engine: Engine, settings: Settings, slack: Slack, mailbox: Mailbox
 ) -> None:

@@ -12,7 +12,6 @@ from alert_samples import MONDAY, Deal, at, close, extract, hire, know, prove, s
 from dealwatch.alerts.episodes.answers import Answer, record
 from dealwatch.alerts.episodes.holdout import is_drawn
 from dealwatch.alerts.speaking.queue import speak
-from dealwatch.delivery.routes import Person, Route, next_route
 from dealwatch.settings import Settings
 from dealwatch.tables import (
     alert_events,
@@ -653,30 +652,6 @@ def test_yesterdays_data_is_said_to_be_so(engine: Engine, tmp_path: Path) -> Non
     live(engine, settings, WEDNESDAY, Deal("3", STALL))
     (notice,) = sent(engine, WEDNESDAY)
     assert "Scores from data of 2 days ago" in notice.message["footer"]
-
-
-# --- ways -----------------------------------------------------------------------------------------
-
-PEOPLE = {
-    "ann": Person("ann", "Ann", "ann@example.com", "max", "Europe/Berlin", None, True),
-    "max": Person("max", "Max", "max@example.com", None, None, "U9", True),
-}
-
-
-def test_the_next_way_is_the_same_person_then_the_manager_then_revops(tmp_path: Path) -> None:
-    settings = Settings(
-        home=tmp_path, slack_token="t", smtp={"host": "h"}, delivery={"revops_email": "ops@example.com"}
-    )
-    ways = [Route("ann", "slack", "ann@example.com", "Europe/Berlin")]
-    while (way := next_route(ways, PEOPLE, settings)) is not None:
-        ways.append(way)
-    assert [(way.recipient, way.channel, way.address) for way in ways[1:]] == [
-        ("ann", "email", "ann@example.com"),
-        ("max", "slack", "U9"),
-        ("max", "email", "max@example.com"),
-        ("revops", "email", "ops@example.com"),
-    ]
-    assert next_route([Route("C1", "slack", "C1", is_shared=True)], PEOPLE, settings) is None
 
 
 # --- both timelines -------------------------------------------------------------------------------

@@ -16,7 +16,15 @@ from dealwatch.delivery.channels import CHANNELS, Channel
 from dealwatch.delivery.claims import IN_DOUBT, NO_EDIT, UNDELIVERABLE, Claim, Fault, Outcome
 from dealwatch.delivery.messages import Message
 from dealwatch.delivery.pacing import Pace
-from dealwatch.delivery.parcel import NotDelivered, Parcel, Refused, TryLater, Uncertain, Unrenderable
+from dealwatch.delivery.parcel import (
+    NoSuchRecipient,
+    NotDelivered,
+    Parcel,
+    Refused,
+    TryLater,
+    Uncertain,
+    Unrenderable,
+)
 from dealwatch.settings import Settings
 
 log = logging.getLogger(__name__)
@@ -99,7 +107,7 @@ class Carrier:
             if elsewhere is not None:
                 return elsewhere
         if is_final:
-            return _dead(str(error))
+            return _given_up(claim, error)
         return self._later(claim, error)
 
     def _ended(self, claim: Claim, channel: Channel) -> Outcome | None:
@@ -138,7 +146,7 @@ class Carrier:
                 return elsewhere
         if isinstance(error, TryLater) and (error.stops_channel or error.remedy or not is_last):
             return self._later(claim, error, is_looked_up=channel.CAN_LOOK_UP)
-        return _dead(str(error))
+        return _given_up(claim, error)
 
     def _fault(self, claim: Claim, error: NotDelivered) -> Fault | None:
         """What the error says about more than this message: something to mend, or an outage that lasts."""
@@ -219,6 +227,15 @@ def _in_doubt(claim: Claim, error: str) -> Outcome:
     told = f"a message may be missing: {error}"
     fault = Fault(claim.channel, IN_DOUBT, told, remedy)
     return Outcome("dead", reason=IN_DOUBT, error=error, fault=fault)
+
+
+def _given_up(claim: Claim, error: NotDelivered) -> Outcome:
+    """It will not arrive. Of an address that is none, the people who can mend it are told."""
+    if claim.kind == "operations" or not isinstance(error, NoSuchRecipient):
+        return _dead(str(error))
+    said = f"a message to {claim.recipient} reached nobody: {error}"
+    remedy = "correct the address in the CRM or the settings, or mark who left as inactive"
+    return replace(_dead(str(error)), fault=Fault(claim.channel, UNDELIVERABLE, said, remedy))
 
 
 def _dead(error: str) -> Outcome:

@@ -73,13 +73,18 @@ class Claim:
 
 @dataclass(frozen=True)
 class Fault:
-    """Something that is no one message's fault: what it is, in which words, and what to do about it."""
+    """Something that people have to know of: what it is, in which words, and what to do about it."""
 
     channel: str
     name: str  # the same every time, so that it is told once a day
     said: str
     remedy: str = ""  # what a person has to do; without one it is an outage, which passes by itself
     stops: Literal["channel", "place", ""] = ""  # what is not worth another message for now
+
+    @property
+    def is_of_one_message(self) -> bool:
+        """Whether the channel works, and one message came to nothing."""
+        return self.name in (IN_DOUBT, UNDELIVERABLE)
 
 
 @dataclass(frozen=True)

@@ -24,7 +24,7 @@ from typing import Any
 from dealwatch.delivery.chart import chart_png
 from dealwatch.delivery.messages import Message
 from dealwatch.delivery.pages import html_page, text_page
-from dealwatch.delivery.parcel import Parcel, Receipt, Refused, TryLater, Uncertain, shaped
+from dealwatch.delivery.parcel import NoSuchRecipient, Parcel, Receipt, Refused, TryLater, Uncertain, shaped
 from dealwatch.delivery.replies import links_of
 from dealwatch.delivery.wording import title_of
 from dealwatch.knobs import Smtp
@@ -40,6 +40,7 @@ _MEND = "mend the connection smtp_default (or [smtp])"
 _UNKNOWN_TO_SERVER = frozenset({530, 534, 535, 538})  # the server wants another login than ours
 _TOO_BIG = 552
 _GREYLISTED = frozenset({450, 451})  # strangers are to come back later
+_NO_MAILBOX = frozenset({550, 551, 553, 556})  # RFC 5321 4.2.3, RFC 7504
 _LEFT_FOR_RECIPIENTS = 0.6  # shares of the whole time that must be left before going on
 _LEFT_FOR_THE_MESSAGE = 0.4
 
@@ -53,12 +54,14 @@ def pause(settings: Settings) -> timedelta:
 
 def destination(address: str, *, settings: Settings) -> str:
     """The address, checked: one or more mailboxes separated by commas."""
+    if not address.isprintable():  # a line break would make two mailboxes of what a CRM has as one
+        raise NoSuchRecipient(f"{address!r} is no e-mail address: it holds a control character")
     try:
         mailboxes = [Address(addr_spec=spec) for _, spec in getaddresses([address])]
     except (HeaderParseError, ValueError, IndexError) as error:
-        raise Refused(f"{address!r} is no e-mail address: {error}") from error
+        raise NoSuchRecipient(f"{address!r} is no e-mail address: {error}") from error
     if not mailboxes or not all(mailbox.username and mailbox.domain for mailbox in mailboxes):
-        raise Refused(f"{address!r} is no e-mail address; write name@example.com")
+        raise NoSuchRecipient(f"{address!r} is no e-mail address; write name@example.com")
     return ", ".join(mailbox.addr_spec for mailbox in mailboxes)
 
 
@@ -268,6 +271,8 @@ def _answer(refused: _Refusals) -> Refused | TryLater:
     """A server's no: for good when any code says so (5xx), for a while when all of them do (4xx)."""
     if any(code in _UNKNOWN_TO_SERVER for code, _ in refused.values()):
         return TryLater(_told(refused), stops_channel=True, remedy=_MEND)
+    if any(code in _NO_MAILBOX for code, _ in refused.values()):
+        return NoSuchRecipient(_told(refused))
     if any(code // 100 == 5 for code, _ in refused.values()):
         return Refused(_told(refused))
     is_greylist = all(code in _GREYLISTED for code, _ in refused.values())

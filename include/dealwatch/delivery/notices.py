@@ -6,7 +6,7 @@ from datetime import datetime, timedelta
 
 from sqlalchemy import Engine, func, insert, select
 
-from dealwatch.delivery.claims import IN_DOUBT, Fault
+from dealwatch.delivery.claims import IN_DOUBT, UNDELIVERABLE, Fault
 from dealwatch.delivery.messages import Message
 from dealwatch.delivery.wording import clean
 from dealwatch.moments import local_day, morning_of
@@ -22,7 +22,8 @@ def report(engine: Engine, fault: Fault, *, settings: Settings, now: datetime) -
     day = local_day(now, settings)
     parts = (settings.tenant, "notice", fault.channel, fault.name, day.isoformat())
     delivery_id = hashlib.sha256("".join(f"{len(part)}:{part}" for part in parts).encode()).hexdigest()[:32]
-    channel, address = next(_ways(fault.channel, settings))
+    broken = "" if fault.name == UNDELIVERABLE else fault.channel
+    channel, address = next(_ways(broken, settings))
     with reading(engine) as connection:
         waiting = connection.execute(
             select(func.count()).where(deliveries.c.channel == fault.channel, deliveries.c.state == "queued")
@@ -52,11 +53,11 @@ def report(engine: Engine, fault: Fault, *, settings: Settings, now: datetime) -
 
 def _message(fault: Fault, waiting: int) -> Message:
     said = clean(fault.said, _PUBLIC_LENGTH)
-    if fault.name != IN_DOUBT:
-        title = f"Mend {fault.channel}: messages wait for it, or go by e-mail"
-        rest = f" {waiting} more wait in its queue." if waiting else ""
-    else:
-        title, rest = f"Look into {fault.channel}: a message may not have arrived", ""
+    title = {
+        IN_DOUBT: f"Look into {fault.channel}: a message may not have arrived",
+        UNDELIVERABLE: f"Correct an address: a message by {fault.channel} reached nobody",
+    }.get(fault.name, f"Mend {fault.channel}: messages wait for it, or go by e-mail")
+    rest = f" {waiting} more wait in its queue." if waiting and not fault.is_of_one_message else ""
     return Message(
         kind="operations",
         title=title,

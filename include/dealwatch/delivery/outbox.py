@@ -11,7 +11,6 @@ from sqlalchemy import Engine
 
 from dealwatch.delivery.carrying import Carrier
 from dealwatch.delivery.claims import (
-    IN_DOUBT,
     Claim,
     Fault,
     Outcome,
@@ -144,5 +143,5 @@ class _Round:
         if not fault.remedy:
             return
         is_first = report(self.engine, fault, settings=self.carrier.settings, now=self.carrier.now())
-        if is_first and fault.name != IN_DOUBT:
+        if is_first and not fault.is_of_one_message:
             self.told[f"{fault.channel} {fault.name}"] = f"{fault.channel}: {fault.said}; {fault.remedy}"

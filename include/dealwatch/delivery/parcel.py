@@ -55,7 +55,7 @@ class Refused(NotDelivered):
 
 
 class NoSuchRecipient(Refused):
-    """The provider does not know this person; somebody else's channel may."""
+    """The address is none, or nobody's: the provider does not know the person."""
 
 
 class Unrenderable(Refused):

@@ -1,6 +1,6 @@
 """By which ways a person is reached, and which way is next when one has failed."""
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 
 from sqlalchemy import Connection, select
@@ -62,22 +62,6 @@ def ways_to(person: Person, settings: Settings) -> tuple[Route, ...]:
     slack = person.slack_user_id or person.email
     found = ways(person.owner_id, email=person.email, slack=slack, settings=settings)
     return tuple(Route(way.recipient, way.channel, way.address, person.time_zone) for way in found)
-
-
-def next_route(failed: Sequence[Route], people: Mapping[str, Person], settings: Settings) -> Route | None:
-    """Where a message goes once these routes, the first recipient's first, have failed.
-
-    Another way to the same person, else to the manager and so on upward, else to RevOps. A shared channel and
-    operations have nobody to stand in for them.
-    """
-    tried = {(route.channel, route.address) for route in failed}
-    first = failed[0].recipient
-    if first not in people:
-        return None
-    upward = [way for person in chain(first, people) for way in ways_to(person, settings)]
-    return next(
-        (way for way in (*upward, *ways_to_revops(settings)) if (way.channel, way.address) not in tried), None
-    )
 
 
 def chain(owner_id: str, people: Mapping[str, Person]) -> Iterator[Person]:

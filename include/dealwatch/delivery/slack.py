@@ -13,7 +13,7 @@ from slack_sdk import WebClient
 from slack_sdk.models.metadata import Metadata
 from slack_sdk.web import SlackResponse
 
-from dealwatch.delivery.parcel import Parcel, Receipt, Refused, shaped
+from dealwatch.delivery.parcel import NoSuchRecipient, Parcel, Receipt, Refused, shaped
 from dealwatch.delivery.slack_blocks import fit, slack_payload
 from dealwatch.delivery.slack_client import called, client_of
 from dealwatch.settings import Settings
@@ -42,7 +42,7 @@ def destination(address: str, *, settings: Settings) -> str:
     if "@" in address:
         user = str(called(lambda: client.users_lookupByEmail(email=address))["user"]["id"])
     elif not re.fullmatch(r"[UW][A-Z0-9]{2,}", address):
-        raise Refused(f"{address!r} is no Slack address; give a channel id, a user id or an e-mail")
+        raise NoSuchRecipient(f"{address!r} is no Slack address; give a channel id, a user id or an e-mail")
     return str(called(lambda: client.conversations_open(users=user))["channel"]["id"])
 
 
