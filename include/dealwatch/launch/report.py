@@ -39,7 +39,14 @@ _STATES = {
     "uncertain": "perhaps sent",
     "sending": "being sent",
 }
-_KINDS = {"alert": "single alerts", "digest": "digests", "operations": "notices to operations"}
+_KINDS = {
+    "alert": "single alerts",
+    "digest": "digests",
+    "manager_digest": "digests to managers",
+    "channel_digest": "digests to channels",
+    "update": "changes of messages",
+    "operations": "notices to operations",
+}
 _COLOURS = {"Critical": "red", "High": "yellow", "Medium": "cyan", "Low": "green"}
 
 
