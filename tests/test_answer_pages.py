@@ -3,17 +3,18 @@
 import html
 import re
 from collections.abc import Iterator
-from datetime import date, timedelta
+from datetime import UTC, date, datetime, timedelta
 from pathlib import Path
 
 import pytest
 from sqlalchemy import Engine, update
 
 from answers_desk import HOST, NOON, Asked, tell_ann, told_settings
+from dealwatch.alerts.speaking.choices import choice_of
 from dealwatch.delivery.links import link
 from dealwatch.settings import Settings
 from dealwatch.tables import alert_actions, alert_events, alerts, metadata, recipient_choices
-from dealwatch.warehouse import writing
+from dealwatch.warehouse import reading, writing
 
 HOSTILE = '</p><script>alert(1)</script> "Acme" & {{ 7*7 }} \u202egnp.exe'
 ONE_CLICK = {
@@ -228,10 +229,18 @@ def test_the_mail_programs_unsubscribe_means_digest_only(house: Asked, kind: str
     assert (kept.recipient, kept.choice) == ("ann", "digest_only")
 
 
-def test_unsubscribing_wakes_nobody_who_wants_nothing(house: Asked) -> None:
+def test_unsubscribing_wakes_nobody_who_wants_nothing_and_holds_when_that_is_over(house: Asked) -> None:
     house.submit(house.page(), choice="nothing", until="2026-03-20")
-    assert "20 Mar 2026" in house.ask("POST", house.page(), **ONE_CLICK["form"]).text
-    assert [row.choice for row in house.rows(recipient_choices)] == ["nothing"]
+    for _ in range(2):
+        said = house.ask("POST", house.page(), **ONE_CLICK["form"]).text
+        assert "20 Mar 2026" in said and "One digest a morning at most" in said
+    assert [row.choice for row in house.rows(recipient_choices)] == ["nothing", "digest_only", "nothing"]
+    with reading(house.engine) as connection:
+        held = [
+            choice_of(connection, "ann", datetime(2026, 3, day, 12, tzinfo=UTC), settings=house.settings)
+            for day in (20, 21)
+        ]
+    assert [one.choice for one in held] == ["nothing", "digest_only"]
 
 
 def test_an_unsubscribe_with_a_link_that_is_not_ours_is_refused(house: Asked) -> None:

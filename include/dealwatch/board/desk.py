@@ -11,7 +11,7 @@ from sqlalchemy.exc import OperationalError
 
 from dealwatch import migrations
 from dealwatch.alerts.episodes.answers import FEEDBACK, Answer, Recorded, record
-from dealwatch.alerts.speaking.choices import Choice, Chosen, choice_of, choose
+from dealwatch.alerts.speaking.choices import Choice, Chosen, choice_of, choose, unsubscribe
 from dealwatch.delivery.messages import Message
 from dealwatch.delivery.wording import CardLines, card_lines, clean, day
 from dealwatch.errors import WarehouseDown
@@ -42,6 +42,11 @@ class Desk:
         """Keep how a person wants to be told; raises as `give` does."""
         with self._writing() as connection:
             return choose(connection, choice, settings=self.settings)
+
+    def unsubscribe(self, choice: Choice) -> Chosen:
+        """Keep a mail program's wish for less; raises as `give` does."""
+        with self._writing() as connection:
+            return unsubscribe(connection, choice, settings=self.settings)
 
     def chosen(self, recipient: str) -> Choice:
         with self.reading() as connection:

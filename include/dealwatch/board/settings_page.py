@@ -77,13 +77,10 @@ def _saved(desk: Desk, token: str, choice: str, until: str) -> HTMLResponse:
 
 
 def _unsubscribed(desk: Desk, token: str) -> PlainTextResponse:
-    """Digest only, unless the person wants even less at the moment."""
+    """Digest only; who wants nothing for a while gets nothing, and digests after it."""
     recipient = recipient_of(desk.settings, token, now=desk.now())
-    held = desk.chosen(recipient)
-    sentence = sentence_of(held.choice, held.until)
-    if held.choice != NOTHING:
-        sentence = desk.choose(_choice(desk, recipient, DIGEST_ONLY, None)).sentence
-    return PlainTextResponse(f"{sentence}\n", headers=HEADERS)
+    chosen = desk.unsubscribe(_choice(desk, recipient, DIGEST_ONLY, None))
+    return PlainTextResponse(f"{chosen.sentence}\n", headers=HEADERS)
 
 
 def _choice(desk: Desk, recipient: str, choice: str, until: date | None) -> Choice:

@@ -1,7 +1,7 @@
 """How people want to be told: their own choices, kept for good; the newest holds while it lasts."""
 
 from collections.abc import Iterable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import date, datetime, timedelta
 from typing import Any, Literal, cast
 
@@ -62,10 +62,25 @@ def choose(connection: Connection, choice: Choice, *, settings: Settings) -> Cho
     newest = held[-1] if held else Choice(choice.recipient, EVERYTHING, "", "", choice.at)
     is_new = (newest.choice, newest.until) != (choice.choice, choice.until)
     if is_new:
-        parts = (choice.recipient, choice.choice, str(choice.until or ""), choice.at.isoformat())
-        row = {"choice_id": digest(*parts), **vars(choice), "recorded_at": choice.at}
-        add_missing(connection, recipient_choices, pl.DataFrame([row], schema=_ROW))
+        _keep(connection, choice)
     return Chosen(is_new, sentence_of(choice.choice, choice.until))
+
+
+def unsubscribe(connection: Connection, choice: Choice, *, settings: Settings) -> Chosen:
+    """Keep a wish for less, such as a mail program's: it holds at once, or when nothing at all is over.
+
+    Use inside `writing`.
+    """
+    given = _given(connection, choice.recipient, choice.at)
+    held = _holding(given, local_day(choice.at, settings))
+    if held is None or held.choice != NOTHING:
+        return choose(connection, choice, settings=settings)
+    lasting = next((one.choice for one in reversed(given) if one.until is None), EVERYTHING)
+    if lasting != choice.choice:
+        _keep(connection, choice)
+        _keep(connection, replace(held, at=choice.at + timedelta(microseconds=1)))  # the newest one holds
+    then = sentence_of(choice.choice, choice.until)
+    return Chosen(lasting != choice.choice, f"{sentence_of(held.choice, held.until)} Then: {then}")
 
 
 def choice_of(connection: Connection, recipient: str, at: datetime, *, settings: Settings) -> Choice:
@@ -101,6 +116,12 @@ def _check(choice: Choice, today: date) -> None:
         raise DecisionRefused(f"only {NOTHING} has a last day")
     if choice.choice == NOTHING and not (choice.until and today <= choice.until <= today + LONGEST):
         raise DecisionRefused("choose the last day without messages: today or later, within a year")
+
+
+def _keep(connection: Connection, choice: Choice) -> None:
+    parts = (choice.recipient, choice.choice, str(choice.until or ""), choice.at.isoformat())
+    row = {"choice_id": digest(*parts), **vars(choice), "recorded_at": choice.at}
+    add_missing(connection, recipient_choices, pl.DataFrame([row], schema=_ROW))
 
 
 def _given(connection: Connection, recipient: str, at: datetime) -> list[Choice]:
