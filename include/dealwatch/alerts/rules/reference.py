@@ -20,6 +20,9 @@ Facts, numbers, words in single quotes, `=` `<>` `<` `<=` `>` `>=`, `+` `-` `*`,
 comparison with it does not hold. A rule may also compare `score`, `band` and `p_loss`; then it adds no
 points.
 
+Points of all rules that hold are at most 40 of the 100; above that all shrink alike, and the other 60 are the
+model's. On a morning that no model scored, rules alone make the score: their points count two and a half times.
+
 ## What a sentence may name
 
 Any fact, `deal_name`, `account`, `currency`, `close_date` and `next_step_on` in braces; rules that compare
