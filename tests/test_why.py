@@ -1,6 +1,7 @@
 """Why somebody was, or was not, told: every silence has its reason, and the answer has the day's facts."""
 
 import random
+import shutil
 from datetime import date, timedelta
 from pathlib import Path
 from typing import Any
@@ -25,6 +26,7 @@ from dealwatch.tables import (
     deal_scores,
     deals,
     deliveries,
+    extract_runs,
     metadata,
     recipient_choices,
     tellings,
@@ -364,6 +366,60 @@ def test_the_rules_are_those_in_force_on_the_day(world: Engine, settings: Settin
     changed = settings.model_copy(update={"alerts": settings.alerts.model_copy(update={"rules": other})})
     told = asked(world, changed)
     assert "999" not in told and "days_in_stage 40 > 1 AND days_in_stage 40 > stage_p" in told
+
+
+@pytest.mark.parametrize("is_stale", [False, True])
+def test_an_alert_of_a_rule_that_is_gone_is_silent_for_that(
+    world: Engine, settings: Settings, tmp_path: Path, is_stale: bool
+) -> None:
+    """Worked out again, its receipt goes and the other rule's stays; a live morning has no message of it."""
+    deal = Deal("1", {"stage_stall": 2, "close_date_passed": 1})
+    morning(world, settings, MONDAY, deal, now=TUESDAY)
+    assert "Would have been told to Ann as new" in asked(world, settings)
+    without = retired(settings, tmp_path, "stage_stall")
+    if is_stale:
+        with writing(world) as connection:
+            connection.execute(delete(extract_runs))
+    morning(world, without, TUESDAY, deal)
+    speak(world, settings=without, as_of=at(MONDAY), now=at(TUESDAY) + timedelta(minutes=1))
+    assert reasons(world, MONDAY) == {"stage_stall": "rule_retired", "close_date_passed": "past_day"}
+    close_date = {"close_date_passed": "stale_extract"} if is_stale else {}
+    assert reasons(world, TUESDAY) == {"stage_stall": "rule_retired", **close_date}
+    said = (
+        "stage_stall (a rule that exists no more) held at level 2:\n  Held back (rule_retired): "
+        "The rule was taken away; it tells nobody anything, also of mornings on which it held.\n"
+    )
+    assert said in asked(world, without, MONDAY) and said in asked(world, without, TUESDAY)
+
+
+def test_an_alert_told_before_its_rule_went_was_not_held(
+    world: Engine, settings: Settings, tmp_path: Path
+) -> None:
+    morning(world, settings, MONDAY, Deal("1", STALL))
+    without = retired(settings, tmp_path, "stage_stall")
+    speak(world, settings=without, as_of=at(MONDAY), now=at(MONDAY) + timedelta(hours=1))
+    assert reasons(world, MONDAY) == {}
+    assert "Told to Ann as new" in asked(world, without)
+
+
+def retired(settings: Settings, tmp_path: Path, name: str) -> Settings:
+    """The settings with all rules but one."""
+    rules = tmp_path / "fewer"
+    rules.mkdir()
+    for path in settings.alerts.rules.glob("*.toml"):
+        if path.stem != name:
+            shutil.copy(path, rules)
+    return settings.model_copy(update={"alerts": settings.alerts.model_copy(update={"rules": rules})})
+
+
+def reasons(engine: Engine, day: str) -> dict[str, str]:
+    query = (
+        select(alerts.c.rule, alert_events.c.reason)
+        .join(alerts, alerts.c.alert_id == alert_events.c.alert_id)
+        .where(alert_events.c.at == at(day), alert_events.c.kind == "held")
+    )
+    with reading(engine) as connection:
+        return {row.rule: row.reason for row in rows_of(connection, query)}
 
 
 def test_a_silence_without_a_row_is_admitted(world: Engine, settings: Settings) -> None:

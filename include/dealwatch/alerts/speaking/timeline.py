@@ -199,9 +199,13 @@ def _stay_silent(
     if (fault := occasion.fault) is None:
         return held
     for one in standing:
-        if one.rule in known.rules and one.fingerprint not in morning.told_today:
-            state = dueness(one, morning, settings=known.settings)
-            held[one.alert_id] = state.reason or fault.reason
+        if one.fingerprint in morning.told_today:
+            continue
+        if one.rule not in known.rules:
+            held[one.alert_id] = "rule_retired"
+            continue
+        state = dueness(one, morning, settings=known.settings)
+        held[one.alert_id] = state.reason or fault.reason
     message = operations_message(
         fault, occasion.morning, note=occasion.note, is_again=occasion.is_again, settings=known.settings
     )
