@@ -118,8 +118,8 @@ def opened(home: Path) -> tuple[Engine, Settings]:
     extract(engine, "2026-12-31")
     close(engine, "D13", DAYS[70])
     for number, (who, choice) in enumerate([("bob", "digest_only"), ("eve", "nothing")]):
-        moment = at(DAYS[20 + 64 * number])
-        until = date(2026, 4, 8) if choice == "nothing" else None
+        moment = at(DAYS[20 + 10 * number])
+        until = date(2026, 3, 20) if choice == "nothing" else None
         row = {"choice_id": who, "at": moment, "recipient": who, "choice": choice, "until": until}
         know(engine, recipient_choices, {**row, "by": who, "via": "slack", "recorded_at": moment})
     return engine, settings
