@@ -422,6 +422,52 @@ def reasons(engine: Engine, day: str) -> dict[str, str]:
         return {row.rule: row.reason for row in rows_of(connection, query)}
 
 
+def test_an_alert_that_came_to_a_live_morning_by_scoring_it_again_says_so(
+    world: Engine, settings: Settings
+) -> None:
+    """What the morning said and held stays; a second alert, of either sort, came too late for it."""
+    morning(world, settings, MONDAY, Deal("1", STALL), Deal("2", STALL, owner_id="nobody"))
+    morning(world, settings, TUESDAY)
+    late = {"stage_stall": 2, "close_date_passed": 1}
+    again = [Deal("1", late), Deal("2", late, owner_id="nobody"), Deal("3", STALL)]
+    for _ in range(2):
+        morning(world, settings, MONDAY, *again, now=TUESDAY)
+        assert held_on(world, MONDAY) == {
+            ("2", "stage_stall", "no_route"),
+            ("1", "close_date_passed", "scored_again"),
+            ("2", "close_date_passed", "scored_again"),
+            ("3", "stage_stall", "scored_again"),
+        }
+    told = asked(world, settings, deal="3")
+    assert (
+        "Held back (scored_again): It stood only when the morning was scored again, after its messages"
+        in told
+    )
+    morning(world, settings, MONDAY, *again[:1], now=TUESDAY)
+    assert held_on(world, MONDAY) == {("1", "close_date_passed", "scored_again")}
+
+
+def test_an_alert_that_came_late_is_told_when_its_morning_still_can(
+    world: Engine, settings: Settings
+) -> None:
+    morning(world, settings, MONDAY, Deal("1", STALL))
+    morning(world, settings, MONDAY, Deal("1", STALL), Deal("2", STALL), notify="dry")
+    assert held_on(world, MONDAY) == {("2", "stage_stall", "scored_again")}
+    morning(world, settings, MONDAY, Deal("1", STALL), Deal("2", STALL))
+    assert held_on(world, MONDAY) == set()
+    assert "Told to Ann as new" in asked(world, settings, deal="2")
+
+
+def held_on(engine: Engine, day: str) -> set[tuple[str, str, str]]:
+    query = (
+        select(alerts.c.deal_id, alerts.c.rule, alert_events.c.reason)
+        .join(alerts, alerts.c.alert_id == alert_events.c.alert_id)
+        .where(alert_events.c.at == at(day), alert_events.c.kind == "held")
+    )
+    with reading(engine) as connection:
+        return {tuple(row) for row in rows_of(connection, query)}
+
+
 def test_a_silence_without_a_row_is_admitted(world: Engine, settings: Settings) -> None:
     score_morning(world, MONDAY, [Deal("1", STALL)])
     know(world, alert_mornings, {"as_of": at(MONDAY), "is_live": True})

@@ -14,6 +14,7 @@ from dealwatch.alerts.fingerprints import digest
 from dealwatch.alerts.rules.rule import INSTANT, Rule
 from dealwatch.alerts.speaking.content import Material, message_of, operations_message
 from dealwatch.alerts.speaking.decisions import Morning, Planned, dueness
+from dealwatch.alerts.speaking.latecomers import came_late
 from dealwatch.alerts.speaking.materials import (
     VIRTUAL,
     Known,
@@ -123,6 +124,7 @@ def speak_on(
         rows = standing.get(occasion.morning)
         _work_out(connection, occasion, rows, known, memory, written)
         _wait(pending.get(occasion.morning), occasion, written)
+    written.held.extend(came_late(connection, folded, worked_out={one.morning for one in occasions}))
     return _write(connection, occasions, written, settings)
 
 
