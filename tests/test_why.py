@@ -1,6 +1,7 @@
 """Why somebody was, or was not, told: every silence has its reason, and the answer has the day's facts."""
 
 import random
+import shutil
 from datetime import date, timedelta
 from pathlib import Path
 from typing import Any
@@ -25,6 +26,7 @@ from dealwatch.tables import (
     deal_scores,
     deals,
     deliveries,
+    extract_runs,
     metadata,
     recipient_choices,
     tellings,
@@ -364,6 +366,106 @@ def test_the_rules_are_those_in_force_on_the_day(world: Engine, settings: Settin
     changed = settings.model_copy(update={"alerts": settings.alerts.model_copy(update={"rules": other})})
     told = asked(world, changed)
     assert "999" not in told and "days_in_stage 40 > 1 AND days_in_stage 40 > stage_p" in told
+
+
+@pytest.mark.parametrize("is_stale", [False, True])
+def test_an_alert_of_a_rule_that_is_gone_is_silent_for_that(
+    world: Engine, settings: Settings, tmp_path: Path, is_stale: bool
+) -> None:
+    """Worked out again, its receipt goes and the other rule's stays; a live morning has no message of it."""
+    deal = Deal("1", {"stage_stall": 2, "close_date_passed": 1})
+    morning(world, settings, MONDAY, deal, now=TUESDAY)
+    assert "Would have been told to Ann as new" in asked(world, settings)
+    without = retired(settings, tmp_path, "stage_stall")
+    if is_stale:
+        with writing(world) as connection:
+            connection.execute(delete(extract_runs))
+    morning(world, without, TUESDAY, deal)
+    speak(world, settings=without, as_of=at(MONDAY), now=at(TUESDAY) + timedelta(minutes=1))
+    assert reasons(world, MONDAY) == {"stage_stall": "rule_retired", "close_date_passed": "past_day"}
+    close_date = {"close_date_passed": "stale_extract"} if is_stale else {}
+    assert reasons(world, TUESDAY) == {"stage_stall": "rule_retired", **close_date}
+    said = (
+        "stage_stall (a rule that exists no more) held at level 2:\n  Held back (rule_retired): "
+        "The rule was taken away; it tells nobody anything, also of mornings on which it held.\n"
+    )
+    assert said in asked(world, without, MONDAY) and said in asked(world, without, TUESDAY)
+
+
+def test_an_alert_told_before_its_rule_went_was_not_held(
+    world: Engine, settings: Settings, tmp_path: Path
+) -> None:
+    morning(world, settings, MONDAY, Deal("1", STALL))
+    without = retired(settings, tmp_path, "stage_stall")
+    speak(world, settings=without, as_of=at(MONDAY), now=at(MONDAY) + timedelta(hours=1))
+    assert reasons(world, MONDAY) == {}
+    assert "Told to Ann as new" in asked(world, without)
+
+
+def retired(settings: Settings, tmp_path: Path, name: str) -> Settings:
+    """The settings with all rules but one."""
+    rules = tmp_path / "fewer"
+    rules.mkdir()
+    for path in settings.alerts.rules.glob("*.toml"):
+        if path.stem != name:
+            shutil.copy(path, rules)
+    return settings.model_copy(update={"alerts": settings.alerts.model_copy(update={"rules": rules})})
+
+
+def reasons(engine: Engine, day: str) -> dict[str, str]:
+    query = (
+        select(alerts.c.rule, alert_events.c.reason)
+        .join(alerts, alerts.c.alert_id == alert_events.c.alert_id)
+        .where(alert_events.c.at == at(day), alert_events.c.kind == "held")
+    )
+    with reading(engine) as connection:
+        return {row.rule: row.reason for row in rows_of(connection, query)}
+
+
+def test_an_alert_that_came_to_a_live_morning_by_scoring_it_again_says_so(
+    world: Engine, settings: Settings
+) -> None:
+    """What the morning said and held stays; a second alert, of either sort, came too late for it."""
+    morning(world, settings, MONDAY, Deal("1", STALL), Deal("2", STALL, owner_id="nobody"))
+    morning(world, settings, TUESDAY)
+    late = {"stage_stall": 2, "close_date_passed": 1}
+    again = [Deal("1", late), Deal("2", late, owner_id="nobody"), Deal("3", STALL)]
+    for _ in range(2):
+        morning(world, settings, MONDAY, *again, now=TUESDAY)
+        assert held_on(world, MONDAY) == {
+            ("2", "stage_stall", "no_route"),
+            ("1", "close_date_passed", "scored_again"),
+            ("2", "close_date_passed", "scored_again"),
+            ("3", "stage_stall", "scored_again"),
+        }
+    told = asked(world, settings, deal="3")
+    assert (
+        "Held back (scored_again): It stood only when the morning was scored again, after its messages"
+        in told
+    )
+    morning(world, settings, MONDAY, *again[:1], now=TUESDAY)
+    assert held_on(world, MONDAY) == {("1", "close_date_passed", "scored_again")}
+
+
+def test_an_alert_that_came_late_is_told_when_its_morning_still_can(
+    world: Engine, settings: Settings
+) -> None:
+    morning(world, settings, MONDAY, Deal("1", STALL))
+    morning(world, settings, MONDAY, Deal("1", STALL), Deal("2", STALL), notify="dry")
+    assert held_on(world, MONDAY) == {("2", "stage_stall", "scored_again")}
+    morning(world, settings, MONDAY, Deal("1", STALL), Deal("2", STALL))
+    assert held_on(world, MONDAY) == set()
+    assert "Told to Ann as new" in asked(world, settings, deal="2")
+
+
+def held_on(engine: Engine, day: str) -> set[tuple[str, str, str]]:
+    query = (
+        select(alerts.c.deal_id, alerts.c.rule, alert_events.c.reason)
+        .join(alerts, alerts.c.alert_id == alert_events.c.alert_id)
+        .where(alert_events.c.at == at(day), alert_events.c.kind == "held")
+    )
+    with reading(engine) as connection:
+        return {tuple(row) for row in rows_of(connection, query)}
 
 
 def test_a_silence_without_a_row_is_admitted(world: Engine, settings: Settings) -> None:

@@ -5,6 +5,8 @@ REASONS: dict[str, str] = {
     "not_business_day": "The morning was a Saturday or Sunday; what still holds is said on Monday.",
     "dry_run": "The run was asked not to send anything.",
     "unconfirmed": "The rule waits for more scored mornings in a row before it says anything.",
+    "rule_retired": "The rule was taken away; it tells nobody anything, also of mornings on which it held.",
+    "scored_again": "It stood only when the morning was scored again, after its messages were decided.",
     "holdout": "The deal was drawn to stay silent, so that the effect of telling can be measured.",
     "acknowledged": "Somebody answered the alert in the days before, and nothing got worse.",
     "snoozed": "Somebody asked not to hear of the alert for a while, and nothing got worse.",

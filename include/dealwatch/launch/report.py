@@ -17,6 +17,8 @@ _HELD = {
     "not_business_day": "wait for Monday",
     "dry_run": "were part of a dry run",
     "unconfirmed": "wait for another morning in a row",
+    "rule_retired": "come from a rule that was taken away",
+    "scored_again": "came when a morning was scored again after it was told",
     "holdout": "are about deals drawn to stay silent",
     "acknowledged": "were answered and did not get worse",
     "snoozed": "were put off and did not get worse",

@@ -37,6 +37,8 @@ def decide(standing: Sequence[Standing], morning: Morning, *, settings: Settings
     """The morning's messages. `standing` are all open alerts; those already told today stay out."""
     plan = Plan()
     known = [one for one in standing if one.rule in morning.rules]
+    gone = (one for one in standing if one.rule not in morning.rules)
+    plan.hold((one for one in gone if not is_told_today(one, morning, None)), "rule_retired")
     known.sort(key=lambda one: (one.deal_id, one.rule, one.fingerprint))
     for route, alerts in _by_route(known, morning, settings).items():
         if route == NOWHERE:

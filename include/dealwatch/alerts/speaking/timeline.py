@@ -14,6 +14,7 @@ from dealwatch.alerts.fingerprints import digest
 from dealwatch.alerts.rules.rule import INSTANT, Rule
 from dealwatch.alerts.speaking.content import Material, message_of, operations_message
 from dealwatch.alerts.speaking.decisions import Morning, Planned, dueness
+from dealwatch.alerts.speaking.latecomers import came_late
 from dealwatch.alerts.speaking.materials import (
     VIRTUAL,
     Known,
@@ -123,6 +124,7 @@ def speak_on(
         rows = standing.get(occasion.morning)
         _work_out(connection, occasion, rows, known, memory, written)
         _wait(pending.get(occasion.morning), occasion, written)
+    written.held.extend(came_late(connection, folded, worked_out={one.morning for one in occasions}))
     return _write(connection, occasions, written, settings)
 
 
@@ -199,9 +201,13 @@ def _stay_silent(
     if (fault := occasion.fault) is None:
         return held
     for one in standing:
-        if one.rule in known.rules and one.fingerprint not in morning.told_today:
-            state = dueness(one, morning, settings=known.settings)
-            held[one.alert_id] = state.reason or fault.reason
+        if one.fingerprint in morning.told_today:
+            continue
+        if one.rule not in known.rules:
+            held[one.alert_id] = "rule_retired"
+            continue
+        state = dueness(one, morning, settings=known.settings)
+        held[one.alert_id] = state.reason or fault.reason
     message = operations_message(
         fault, occasion.morning, note=occasion.note, is_again=occasion.is_again, settings=known.settings
     )
