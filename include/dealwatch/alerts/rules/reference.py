@@ -21,7 +21,7 @@ comparison with it does not hold. A rule may also compare `score`, `band` and `p
 points.
 
 Points of all rules that hold are at most 40 of the 100; above that all shrink alike, and the other 60 are the
-model's. On a morning that no model scored, rules alone make the score: their points count two and a half times.
+model's. On a morning that no model scored, rules alone make the score: their points count 2.5 times.
 
 ## What a sentence may name
 
