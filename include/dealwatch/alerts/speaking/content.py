@@ -149,7 +149,7 @@ def _owner(lead: Standing, planned: Planned, material: Material) -> str | None:
 
 
 def _lines(planned: Planned, material: Material, settings: Settings) -> list[ItemLine]:
-    """The same deals as lines of a list."""
+    """The same deals as lines of a list, and after them those that are only counted."""
     reader = reader_of(planned)
     return [
         ItemLine(
@@ -157,8 +157,9 @@ def _lines(planned: Planned, material: Material, settings: Settings) -> list[Ite
             word=word_of(item.lead, reader, material.past, settings),
             rule=material.rules[item.lead.standing.rule].title,
             at_risk=item.lead.standing.at_risk,
+            currency=material.deals[item.lead.standing.deal_id]["currency"] or settings.currency,
         )
-        for item in planned.items
+        for item in planned.counted
     ]
 
 

@@ -66,7 +66,7 @@ class Share:
     name: str
     deals: int
     at_risk: float
-    told: int  # deals that the digest tells of
+    told: int  # deals that the digest counts
 
 
 @dataclass(frozen=True)
@@ -76,9 +76,13 @@ class Planned:
     kind: Literal["alert", "digest", "manager_digest", "channel_digest"]
     route: Route
     items: tuple[Item, ...]  # a manager's by owner, in the order of `team`
-    more: int = 0  # deals that did not fit
+    beyond: tuple[Item, ...] = ()  # did not fit: counted, not listed, and not taken as told
     team: tuple[Share, ...] = ()  # of a manager's digest, by name
     is_bystanders: bool = False  # it goes to somebody who has no part in the deals
+
+    @property
+    def counted(self) -> tuple[Item, ...]:
+        return (*self.items, *self.beyond)
 
 
 @dataclass(frozen=True)
