@@ -8,7 +8,7 @@ from dataclasses import dataclass, field
 from datetime import date, datetime
 from typing import Any
 
-from sqlalchemy import ColumnElement, Connection, Engine, Select, and_, func, select
+from sqlalchemy import ColumnElement, Connection, Engine, and_, func, select
 
 from dealwatch.delivery.folder import outbox_folder, write_whole
 from dealwatch.delivery.messages import Message
@@ -122,7 +122,7 @@ def _counted(
 ) -> Sequence[Any]:
     """How many rows each reason has on each morning, the most first."""
     number = func.count().label("number")
-    query: Select[Any] = select(at.label("at"), reason.label("reason"), number).where(is_meant)
+    query = select(at.label("at"), reason.label("reason"), number).where(is_meant)
     return connection.execute(query.group_by(at, reason).order_by(at, number.desc(), reason)).all()
 
 

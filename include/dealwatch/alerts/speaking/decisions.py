@@ -216,9 +216,9 @@ def item_of(told: Sequence[Said], extras: Sequence[Said], morning: Morning) -> I
     if not told:
         return Item(extras[0], tuple(extras[1:]), False, is_extra=True) if extras else None
     folder = next((said.standing for said in told if morning.rules[said.standing.rule].folds_others), None)
-    leads = [said for said in told if not _is_folded(said.standing, folder, morning)]
-    riders = [replace(said, is_folded=True) for said in told if said not in leads]
-    ranked = sorted(leads, key=lambda said: _rank(said, morning))
+    in_order = sorted(told, key=lambda said: _rank(said, morning))
+    ranked = [said for said in in_order if not _is_folded(said.standing, folder, morning)]
+    riders = [replace(said, is_folded=True) for said in in_order if said not in ranked]
     may = may_interrupt(ranked[0].standing, morning)
     return Item(ranked[0], (*ranked[1:], *riders), may)
 
