@@ -333,6 +333,17 @@ def test_two_alerts_of_a_deal_are_one_message(world: Engine, settings: Settings)
     assert "four in five deals" in row.message["cards"][0]["headline"]
 
 
+def test_of_two_alerts_alike_the_one_with_the_stronger_record_leads(
+    world: Engine, settings: Settings
+) -> None:
+    prove(world, "lifecycle_breach", lift_low=1.1)
+    prove(world, "stage_stall", lift_low=1.3)
+    score_morning(world, MONDAY, [Deal("1", {"stage_stall": 2, "lifecycle_breach": 2})])
+    alert(world, settings, MONDAY)
+    (row,) = sent(world, MONDAY)
+    assert row.message["cards"][0]["headline"].startswith("In Proposal for 40 days")
+
+
 def test_stale_data_silences_all_and_tells_operations(world: Engine, settings: Settings) -> None:
     know_old = but(settings, sources={"other": {"path": settings.home}})
     score_morning(world, MONDAY, [Deal("1", STALL)])

@@ -121,6 +121,7 @@ class Morning:
     told_today: frozenset[str] = frozenset()  # fingerprints
     choices: Mapping[str, Choice] = field(default_factory=dict)  # by recipient
     segments: Mapping[str, Mapping[str, str | None]] = field(default_factory=dict)  # by deal
+    lifts: Mapping[tuple[str, int], float] = field(default_factory=dict)  # by (rule, level): at least so much
 
 
 def reach(recipient: str, channel: str, address: str) -> tuple[str, str, str]:
@@ -236,8 +237,11 @@ def may_interrupt(one: Standing, morning: Morning) -> bool:
     return (one.rule, level.level) in morning.proven and not level.digest_only
 
 
-def _rank(said: Said, morning: Morning) -> tuple[bool, bool, bool, int, str, str]:
-    """Which alert leads a deal's message: one that folds, may interrupt, is news, is worst; then by name."""
+def _rank(said: Said, morning: Morning) -> tuple[bool, bool, bool, int, float, str, str]:
+    """Which alert leads a deal's message.
+
+    One that may interrupt, folds, is news, is worst, has the stronger record; then by name.
+    """
     one = said.standing
     rule = morning.rules[one.rule]
     return (
@@ -245,6 +249,7 @@ def _rank(said: Said, morning: Morning) -> tuple[bool, bool, bool, int, str, str
         not rule.folds_others,
         said.kind == "reminder",
         -one.level,
+        -morning.lifts.get((one.rule, rule.at(one.level).level), 0.0),
         one.rule,
         one.fingerprint,
     )
