@@ -143,7 +143,13 @@ def hire(engine: Engine, owner_id: str, **changes: Any) -> None:
     know(engine, owners, {**person, **changes})
 
 
-def prove(engine: Engine, *rules: str, levels: tuple[int, ...] = (1, 2, 3), proven: bool = True) -> None:
+def prove(
+    engine: Engine,
+    *rules: str,
+    levels: tuple[int, ...] = (1, 2, 3),
+    proven: bool = True,
+    lift_low: float = 1.2,
+) -> None:
     """A record for each rule and level, from long before."""
     rows = [
         {
@@ -155,7 +161,7 @@ def prove(engine: Engine, *rules: str, levels: tuple[int, ...] = (1, 2, 3), prov
             "lost": 88,
             "base_rate": 0.41,
             "lift": 1.51,
-            "lift_low": 1.2 if proven else 0.9,
+            "lift_low": lift_low if proven else 0.9,
             "lift_high": 1.9,
             "proven": proven,
             "months": 12,

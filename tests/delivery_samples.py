@@ -133,7 +133,7 @@ def _listed(url: bool = True, **changes: object) -> tuple[DealCard, ...]:
 DIGEST = Message(
     kind="digest",
     title="Look at these 12 deals this morning",
-    intro="1 more urgent, 11 new; EUR 1.9M at risk in them.",
+    intro="1 more urgent, 11 new; EUR 1.9M at risk in them; 5 of them listed.",
     sections=(
         Section(
             title="Ended since Fri 27 Feb",

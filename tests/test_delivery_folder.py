@@ -5,13 +5,18 @@ from datetime import timedelta
 from html.parser import HTMLParser
 
 import pytest
-from sqlalchemy import Engine
+from sqlalchemy import Engine, insert
 
+from dealwatch.alerts.reasons import REASONS
 from dealwatch.delivery import folder as channel
+from dealwatch.delivery import listing
 from dealwatch.delivery.outbox import deliver
 from dealwatch.delivery.parcel import Parcel, Refused
 from dealwatch.settings import Settings
+from dealwatch.tables import alert_events
+from dealwatch.warehouse import writing
 from delivery_samples import ALERT, DIGEST, HOSTILE_NAMES, OPERATIONS
+from outbox_rows import hire
 from standins.slack import broken_limit
 from test_delivery_outbox import NOW, at, queue, row
 
@@ -70,12 +75,36 @@ def test_the_front_page_lists_each_message_and_what_was_held_back(engine: Engine
             assert f"2026-03-02/{name}.{ending}" in links
             assert (channel.outbox_folder(settings) / f"2026-03-02/{name}.{ending}").is_file()
     assert HOSTILE_NAMES[0] in text and "to <b>Bo</b>" in text and "<script>alert" not in page
-    assert "12 deals" in text and "Critical 82" in text
-    assert "Not sent: 3 about a past day" in " ".join(text.split())
+    assert "these 12 deals" in text and text.count("12 deals") == 2 and "Critical 82" in text
+    assert "Messages not sent: 3 about a past day" in " ".join(text.split())
     assert text.index("2 Mar 2026") < text.index("27 Feb 2026")
     before = files_of(settings)
     deliver(engine, settings=settings, now=at(NOW + timedelta(hours=1)))
     assert files_of(settings) == before
+
+
+def test_the_front_page_names_people_and_what_became_of_the_days_alerts(
+    engine: Engine, settings: Settings
+) -> None:
+    hire(engine, "U-03", name="Jonas Müller")
+    message = DIGEST.model_copy(update={"kind": "manager_digest", "title": "Look at these 45 deals"})
+    queue(engine, "f1", channel="folder", recipient="U-03", message=message.model_dump(mode="json"))
+    held = ["budget"] * 3 + ["folded", "past_day"]
+    with writing(engine) as connection:
+        for n, reason in enumerate(held):
+            event = {"alert_id": f"a{n}", "fingerprint": f"a{n}", "at": NOW - timedelta(hours=2)}
+            connection.execute(insert(alert_events).values({**event, "kind": "held", "reason": reason}))
+    deliver(engine, settings=settings, now=at(NOW))
+    text = " ".join(read((channel.outbox_folder(settings) / "index.html").read_text())[1].split())
+    assert "Team digest · to Jonas Müller ·" in text and "12 deals" not in text
+    assert text.endswith(
+        "Alerts without a message of their own: "
+        "3 beyond the day's number of single messages or of deals in a digest 1 told within a critical alert"
+    )
+
+
+def test_every_reason_has_its_words_on_the_front_page() -> None:
+    assert {*listing._MESSAGES, *listing._ALERTS} == set(REASONS)
 
 
 def test_without_a_message_there_is_no_front_page(engine: Engine, settings: Settings) -> None:

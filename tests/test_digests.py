@@ -127,9 +127,36 @@ def test_a_digest_lists_ten_deals_and_counts_the_rest(world: Engine, tmp_path: P
     settings = settings_at(tmp_path, manager_digest=False)
     message = live(world, settings, MON, *(Deal(f"{n:02}", OLD) for n in range(14)))["digest", "ann"]
     assert (len(message.cards), message.more) == (10, 4)
+    assert message.title == "Look at these 14 deals this morning"
+    assert message.intro == "14 new; EUR 7k at risk in them; 10 of them listed."
     assert message.cards_title == "What is new first, then by value at risk, 3 told in full"
     assert text_page(message).count("(unproven rule)") == 7
     assert "and 4 more deals" in text_page(message)
+
+
+def test_a_managers_digest_counts_the_deals_it_does_not_list(world: Engine, tmp_path: Path) -> None:
+    settings = settings_at(tmp_path, manager_budget=2)
+    owners = ["ann"] * 3 + ["bob"]
+    deals = [Deal(str(n), OLD, owner_id=who, amount=4000.0 + 1000 * n) for n, who in enumerate(owners)]
+    message = live(world, settings, MON, *deals)["manager_digest", "max"]
+    assert message.title == "Look at these 4 deals of your team this morning"
+    assert message.intro == (
+        "4 new; EUR 11k at risk in them; 2 of them listed. Your team has 4 deals with an open alert."
+    )
+    assert [(section.title, len(section.entries)) for section in message.sections] == [
+        ("Ann Zed: news of 3 of 3 deals with an open alert", 1),
+        ("Bob Abel: news of 1 of 1 deal with an open alert", 1),
+    ]
+    assert message.more == 2
+
+
+def test_a_deal_that_is_only_counted_is_told_the_next_morning(world: Engine, tmp_path: Path) -> None:
+    settings = settings_at(tmp_path, manager_digest=False, digest_top=1)
+    deals = Deal("1", OLD, amount=9000.0), Deal("2", OLD)
+    first = live(world, settings, MON, *deals)["digest", "ann"]
+    assert first.intro == "2 new; EUR 5k at risk in them; 1 of them listed."
+    second = live(world, settings, TUE, *deals)["digest", "ann"]
+    assert second.intro == "1 new; EUR 500 at risk in it." and second.cards[0].name == "Deal 2"
 
 
 def test_a_deal_that_changes_hands_is_handed_over_to_its_owner_alone(world: Engine, tmp_path: Path) -> None:

@@ -10,6 +10,8 @@ from sqlalchemy import Engine, delete, select, update
 
 from alert_samples import MONDAY, Deal, at, close, extract, hire, prove, score_morning
 from dealwatch.alerts.speaking.queue import Notify, speak
+from dealwatch.delivery.messages import DealCard
+from dealwatch.delivery.wording import card_lines
 from dealwatch.errors import NotReady
 from dealwatch.knobs import Source
 from dealwatch.settings import Settings
@@ -104,7 +106,7 @@ def test_a_new_alert_of_a_proven_rule_is_one_message_to_its_owner(world: Engine,
     assert row.message["title"] == "Northwind: agree a dated next step with the buyer"
     (card,) = row.message["cards"]
     assert card["headline"] == ("In Proposal for 40 days; four in five deals move on within 20.")
-    assert card["reasons"] == ["40 days in its stage (+15)"]
+    assert card["reasons"] == ["Stage timing (+15)"]  # the headline has the days
     assert card["record"] == "last 12 months: 88 of 142 such deals lost (62%); similar deals 41%"
     assert row.message["footer"] == (
         "Data as of Mon 2 Mar 2026, 06:00 Europe/Berlin · model m1 · rule stage_stall"
@@ -267,11 +269,28 @@ def test_a_critical_score_folds_the_deals_other_alerts(world: Engine, settings: 
     run_days(world, settings, [MONDAY, "2026-03-03"], all_of_it)
     (row,) = sent(world, MONDAY)
     assert row.message["title"] == "Deal 1: call the buyer"
-    assert row.message["cards"][0]["headline"].startswith("Scores 80 of 100")
-    assert "nineteen in twenty" in row.message["cards"][0]["headline"]
+    headline = row.message["cards"][0]["headline"]
+    assert "Scores 80" not in headline and "nineteen in twenty" in headline
     assert held(world, MONDAY) == {"1 stage_stall": "folded", "1 close_date_passed": "folded"}
     assert set(held(world, "2026-03-03").values()) == {"cooldown"}
     assert sent(world, "2026-03-03") == []
+
+
+def test_a_critical_score_alone_says_its_sentence(world: Engine, settings: Settings) -> None:
+    run_days(world, settings, [MONDAY], Deal("1", {"critical_risk": 1}, score=80))
+    (row,) = sent(world, MONDAY)
+    assert row.message["cards"][0]["headline"].startswith("Scores 80 of 100")
+
+
+def test_sentences_that_do_not_fit_are_counted_and_none_is_cut(world: Engine, settings: Settings) -> None:
+    stalled = {"critical_risk": 1, "stage_stall": 2, "lifecycle_breach": 3, "gone_quiet": 1}
+    deal = Deal("1", stalled, score=80, stage="Negotiation of the terms and conditions")
+    run_days(world, settings, [MONDAY], deal)
+    (row,) = sent(world, MONDAY)
+    card = card_lines(DealCard.model_validate(row.message["cards"][0]))
+    assert "…" not in card.headline and card.headline.endswith("And 1 more rule.")
+    assert card.headline.count("days") == 2
+    assert card.why == "Stage timing (+15)"  # the sentence has it
 
 
 def test_a_critical_score_that_is_not_said_silences_nothing(world: Engine, settings: Settings) -> None:
@@ -312,6 +331,17 @@ def test_two_alerts_of_a_deal_are_one_message(world: Engine, settings: Settings)
     (row,) = sent(world, MONDAY)
     assert "nineteen in twenty wins" in row.message["cards"][0]["headline"]
     assert "four in five deals" in row.message["cards"][0]["headline"]
+
+
+def test_of_two_alerts_alike_the_one_with_the_stronger_record_leads(
+    world: Engine, settings: Settings
+) -> None:
+    prove(world, "lifecycle_breach", lift_low=1.1)
+    prove(world, "stage_stall", lift_low=1.3)
+    score_morning(world, MONDAY, [Deal("1", {"stage_stall": 2, "lifecycle_breach": 2})])
+    alert(world, settings, MONDAY)
+    (row,) = sent(world, MONDAY)
+    assert row.message["cards"][0]["headline"].startswith("In Proposal for 40 days")
 
 
 def test_stale_data_silences_all_and_tells_operations(world: Engine, settings: Settings) -> None:

@@ -123,7 +123,7 @@ def test_without_an_earlier_score_there_are_only_reasons(world: Engine, settings
         [],
         [{"on": MON, "score": 62}],
     )
-    assert card["reasons"] == ["40 days in its stage (+15)"]
+    assert card["reasons"] == ["Stage timing (+15)"]  # the headline has the days
 
 
 def test_a_later_message_compares_with_what_the_last_one_told(world: Engine, settings: Settings) -> None:

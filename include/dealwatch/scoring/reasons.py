@@ -8,7 +8,6 @@ good a person is: an owner's win rate is a fact, but no sentence.
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
-from math import ceil
 from typing import Any
 
 from dealwatch.scoring.win_rates import share_won
@@ -41,8 +40,8 @@ def _days(value: float) -> str:
 
 
 def _compared(age: float, norm: float | None, words: str) -> str:
-    """What half of the others took; nothing unless the deal is visibly beyond that."""
-    if norm is None or (most := max(1, ceil(norm))) >= round(age):
+    """What half of the others took, rounded as rules' sentences are; nothing unless the deal is beyond."""
+    if norm is None or (most := max(1, round(norm))) >= round(age):
         return ""
     return f"; half of {words} {_days(most)} or less"
 

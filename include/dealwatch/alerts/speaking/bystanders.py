@@ -64,8 +64,7 @@ def team_digests(
         items = sorted(_news(mine, listener, morning, plan, settings=settings), key=by_value)
         shown = items[: settings.alerts.digest_top]
         if shown:
-            more = len(items) - len(shown)
-            found.append(Planned("channel_digest", route, tuple(shown), more=more))
+            found.append(Planned("channel_digest", route, tuple(shown), tuple(items[len(shown) :])))
     return found
 
 
@@ -87,11 +86,11 @@ def manager_digests(
         items = sorted(_news(others, listener, morning, plan, settings=settings), key=by_value)
         shown = items[: settings.alerts.manager_budget]
         if shown:
-            shares = _shares(team, shown, morning)
+            shares = _shares(team, items, morning)
             order = [share.owner_id for share in shares]
             shown.sort(key=lambda item: order.index(item.lead.standing.owner_id))
-            more = len(items) - len(shown)
-            found.append(Planned("manager_digest", route, tuple(shown), more=more, team=shares))
+            beyond = tuple(items[len(shown) :])
+            found.append(Planned("manager_digest", route, tuple(shown), beyond, team=shares))
     return found
 
 
@@ -148,12 +147,12 @@ def _manager_of(one: Standing, morning: Morning) -> str | None:
     return owner.manager_id if owner else None
 
 
-def _shares(team: Sequence[Standing], shown: Sequence[Item], morning: Morning) -> tuple[Share, ...]:
+def _shares(team: Sequence[Standing], items: Sequence[Item], morning: Morning) -> tuple[Share, ...]:
     """Every owner of the team who has a deal with an open alert: by name, so that nobody is ranked."""
     at_risk: dict[str, dict[str, float]] = {}
     for one in team:
         at_risk.setdefault(one.owner_id, {})[one.deal_id] = one.at_risk
-    told = [item.lead.standing.owner_id for item in shown]
+    told = [item.lead.standing.owner_id for item in items]
     names = {owner_id: morning.people[owner_id].name or owner_id for owner_id in at_risk}
     return tuple(
         Share(owner_id, names[owner_id], len(deals), sum(deals.values()), told.count(owner_id))

@@ -1,7 +1,7 @@
 """What a message says: cards from the morning's scores and facts, the rules' sentences and their records."""
 
 import json
-from collections.abc import Mapping, Sequence
+from collections.abc import Container, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime
 from typing import Any
@@ -15,9 +15,11 @@ from dealwatch.alerts.speaking.since_yesterday import Day
 from dealwatch.alerts.speaking.why_now import Past, in_words, label_of, reader_of, why_now
 from dealwatch.delivery.messages import DealCard, Message, PathPoint
 from dealwatch.delivery.routes import Person
-from dealwatch.delivery.wording import NAME_LENGTH, clean, weekday
+from dealwatch.delivery.wording import LINE_LENGTH, NAME_LENGTH, clean, weekday
 from dealwatch.history.freshness import Incident
 from dealwatch.settings import Settings
+
+_IN_RISK = {"score", "band"}  # what each deal's line tells anyway
 
 
 @dataclass(frozen=True)
@@ -98,8 +100,7 @@ def _card(item: Item, planned: Planned, material: Material, *, settings: Setting
     is_about_owner = planned.route.is_shared and any(one["group"] == "owner" for one in reasons)
     own_action = row["action"] if rule.uses_score and not is_about_owner else ""
     record = material.records.get((rule.name, rule.at(lead.level).level))
-    said = [material.rules[one.standing.rule].at(one.standing.level).say for one in item.said]
-    headline = " ".join(saying.about(facts) for saying in said)
+    said, headline = _told(item, material, facts)
     return DealCard(
         deal_id=lead.deal_id,
         fingerprint=lead.fingerprint if planned.kind == "alert" else "",
@@ -125,9 +126,7 @@ def _card(item: Item, planned: Planned, material: Material, *, settings: Setting
         if before
         else (),
         reasons=tuple(
-            _reason(one, headline)
-            for one in reasons
-            if not (planned.route.is_shared and one["group"] == "owner")
+            _reason(one, said) for one in reasons if not (planned.route.is_shared and one["group"] == "owner")
         ),
         record=record_line(record),
         is_unproven=record is None or not record["proven"],
@@ -140,6 +139,25 @@ def _card(item: Item, planned: Planned, material: Material, *, settings: Setting
     )
 
 
+def _told(item: Item, material: Material, facts: Mapping[str, Any]) -> tuple[set[str], str]:
+    """The fact groups that the rules' sentences speak of, and as many whole sentences as a line takes.
+
+    What only tells the score is left out beside others: the line begins with it.
+    """
+    told = [(material.rules[one.standing.rule], one.standing.level) for one in item.said]
+    by_rule = [(rule.about, rule.at(level).say) for rule, level in told]
+    rest = [one for one in by_rule if not one[1].names or set(one[1].names) - _IN_RISK]
+    spoken = rest or by_rule
+    sentences = [saying.about(facts) for _, saying in spoken]
+    for count in range(len(sentences), 0, -1):
+        left = len(sentences) - count
+        more = [f"And {left} more {'rule' if left == 1 else 'rules'}."] if left else []
+        line = " ".join([*sentences[:count], *more])
+        if len(line) <= LINE_LENGTH:
+            break
+    return {about for about, _ in spoken[:count]}, line
+
+
 def _owner(lead: Standing, planned: Planned, material: Material) -> str | None:
     """Whose deal it is, for a person who is not the owner; a shared place reads no names."""
     if planned.route.is_shared or planned.route.recipient not in material.people:
@@ -149,7 +167,7 @@ def _owner(lead: Standing, planned: Planned, material: Material) -> str | None:
 
 
 def _lines(planned: Planned, material: Material, settings: Settings) -> list[ItemLine]:
-    """The same deals as lines of a list."""
+    """The same deals as lines of a list, and after them those that are only counted."""
     reader = reader_of(planned)
     return [
         ItemLine(
@@ -157,8 +175,9 @@ def _lines(planned: Planned, material: Material, settings: Settings) -> list[Ite
             word=word_of(item.lead, reader, material.past, settings),
             rule=material.rules[item.lead.standing.rule].title,
             at_risk=item.lead.standing.at_risk,
+            currency=material.deals[item.lead.standing.deal_id]["currency"] or settings.currency,
         )
-        for item in planned.items
+        for item in planned.counted
     ]
 
 
@@ -166,10 +185,10 @@ def _titles(material: Material) -> dict[str, str]:
     return {name: rule.title for name, rule in material.rules.items()}
 
 
-def _reason(reason: Mapping[str, Any], headline: str) -> str:
-    """A reason with its points; what the headline says already is only named."""
-    sentence = reason["sentence"].rstrip(".")
-    return f"{label_of(reason['group']) if sentence in headline else sentence} ({reason['points']:+d})"
+def _reason(reason: Mapping[str, Any], said: Container[str]) -> str:
+    """A reason with its points; what a rule's sentence says already is only named."""
+    group = reason["group"]
+    return f"{label_of(group) if group in said else reason['sentence'].rstrip('.')} ({reason['points']:+d})"
 
 
 def _footer(items: Sequence[Item], material: Material, *, settings: Settings) -> str:

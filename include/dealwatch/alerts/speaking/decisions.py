@@ -66,7 +66,7 @@ class Share:
     name: str
     deals: int
     at_risk: float
-    told: int  # deals that the digest tells of
+    told: int  # deals that the digest counts
 
 
 @dataclass(frozen=True)
@@ -76,9 +76,13 @@ class Planned:
     kind: Literal["alert", "digest", "manager_digest", "channel_digest"]
     route: Route
     items: tuple[Item, ...]  # a manager's by owner, in the order of `team`
-    more: int = 0  # deals that did not fit
+    beyond: tuple[Item, ...] = ()  # did not fit: counted, not listed, and not taken as told
     team: tuple[Share, ...] = ()  # of a manager's digest, by name
     is_bystanders: bool = False  # it goes to somebody who has no part in the deals
+
+    @property
+    def counted(self) -> tuple[Item, ...]:
+        return (*self.items, *self.beyond)
 
 
 @dataclass(frozen=True)
@@ -117,6 +121,7 @@ class Morning:
     told_today: frozenset[str] = frozenset()  # fingerprints
     choices: Mapping[str, Choice] = field(default_factory=dict)  # by recipient
     segments: Mapping[str, Mapping[str, str | None]] = field(default_factory=dict)  # by deal
+    lifts: Mapping[tuple[str, int], float] = field(default_factory=dict)  # by (rule, level): at least so much
 
 
 def reach(recipient: str, channel: str, address: str) -> tuple[str, str, str]:
@@ -212,9 +217,9 @@ def item_of(told: Sequence[Said], extras: Sequence[Said], morning: Morning) -> I
     if not told:
         return Item(extras[0], tuple(extras[1:]), False, is_extra=True) if extras else None
     folder = next((said.standing for said in told if morning.rules[said.standing.rule].folds_others), None)
-    leads = [said for said in told if not _is_folded(said.standing, folder, morning)]
-    riders = [replace(said, is_folded=True) for said in told if said not in leads]
-    ranked = sorted(leads, key=lambda said: _rank(said, morning))
+    in_order = sorted(told, key=lambda said: _rank(said, morning))
+    ranked = [said for said in in_order if not _is_folded(said.standing, folder, morning)]
+    riders = [replace(said, is_folded=True) for said in in_order if said not in ranked]
     may = may_interrupt(ranked[0].standing, morning)
     return Item(ranked[0], (*ranked[1:], *riders), may)
 
@@ -232,8 +237,11 @@ def may_interrupt(one: Standing, morning: Morning) -> bool:
     return (one.rule, level.level) in morning.proven and not level.digest_only
 
 
-def _rank(said: Said, morning: Morning) -> tuple[bool, bool, bool, int, str, str]:
-    """Which alert leads a deal's message: one that folds, may interrupt, is news, is worst; then by name."""
+def _rank(said: Said, morning: Morning) -> tuple[bool, bool, bool, int, float, str, str]:
+    """Which alert leads a deal's message.
+
+    One that may interrupt, folds, is news, is worst, has the stronger record; then by name.
+    """
     one = said.standing
     rule = morning.rules[one.rule]
     return (
@@ -241,6 +249,7 @@ def _rank(said: Said, morning: Morning) -> tuple[bool, bool, bool, int, str, str
         not rule.folds_others,
         said.kind == "reminder",
         -one.level,
+        -morning.lifts.get((one.rule, rule.at(one.level).level), 0.0),
         one.rule,
         one.fingerprint,
     )

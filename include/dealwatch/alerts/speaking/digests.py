@@ -2,7 +2,7 @@
 
 An owner reads what ended since the last working day, then the deals, what is new first, then what is due
 today. A manager reads the same by owner, in the order of names: nobody is ranked. A shared channel reads of
-deals only.
+deals only. Counts and sums are of all the deals with news, those that are not listed too.
 """
 
 from collections.abc import Iterable, Mapping, Sequence
@@ -28,6 +28,7 @@ class ItemLine:
     word: str
     rule: str
     at_risk: float
+    currency: str
 
 
 def digest_of(
@@ -39,27 +40,30 @@ def digest_of(
     *,
     settings: Settings,
 ) -> Message:
-    """The digest of a plan, without its footer. `titles` are the rules' titles by name."""
-    count = len(cards) + planned.more
+    """The digest of a plan, without its footer. `titles` are the rules' titles by name.
+
+    There is a card for each deal that is listed; `lines` go on with those that are not.
+    """
+    count = len(lines)
     whose = {"manager_digest": " of your team", "channel_digest": " of this channel"}.get(planned.kind, "")
     title = f"Look at {'this deal' if count == 1 else f'these {count} deals'}{whose} this morning"
     if planned.kind == "manager_digest":
         return _manager(planned, title, cards, lines, day, titles, settings=settings)
     owners = {planned.route.recipient}
     if not planned.is_bystanders:  # who stands in for others has their deals to work on
-        owners |= {line.owner_id for line in lines}
+        owners |= {line.owner_id for line in lines[: len(cards)]}
     is_personal = planned.kind == "digest" and not planned.route.is_shared
     return Message(
         kind=planned.kind,
         title=title,
-        intro=_intro(cards, lines),
+        intro=_intro(lines, len(cards)),
         sections=_beside(day, owners, titles, settings) if is_personal else (),
         cards_title=_cards_title(len(cards)),
         cards=tuple(
             card if card.news else card.model_copy(update={"news": line.word})
-            for card, line in zip(cards, lines, strict=True)
+            for card, line in zip(cards, lines, strict=False)
         ),
-        more=planned.more,
+        more=count - len(cards),
     )
 
 
@@ -69,11 +73,13 @@ def deal_url(deal_id: str, settings: Settings) -> str | None:
     return url.replace("{deal_id}", quote(deal_id, safe="")) if url else None
 
 
-def _intro(cards: Sequence[DealCard], lines: Sequence[ItemLine]) -> str:
+def _intro(lines: Sequence[ItemLine], listed: int) -> str:
     """What is new, counted, and how much is at risk; amounts of several currencies have no sum."""
     parts = [_counted(line.word for line in lines)]
-    if total := _sum(cards, [line.at_risk for line in lines]):
-        parts.append(f"{total} at risk in {'it' if len(cards) == 1 else 'them'}")
+    if total := _sum(lines):
+        parts.append(f"{total} at risk in {'it' if len(lines) == 1 else 'them'}")
+    if listed < len(lines):
+        parts.append(f"{listed} of them listed")
     return "; ".join(parts) + "."
 
 
@@ -92,9 +98,9 @@ def _cards_title(count: int) -> str:
     return f"What is new first, then by value at risk{told}"
 
 
-def _sum(cards: Sequence[DealCard], amounts: Sequence[float]) -> str:
-    currencies = {card.currency for card in cards}
-    total = sum(amounts, 0.0)
+def _sum(lines: Sequence[ItemLine]) -> str:
+    currencies = {line.currency for line in lines}
+    total = sum((line.at_risk for line in lines), 0.0)
     return money(total, currencies.pop()) if len(currencies) == 1 and total else ""
 
 
@@ -110,7 +116,8 @@ def _manager(
 ) -> Message:
     """By owner, then the three deals with most at risk in full."""
     by_owner: dict[str, list[tuple[DealCard, ItemLine]]] = {}
-    for card, line in zip(cards, lines, strict=True):
+    listed = list(zip(cards, lines, strict=False))
+    for card, line in listed:
         by_owner.setdefault(line.owner_id, []).append((card, line))
     sections = [
         Section(title=_share_title(share), entries=tuple(_entry(*one) for one in by_owner[share.owner_id]))
@@ -118,16 +125,16 @@ def _manager(
         if share.owner_id in by_owner
     ]
     ended = _ended(day, set(by_owner), titles, settings) if day else ()
-    worst = sorted(zip(cards, lines, strict=True), key=lambda one: -one[1].at_risk)[:EXPANDED_CARDS]
+    worst = sorted(listed, key=lambda one: -one[1].at_risk)[:EXPANDED_CARDS]
     deals = sum(share.deals for share in planned.team)
     return Message(
         kind="manager_digest",
         title=title,
-        intro=f"{_intro(cards, lines)} Your team has {deals} {_deals(deals)} with an open alert.",
+        intro=f"{_intro(lines, len(cards))} Your team has {deals} {_deals(deals)} with an open alert.",
         sections=(*sections, *ended),
         cards_title="Most at risk" if len(cards) > 1 else "",
         cards=tuple(card for card, _ in worst),
-        more=planned.more,
+        more=len(lines) - len(cards),
     )
 
 

@@ -166,8 +166,8 @@ def _speak_to(
         if not item.may_interrupt and not item.is_extra:
             plan.hold(_unproven(item, morning), "unproven_rule")
     if shown:
-        more, is_bystanders = len(rest) - len(shown), listener.is_bystander
-        plan.messages.append(Planned("digest", route, tuple(shown), more=more, is_bystanders=is_bystanders))
+        beyond, is_bystanders = tuple(rest[len(shown) :]), listener.is_bystander
+        plan.messages.append(Planned("digest", route, tuple(shown), beyond, is_bystanders=is_bystanders))
     for item in rest[len(shown) :]:  # what the morning's digest has no room for waits for the next one
         plan.hold((one.standing for one in item.said), "budget")
 

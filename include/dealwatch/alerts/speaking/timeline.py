@@ -157,6 +157,7 @@ def _work_out(
         lived=known.lived if occasion.is_live else known.mornings,
         rules=known.rules,
         proven=frozenset(key for key, record in records.items() if record["proven"]),
+        lifts={key: record["lift_low"] for key, record in records.items() if record["lift_low"] is not None},
         people=known.people,
         told=told,
         heard=heard,

@@ -109,7 +109,7 @@ def read_past(
     first = _a_week_ago(connection, deal_ids, morning, settings)
     for message in planned:
         reader = reader_of(message)
-        for item in message.items:
+        for item in message.counted:
             tellings = []
             for one in (said.standing for said in item.said):
                 mine = heard_by(message, one, morning)
@@ -125,7 +125,7 @@ def read_past(
             if before is not None:
                 befores[reader][deal_id] = before
     singles = {item.lead.standing.deal_id for one in planned if one.kind == "alert" for item in one.items}
-    ids = {said.standing.alert_id for one in planned for item in one.items for said in item.said}
+    ids = {said.standing.alert_id for one in planned for item in one.counted for said in item.said}
     return Past(
         befores=befores,
         heard=heard,
