@@ -310,6 +310,21 @@ def test_a_rule_that_did_not_hold_says_by_how_much(world: Engine, settings: Sett
     assert "level 2 stuck: needs days_in_stage > " in told and ", has 40\n" in told
 
 
+def test_a_rule_that_only_keeps_open_is_said_to_where_its_alert_stood(
+    world: Engine, settings: Settings
+) -> None:
+    keeps = "keeps an open alert open"
+    morning(world, settings, MONDAY, Deal("1", {"critical_risk": 0}))
+    told = asked(world, settings)
+    assert "critical_risk (Critical risk) did not hold:\n  needs band" in told and keeps not in told
+    morning(world, settings, TUESDAY, Deal("1", {"critical_risk": 1}))
+    morning(world, settings, "2026-03-04", Deal("1", {"critical_risk": 0}))
+    assert keeps not in asked(world, settings) and keeps not in asked(world, settings, TUESDAY)
+    assert f"critical_risk (Critical risk) did not hold any more, and {keeps}:" in asked(
+        world, settings, "2026-03-04"
+    )
+
+
 def test_somebody_else_is_told_who_was(world: Engine, settings: Settings) -> None:
     morning(world, settings, MONDAY, Deal("1", STALL))
     assert "Max was not among those told: the rule is sent to owner, and here that was Ann." in asked(

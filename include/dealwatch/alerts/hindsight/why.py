@@ -27,7 +27,7 @@ from dealwatch.alerts.hindsight.why_text import (
 )
 from dealwatch.alerts.rules.books import in_force
 from dealwatch.alerts.rules.clauses import Clause, clauses
-from dealwatch.alerts.rules.rule import Rule, load_rules
+from dealwatch.alerts.rules.rule import STAYS_OPEN, Rule, load_rules
 from dealwatch.delivery.wording import NAME_LENGTH, clean
 from dealwatch.errors import NotFound, SettingsError
 from dealwatch.moments import morning_of
@@ -182,6 +182,8 @@ def _rule_days(
     held = select(alert_signals).where(c.as_of == morning, c.deal_id == scored["deal_id"])
     signals = {row.rule: row for row in rows_of(connection, held)}
     prints = _fingerprints(connection, scored["deal_id"], signals.values(), settings)
+    open_ = _open(connection, morning, prints)
+    signals = {name: row for name, row in signals.items() if row.level > STAYS_OPEN or name in open_}
     told, silent = _tellings(connection, morning, prints), _silences(connection, morning, prints)
     rules = {rule.name: rule for rule in book.rules}
     days = []
@@ -222,6 +224,14 @@ def _fingerprints(
     rows = rows_of(connection, select(alerts.c.fingerprint, alerts.c.rule).where(alerts.c.deal_id == deal_id))
     waiting = {digest(settings.tenant, one.rule, deal_id, one.scope): one.rule for one in signals}
     return waiting | {row.fingerprint: row.rule for row in rows}
+
+
+def _open(connection: Connection, morning: datetime, prints: Mapping[str, str]) -> set[str]:
+    """The rules whose alert of the deal stood that morning and had opened before it."""
+    c = alerts.c
+    is_open = (c.opened_at < morning, or_(c.resolved_at.is_(None), c.resolved_at > morning))
+    query = select(c.rule).where(c.fingerprint.in_(sorted(prints)), *is_open)
+    return set(connection.execute(query).scalars())
 
 
 def _tellings(
