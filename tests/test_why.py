@@ -1,6 +1,7 @@
 """Why somebody was, or was not, told: every silence has its reason, and the answer has the day's facts."""
 
 import random
+import shutil
 from datetime import date, timedelta
 from pathlib import Path
 from typing import Any
@@ -379,6 +380,24 @@ def test_the_rules_are_those_in_force_on_the_day(world: Engine, settings: Settin
     changed = settings.model_copy(update={"alerts": settings.alerts.model_copy(update={"rules": other})})
     told = asked(world, changed)
     assert "999" not in told and "days_in_stage 40 > 1 AND days_in_stage 40 > stage_p" in told
+
+
+def test_a_rule_newer_than_the_book_is_told_from_the_tree(
+    world: Engine, settings: Settings, tmp_path: Path
+) -> None:
+    morning(world, settings, "2026-03-06", Deal("1", STALL))
+    other = tmp_path / "other"
+    shutil.copytree(settings.alerts.rules, other)
+    (other / "unplanned.toml").write_text((other / "gone_quiet.toml").read_text())
+    changed = settings.model_copy(update={"alerts": settings.alerts.model_copy(update={"rules": other})})
+    morning(world, changed, "2026-03-07", Deal("1", {"unplanned": 1}), Deal("2"))
+    newer = "  It is newer than those rules: told as it is in this tree.\n"
+    told = asked(world, changed, "2026-03-07")
+    assert "rules in force since 2026-03-06." in told
+    assert f"unplanned (Gone quiet) held at level 1:\n{newer}" in told and "exists no more" not in told
+    assert f"unplanned (Gone quiet) did not hold:\n{newer}" in asked(world, changed, "2026-03-07", deal="2")
+    assert "unplanned" not in asked(world, changed, "2026-03-06")
+    assert "unplanned (a rule that exists no more) held" in asked(world, settings, "2026-03-07")
 
 
 def test_a_silence_without_a_row_is_admitted(world: Engine, settings: Settings) -> None:

@@ -58,6 +58,7 @@ class _Book:
 
     rules: tuple[Rule, ...]
     words: str
+    newer: frozenset[str] = frozenset()  # rules that held that morning, of the tree and not yet of the book
 
 
 def why(connection: Connection, deal: str, on: date, *, to: str | None, settings: Settings) -> str:
@@ -162,11 +163,14 @@ def _book(connection: Connection, morning: datetime, settings: Settings) -> _Boo
         return _Book(tree, "rules as they are in this tree, for none were kept by then")
     try:
         with tempfile.TemporaryDirectory() as folder:
-            return _Book(
-                kept.load(Path(folder) / "rules"), f"rules in force since {kept.in_force_from:%Y-%m-%d}"
-            )
+            rules = kept.load(Path(folder) / "rules")
     except SettingsError:
         return _Book(tree, "rules as they are in this tree, for those in force then cannot be read any more")
+    held = select(alert_signals.c.rule).where(alert_signals.c.as_of == morning).distinct()
+    lacking = set(connection.execute(held).scalars()) - {rule.name for rule in rules}
+    newer = tuple(rule for rule in tree if rule.name in lacking)
+    words = f"rules in force since {kept.in_force_from:%Y-%m-%d}"
+    return _Book(rules + newer, words, frozenset(rule.name for rule in newer))
 
 
 def _rule_days(
@@ -198,6 +202,7 @@ def _rule_days(
                 name=name,
                 title=rule.title if rule else "a rule that exists no more",
                 send_to=rule.send_to if rule else (),
+                is_newer=name in book.newer,
                 level=signal.level if signal else None,
                 levels=_levels(rule, scored),
                 told=tuple(one for mark in sorted(known) for one in told.get(mark, [])),

@@ -50,11 +50,15 @@ class Held:
 
 @dataclass(frozen=True)
 class RuleDay:
-    """One rule on the day: the level it held at (none: it did not), what was said of it and what was not."""
+    """One rule on the day: the level it held at (none: it did not), what was said of it and what was not.
+
+    `is_newer`: the book in force lacks it, and it is told as it is in this tree.
+    """
 
     name: str
     title: str
     send_to: tuple[str, ...]
+    is_newer: bool
     level: int | None
     levels: tuple[tuple[str, tuple[Clause, ...]], ...]
     told: tuple[Told, ...]
@@ -139,14 +143,13 @@ def _head(day: Day, settings: Settings) -> str:
 
 
 def _rule(rule: RuleDay, day: Day, settings: Settings) -> list[str]:
+    head = f"{rule.name} ({rule.title})"
+    newer = ["  It is newer than those rules: told as it is in this tree."] if rule.is_newer else []
     if rule.level is None:
-        return [f"{rule.name} ({rule.title}) did not hold:", *_lacking(rule)]
+        return [f"{head} did not hold:", *newer, *_lacking(rule)]
     if rule.level == STAYS_OPEN:
-        return [
-            f"{rule.name} ({rule.title}) did not hold any more, and keeps an open alert open:",
-            *_lacking(rule),
-        ]
-    lines = [f"{rule.name} ({rule.title}) held at level {rule.level}:", *_holding(rule)]
+        return [f"{head} did not hold any more, and keeps an open alert open:", *newer, *_lacking(rule)]
+    lines = [f"{head} held at level {rule.level}:", *newer, *_holding(rule)]
     mine = rule.told
     if day.asked.person is not None:
         mine = tuple(one for one in rule.told if one.recipient == day.asked.person.owner_id)
