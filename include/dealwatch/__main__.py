@@ -92,7 +92,8 @@ def _train(options: argparse.Namespace, settings: Settings) -> Any:
 def _measure(options: argparse.Namespace, settings: Settings) -> Any:
     as_of = _as_of(options, settings)
     jobs.measure(settings, as_of=as_of)
-    return record_table(jobs.track_records(settings, as_of=as_of, segments=options.segments))
+    records = jobs.track_records(settings, as_of=as_of, segments=options.segments)
+    return records if options.json else record_table(records)
 
 
 def _drift(options: argparse.Namespace, settings: Settings) -> Any:
@@ -238,6 +239,7 @@ def _parser() -> argparse.ArgumentParser:
     measure = verb("measure", _measure, "Replay the rules over the past months and write their track record.")
     measure.add_argument("--as-of", help="moment (default: the newest business morning)")
     measure.add_argument("--segments", action="store_true", help="print the record within each segment too")
+    measure.add_argument("--json", action="store_true", help="for machines")
 
     promote = verb("promote", _promote, "Let a model that passed the gate serve from now on.")
     reject = verb("reject", _reject, "Turn a challenger down; the champion stays.")
