@@ -2,7 +2,7 @@
 
 import random
 import shutil
-from datetime import date, timedelta
+from datetime import date, datetime, timedelta
 from pathlib import Path
 from typing import Any
 
@@ -34,6 +34,7 @@ from dealwatch.warehouse import reading, rows_of, writing
 
 STALL = {"stage_stall": 2}
 TUESDAY = "2026-03-03"
+HOUR = timedelta(hours=1)
 CRM = {"source": "crm", "created_at": at("2026-01-05"), "is_deleted": False}
 
 
@@ -69,10 +70,17 @@ def morning(
 
 
 def asked(
-    engine: Engine, settings: Settings, day: str = MONDAY, deal: str = "1", to: str | None = None
+    engine: Engine,
+    settings: Settings,
+    day: str = MONDAY,
+    deal: str = "1",
+    to: str | None = None,
+    now: datetime | None = None,
 ) -> str:
     with reading(engine) as connection:
-        return why(connection, deal, date.fromisoformat(day), to=to, settings=settings)
+        return why(
+            connection, deal, date.fromisoformat(day), to=to, now=now or at(day) + HOUR, settings=settings
+        )
 
 
 def test_what_was_told_is_told_with_its_numbers_and_its_way(world: Engine, settings: Settings) -> None:
@@ -82,9 +90,9 @@ def test_what_was_told_is_told_with_its_numbers_and_its_way(world: Engine, setti
         "Deal 1 (1) on Monday 2 March 2026\nProposal, EUR 1,000, owner Ann; score 60, High"
     )
     assert "stage_stall (Stalled in its stage) held at level 2:" in told
-    assert (
-        "Told to Ann as new, in a message of its own by folder: waiting, not before 2026-03-02 06:00." in told
-    )
+    assert "Told to Ann as new, in a message of its own by folder: waiting for the next delivery." in told
+    early = asked(world, settings, now=at(MONDAY) - HOUR)
+    assert "by folder: waiting, not before 2026-03-02 06:00." in early
     assert "close_date_passed (Close date has passed) did not hold:\n  cannot be told: days_to_close" in told
 
 
@@ -97,6 +105,36 @@ def test_a_message_that_went_out_has_its_time_and_reference(world: Engine, setti
 def mark(engine: Engine, **values: Any) -> None:
     with writing(engine) as connection:
         connection.execute(update(deliveries).values(**values))
+
+
+@pytest.mark.parametrize(
+    ("day", "expires", "zone", "words"),
+    [
+        (
+            "2026-03-07",
+            "2026-03-13",
+            None,
+            " for the recipient's working hours, not before 2026-03-09 08:00.",
+        ),
+        (
+            "2026-03-07",
+            "2026-03-13",
+            "America/New_York",
+            " for the recipient's working hours, not before 2026-03-09 13:00.",
+        ),
+        ("2026-03-07", "2026-03-08", None, ", and out of date by 2026-03-08 06:00, before it may leave."),
+        (MONDAY, "2026-03-13", None, " for the recipient's working hours, not before 2026-03-02 08:00."),
+        (TUESDAY + "T12", "2026-03-13", None, " for the next delivery."),
+    ],
+)
+def test_a_mail_that_waits_for_working_hours_says_when_it_leaves(
+    world: Engine, settings: Settings, day: str, expires: str, zone: str | None, words: str
+) -> None:
+    hire(world, "ann", time_zone=zone)
+    morning(world, settings, MONDAY, Deal("1", STALL))
+    mark(world, channel="email", expires_at=at(expires))
+    now = at(day[:10]) + 6 * HOUR if "T" in day else at(day) + HOUR
+    assert f"by email: waiting{words}" in asked(world, settings, now=now)
 
 
 def test_a_message_that_did_not_arrive_says_why(world: Engine, settings: Settings) -> None:

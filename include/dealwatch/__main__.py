@@ -268,7 +268,7 @@ def _parser() -> argparse.ArgumentParser:
     evaluate.add_argument("--until", type=_day, required=True)
     evaluate.add_argument("--out", type=Path, help="folder for a report with plots (HTML and PNG)")
 
-    add_verbs(verb, as_of=_as_of, day=_day)
+    add_verbs(verb, as_of=_as_of, day=_day, clock=lambda: datetime.now(UTC))
 
     reference = verb("reference", _reference, "Write the reference pages of the docs from the code.")
     reference.add_argument("--out", type=Path, required=True)

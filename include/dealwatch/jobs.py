@@ -265,12 +265,12 @@ def rehearse(settings: Settings, *, rule: Path, days: int, as_of: datetime) -> t
     return rehearsal.text(found), rehearsal.machine(found)
 
 
-def why(settings: Settings, *, deal: str, on: date, to: str | None = None) -> str:
+def why(settings: Settings, *, deal: str, on: date, now: datetime, to: str | None = None) -> str:
     """Why somebody was, or was not, told about a deal on a day, in plain words."""
     from dealwatch.alerts.hindsight.why import why as run
 
     with _warehouse(settings) as engine, reading(engine) as connection:
-        return run(connection, deal, on, to=to, settings=settings)
+        return run(connection, deal, on, to=to, now=now, settings=settings)
 
 
 def quarantine(settings: Settings) -> list[dict[str, Any]]:

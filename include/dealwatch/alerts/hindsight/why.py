@@ -61,7 +61,9 @@ class _Book:
     newer: frozenset[str] = frozenset()  # rules that held that morning, of the tree and not yet of the book
 
 
-def why(connection: Connection, deal: str, on: date, *, to: str | None, settings: Settings) -> str:
+def why(
+    connection: Connection, deal: str, on: date, *, to: str | None, now: datetime, settings: Settings
+) -> str:
     """The answer in plain words. Raises NotFound for a deal or a person that is not there, or is several."""
     found = _deal(connection, deal)
     morning = morning_of(on, settings)
@@ -78,7 +80,9 @@ def why(connection: Connection, deal: str, on: date, *, to: str | None, settings
     book = _book(connection, morning, settings)
     state = select(alert_mornings.c.is_live).where(alert_mornings.c.as_of == morning)
     days = _rule_days(connection, scored, book, morning, people, settings)
-    return text(Day(asked, scored, people, connection.execute(state).scalar(), book.words, days), settings)
+    return text(
+        Day(asked, now, scored, people, connection.execute(state).scalar(), book.words, days), settings
+    )
 
 
 def _deal(connection: Connection, asked: str) -> Any:
@@ -261,6 +265,7 @@ def _tellings(
                 state=row.state,
                 reason=row.reason,
                 not_before=row.not_before,
+                expires_at=row.expires_at,
                 sent_at=row.sent_at,
                 provider_ref=row.provider_ref,
                 last_error=row.last_error,
