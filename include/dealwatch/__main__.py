@@ -4,6 +4,7 @@ import argparse
 import getpass
 import json
 import logging
+import os
 import sys
 import unicodedata
 from datetime import UTC, date, datetime
@@ -43,10 +44,19 @@ def main(arguments: list[str] | None = None) -> int:
     else:
         found = answer if isinstance(answer, Answer) else Answer(answer)
         is_text = isinstance(found.said, str)
-        print(_shown(found.said) if is_text else json.dumps(found.said, indent=2, default=str))
+        _print(_shown(found.said) if is_text else json.dumps(found.said, indent=2, default=str))
         return found.code
     print(_shown(f"{options.verb}: {reason}"), file=sys.stderr)
     return 2
+
+
+def _print(text: str) -> None:
+    """Print, and end quietly where the reader has read enough, as `head` does."""
+    try:
+        print(text, flush=True)
+    except BrokenPipeError:
+        # What is left in the buffer is flushed at the end once more: nowhere.
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
 
 
 def _shown(text: str) -> str:
