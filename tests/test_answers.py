@@ -7,12 +7,12 @@ from typing import Any
 import pytest
 from sqlalchemy import Engine, select, update
 
-from alert_samples import MONDAY, Deal, at, extract, hire, prove, score_morning
+from alert_samples import MONDAY, Deal, at, extract, hire, know, prove, score_morning
 from dealwatch.alerts.episodes.answers import Answer, Recorded, record, standing_of
 from dealwatch.alerts.speaking.queue import speak
-from dealwatch.errors import DecisionRefused
+from dealwatch.errors import DecisionRefused, NotFound
 from dealwatch.settings import Settings
-from dealwatch.tables import alert_actions, alert_events, alerts, deal_snapshots
+from dealwatch.tables import alert_actions, alert_events, alerts, deal_snapshots, deals
 from dealwatch.warehouse import reading, writing
 
 NOON = timedelta(hours=6)
@@ -209,11 +209,15 @@ def test_feedback_counts_again_for_another_episode(told: Engine, settings: Setti
 
 def test_the_alerts_of_a_deal_are_named(told: Engine) -> None:
     noon = at(MONDAY) + NOON
+    quiet = {"deal_id": "2", "source": "crm", "created_at": at("2026-01-05"), "is_deleted": False}
+    know(told, deals, quiet)
     with reading(told) as connection:
         assert [rule for _, rule in standing_of(connection, "1", None, noon)] == ["stage_stall"]
         assert standing_of(connection, "1", "stage_stall", noon) == standing_of(connection, "1", None, noon)
         with pytest.raises(DecisionRefused, match="no alert is open for the deal 2"):
             standing_of(connection, "2", None, noon)
+        with pytest.raises(NotFound, match="there is no deal '3'"):
+            standing_of(connection, "3", None, noon)
         with pytest.raises(DecisionRefused, match="of the rule other .*; open are: stage_stall"):
             standing_of(connection, "1", "other", noon)
 

@@ -52,7 +52,7 @@ def test_a_due_message_is_sent_once_and_a_repeat_changes_nothing(
     settings = connected(either_settings, slack)
     queue(either_engine, "a1", "a2")
     counts = deliver(either_engine, settings=settings, now=at(NOW))
-    assert counts == {"sent": 2, "queued": 0, "uncertain": 0, "dead": 0, "not_sent": 0, "cancelled": 0}
+    assert counts == {"sent": 2, "uncertain": 0, "dead": 0, "not_sent": 0, "cancelled": 0, "waiting": 0}
     sent = row(either_engine, "a1")
     assert (sent.state, sent.sent_at, sent.attempts, sent.lease_until) == ("sent", NOW, 1, None)
     assert sent.provider_ref == f"C0GENERAL:{slack.messages['C0GENERAL'][0]['ts']}"
@@ -181,7 +181,8 @@ def test_a_preview_and_an_operations_notice_wait_for_nobody(
     queue(engine, "file", channel="folder", as_of=sunday, not_before=sunday, expires_at=sunday + 9 * MINUTE)
     queue(engine, "notice", kind="operations", not_before=sunday, expires_at=sunday + 9 * MINUTE)
     queue(engine, "digest", not_before=sunday, expires_at=sunday + 9 * MINUTE)
-    assert deliver(engine, settings=connected(settings, slack), now=at(sunday))["sent"] == 2
+    counts = deliver(engine, settings=connected(settings, slack), now=at(sunday))
+    assert (counts["sent"], counts["waiting"]) == (2, 1)
     assert slack.delivery_ids() == ["notice"] and row(engine, "digest").state == "queued"
 
 

@@ -261,6 +261,24 @@ def test_the_table_shows_each_level_and_below_it_its_segments() -> None:
     assert record_table([]) == "No record for this moment.\n"
 
 
+def test_a_record_has_what_people_said_and_no_loss_that_its_deals_deny() -> None:
+    empty = dict.fromkeys(("base_rate", "lift", "lift_low", "lift_high", "reopened_share"))
+    found = {"losses": 88, "recall": 0.03, "recall_low": 0.01, "recall_high": 0.09, "lead_days": 6.0}
+    row = {"rule": "critical", "level": 1, "segment": "", "measured_as_of": NOW, "months": 12, **empty}
+    row |= {"alerted": 0, "lost": 0, "proven": False, "alerts_per_owner_week": 0.25, **found}
+    said = {"told": 22, "acknowledged": 1, "snoozed": 0, "already_knew": 0, "false_alarm": 2, "useful": 0}
+    other = {**row, "rule": "quiet", "lead_days": None, "alerts_per_owner_week": 0.0, "feedback": said}
+    table = record_table(
+        [row, {**other, "feedback": {**said, "told": 9, "acknowledged": 0, "false_alarm": 0}}]
+    )
+    assert "unproven, none to compare" in table.splitlines()[3] and "9 told\n" in table
+    assert "unproven, none to compare: it flagged deals, but on mornings" in table
+    plain = record_table([other])
+    assert "none to compare" not in plain and "what people said: of the alerts told" in plain
+    assert plain.splitlines()[3].endswith("unproven  22 told: 1 acknowledged, 2 false_alarm")
+    assert "what people said: " not in record_table([row])
+
+
 def test_what_was_judged_is_judged_again_the_same(rule: Rule, settings: Settings) -> None:
     """A replay can be judged as of an earlier day: by the mornings before it and the outcomes of the time."""
     from dealwatch.alerts.evidence.measure import outcomes_of

@@ -6,10 +6,11 @@ from pathlib import Path
 import pytest
 from sqlalchemy import Engine, select, update
 
-from alert_samples import LONG_AGO, at
+from alert_samples import LONG_AGO, MONDAY, at
 from answers_desk import NOON, Asked, tell_ann, told_settings
 from dealwatch import jobs
 from dealwatch.alerts.episodes.feedback import with_feedback
+from dealwatch.alerts.evidence.record_table import record_table
 from dealwatch.settings import Settings
 from dealwatch.tables import deliveries, rule_evidence
 from dealwatch.warehouse import reading, rows_of, writing
@@ -63,3 +64,17 @@ def test_the_printed_records_hold_the_feedback(engine: Engine, settings: Setting
     tell_ann(engine, settings)
     rows = jobs.track_records(settings, as_of=LONG_AGO)
     assert rows and all(row["feedback"]["told"] == 0 for row in rows)
+
+
+def test_an_answer_given_on_the_day_of_the_record_is_beside_it(engine: Engine, settings: Settings) -> None:
+    tell_ann(engine, settings)
+    with writing(engine) as connection:
+        connection.execute(update(deliveries).values(state="sent", provider_ref="D01:1.0"))
+        connection.execute(update(rule_evidence).values(measured_as_of=at(MONDAY), months=12))
+    house = Asked(engine, settings)
+    house.submit(house.link("false_alarm"))
+    house.close()
+    rows = jobs.track_records(settings, as_of=at(MONDAY))
+    (row,) = [row for row in rows if row["level"] == 1]
+    assert row["feedback"] == {**NOTHING, "told": 1, "false_alarm": 1}
+    assert "1 told: 1 false_alarm\n" in record_table(rows)

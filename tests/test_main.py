@@ -2,16 +2,18 @@
 
 import json
 import logging
+import os
 from pathlib import Path
 
 import pytest
 
-from alert_samples import Deal, at, score_morning
+from alert_samples import Deal, at, know, score_morning
 from dealwatch import jobs
 from dealwatch.__main__ import _Shown, main
 from dealwatch.alerts.speaking.queue import speak
 from dealwatch.scoring.evaluation_text import table
 from dealwatch.settings import Settings
+from dealwatch.tables import deals
 from dealwatch.warehouse import connect
 
 
@@ -59,6 +61,12 @@ def test_a_deal_is_answered_from_the_shell(shell, tmp_path: Path) -> None:
     engine = connect(house)
     score_morning(engine, "2026-03-02", [Deal("D-7", {"stage_stall": 1, "lifecycle_breach": 1})])
     speak(engine, settings=house, as_of=at("2026-03-02"), now=at("2026-03-02"))
+    for deal_id in ("D-7", "D-8"):
+        know(
+            engine,
+            deals,
+            {"deal_id": deal_id, "source": "crm", "created_at": at("2026-01-05"), "is_deleted": False},
+        )
     engine.dispose()
     code, told, _ = shell("acknowledge", "D-7")
     assert code == 0 and told.count("Got it. Quiet until ") == 2 and "D-7, lifecycle_breach: " in told
@@ -69,6 +77,7 @@ def test_a_deal_is_answered_from_the_shell(shell, tmp_path: Path) -> None:
     assert "a snooze needs a reason" in shell(*words, "--reason", "")[2]
     assert "no next step" in shell("snooze", "D-7", "--for", "next_step", "--reason", "call")[2]
     assert "no alert is open for the deal D-8" in shell("acknowledge", "D-8")[2]
+    assert "there is no deal 'NOPE': give its id in the CRM" in shell("acknowledge", "NOPE")[2]
     missing = shell("acknowledge", "D-7", "--rule", "other")[2]
     assert "open are: lifecycle_breach, stage_stall" in missing
 
@@ -129,6 +138,16 @@ def test_what_a_terminal_would_obey_does_not_reach_it(
     assert "\x1b" not in shell("extract", "--source", hostile, "--drop", "x")[2]
     record = logging.makeLogRecord({"msg": "refused: %s", "args": (hostile,)})
     assert _Shown("%(message)s").format(record) == "refused: ]0;ownedDemo\n\tnext line"
+
+
+def test_a_reader_who_has_read_enough_ends_it_quietly(shell, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(jobs, "card", lambda *_, **__: "a long card\n" * 100_000)
+    read, write = os.pipe()
+    os.close(read)
+    with os.fdopen(write, "w") as closed, monkeypatch.context() as piped:
+        piped.setattr("sys.stdout", closed)
+        assert main(["card", "v"]) == 0
+    assert shell("card", "v")[2] == ""
 
 
 def test_a_stage_named_to_fool_a_terminal_stays_in_its_cell() -> None:

@@ -2,7 +2,7 @@
 
 import random
 import shutil
-from datetime import date, timedelta
+from datetime import date, datetime, timedelta
 from pathlib import Path
 from typing import Any
 
@@ -35,6 +35,7 @@ from dealwatch.warehouse import reading, rows_of, writing
 
 STALL = {"stage_stall": 2}
 TUESDAY = "2026-03-03"
+HOUR = timedelta(hours=1)
 CRM = {"source": "crm", "created_at": at("2026-01-05"), "is_deleted": False}
 
 
@@ -70,10 +71,17 @@ def morning(
 
 
 def asked(
-    engine: Engine, settings: Settings, day: str = MONDAY, deal: str = "1", to: str | None = None
+    engine: Engine,
+    settings: Settings,
+    day: str = MONDAY,
+    deal: str = "1",
+    to: str | None = None,
+    now: datetime | None = None,
 ) -> str:
     with reading(engine) as connection:
-        return why(connection, deal, date.fromisoformat(day), to=to, settings=settings)
+        return why(
+            connection, deal, date.fromisoformat(day), to=to, now=now or at(day) + HOUR, settings=settings
+        )
 
 
 def test_what_was_told_is_told_with_its_numbers_and_its_way(world: Engine, settings: Settings) -> None:
@@ -83,9 +91,9 @@ def test_what_was_told_is_told_with_its_numbers_and_its_way(world: Engine, setti
         "Deal 1 (1) on Monday 2 March 2026\nProposal, EUR 1,000, owner Ann; score 60, High"
     )
     assert "stage_stall (Stalled in its stage) held at level 2:" in told
-    assert (
-        "Told to Ann as new, in a message of its own by folder: waiting, not before 2026-03-02 06:00." in told
-    )
+    assert "Told to Ann as new, in a message of its own by folder: waiting for the next delivery." in told
+    early = asked(world, settings, now=at(MONDAY) - HOUR)
+    assert "by folder: waiting, not before 2026-03-02 06:00." in early
     assert "close_date_passed (Close date has passed) did not hold:\n  cannot be told: days_to_close" in told
 
 
@@ -98,6 +106,36 @@ def test_a_message_that_went_out_has_its_time_and_reference(world: Engine, setti
 def mark(engine: Engine, **values: Any) -> None:
     with writing(engine) as connection:
         connection.execute(update(deliveries).values(**values))
+
+
+@pytest.mark.parametrize(
+    ("day", "expires", "zone", "words"),
+    [
+        (
+            "2026-03-07",
+            "2026-03-13",
+            None,
+            " for the recipient's working hours, not before 2026-03-09 08:00.",
+        ),
+        (
+            "2026-03-07",
+            "2026-03-13",
+            "America/New_York",
+            " for the recipient's working hours, not before 2026-03-09 13:00.",
+        ),
+        ("2026-03-07", "2026-03-08", None, ", and out of date by 2026-03-08 06:00, before it may leave."),
+        (MONDAY, "2026-03-13", None, " for the recipient's working hours, not before 2026-03-02 08:00."),
+        (TUESDAY + "T12", "2026-03-13", None, " for the next delivery."),
+    ],
+)
+def test_a_mail_that_waits_for_working_hours_says_when_it_leaves(
+    world: Engine, settings: Settings, day: str, expires: str, zone: str | None, words: str
+) -> None:
+    hire(world, "ann", time_zone=zone)
+    morning(world, settings, MONDAY, Deal("1", STALL))
+    mark(world, channel="email", expires_at=at(expires))
+    now = at(day[:10]) + 6 * HOUR if "T" in day else at(day) + HOUR
+    assert f"by email: waiting{words}" in asked(world, settings, now=now)
 
 
 def test_a_message_that_did_not_arrive_says_why(world: Engine, settings: Settings) -> None:
@@ -312,6 +350,21 @@ def test_a_rule_that_did_not_hold_says_by_how_much(world: Engine, settings: Sett
     assert "level 2 stuck: needs days_in_stage > " in told and ", has 40\n" in told
 
 
+def test_a_rule_that_only_keeps_open_is_said_to_where_its_alert_stood(
+    world: Engine, settings: Settings
+) -> None:
+    keeps = "keeps an open alert open"
+    morning(world, settings, MONDAY, Deal("1", {"critical_risk": 0}))
+    told = asked(world, settings)
+    assert "critical_risk (Critical risk) did not hold:\n  needs band" in told and keeps not in told
+    morning(world, settings, TUESDAY, Deal("1", {"critical_risk": 1}))
+    morning(world, settings, "2026-03-04", Deal("1", {"critical_risk": 0}))
+    assert keeps not in asked(world, settings) and keeps not in asked(world, settings, TUESDAY)
+    assert f"critical_risk (Critical risk) did not hold any more, and {keeps}:" in asked(
+        world, settings, "2026-03-04"
+    )
+
+
 def test_somebody_else_is_told_who_was(world: Engine, settings: Settings) -> None:
     morning(world, settings, MONDAY, Deal("1", STALL))
     assert "Max was not among those told: the rule is sent to owner, and here that was Ann." in asked(
@@ -466,6 +519,24 @@ def held_on(engine: Engine, day: str) -> set[tuple[str, str, str]]:
     )
     with reading(engine) as connection:
         return {tuple(row) for row in rows_of(connection, query)}
+
+
+def test_a_rule_newer_than_the_book_is_told_from_the_tree(
+    world: Engine, settings: Settings, tmp_path: Path
+) -> None:
+    morning(world, settings, "2026-03-06", Deal("1", STALL))
+    other = tmp_path / "other"
+    shutil.copytree(settings.alerts.rules, other)
+    (other / "unplanned.toml").write_text((other / "gone_quiet.toml").read_text())
+    changed = settings.model_copy(update={"alerts": settings.alerts.model_copy(update={"rules": other})})
+    morning(world, changed, "2026-03-07", Deal("1", {"unplanned": 1}), Deal("2"))
+    newer = "  It is newer than those rules: told as it is in this tree.\n"
+    told = asked(world, changed, "2026-03-07")
+    assert "rules in force since 2026-03-06." in told
+    assert f"unplanned (Gone quiet) held at level 1:\n{newer}" in told and "exists no more" not in told
+    assert f"unplanned (Gone quiet) did not hold:\n{newer}" in asked(world, changed, "2026-03-07", deal="2")
+    assert "unplanned" not in asked(world, changed, "2026-03-06")
+    assert "unplanned (a rule that exists no more) held" in asked(world, settings, "2026-03-07")
 
 
 def test_a_silence_without_a_row_is_admitted(world: Engine, settings: Settings) -> None:

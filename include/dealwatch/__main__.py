@@ -4,6 +4,7 @@ import argparse
 import getpass
 import json
 import logging
+import os
 import sys
 import unicodedata
 from datetime import UTC, date, datetime
@@ -43,10 +44,19 @@ def main(arguments: list[str] | None = None) -> int:
     else:
         found = answer if isinstance(answer, Answer) else Answer(answer)
         is_text = isinstance(found.said, str)
-        print(_shown(found.said) if is_text else json.dumps(found.said, indent=2, default=str))
+        _print(_shown(found.said) if is_text else json.dumps(found.said, indent=2, default=str))
         return found.code
     print(_shown(f"{options.verb}: {reason}"), file=sys.stderr)
     return 2
+
+
+def _print(text: str) -> None:
+    """Print, and end quietly where the reader has read enough, as `head` does."""
+    try:
+        print(text, flush=True)
+    except BrokenPipeError:
+        # What is left in the buffer is flushed at the end once more: nowhere.
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
 
 
 def _shown(text: str) -> str:
@@ -92,7 +102,8 @@ def _train(options: argparse.Namespace, settings: Settings) -> Any:
 def _measure(options: argparse.Namespace, settings: Settings) -> Any:
     as_of = _as_of(options, settings)
     jobs.measure(settings, as_of=as_of)
-    return record_table(jobs.track_records(settings, as_of=as_of, segments=options.segments))
+    records = jobs.track_records(settings, as_of=as_of, segments=options.segments)
+    return records if options.json else record_table(records)
 
 
 def _drift(options: argparse.Namespace, settings: Settings) -> Any:
@@ -238,6 +249,7 @@ def _parser() -> argparse.ArgumentParser:
     measure = verb("measure", _measure, "Replay the rules over the past months and write their track record.")
     measure.add_argument("--as-of", help="moment (default: the newest business morning)")
     measure.add_argument("--segments", action="store_true", help="print the record within each segment too")
+    measure.add_argument("--json", action="store_true", help="for machines")
 
     promote = verb("promote", _promote, "Let a model that passed the gate serve from now on.")
     reject = verb("reject", _reject, "Turn a challenger down; the champion stays.")
@@ -266,7 +278,7 @@ def _parser() -> argparse.ArgumentParser:
     evaluate.add_argument("--until", type=_day, required=True)
     evaluate.add_argument("--out", type=Path, help="folder for a report with plots (HTML and PNG)")
 
-    add_verbs(verb, as_of=_as_of, day=_day)
+    add_verbs(verb, as_of=_as_of, day=_day, clock=lambda: datetime.now(UTC))
 
     reference = verb("reference", _reference, "Write the reference pages of the docs from the code.")
     reference.add_argument("--out", type=Path, required=True)

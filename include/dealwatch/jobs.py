@@ -17,7 +17,7 @@ from sqlalchemy import Engine, select
 
 from dealwatch import migrations
 from dealwatch.errors import DecisionRefused, NotReady, SettingsError
-from dealwatch.moments import local_day, morning_of, mornings
+from dealwatch.moments import end_of_day, local_day, morning_of, mornings
 from dealwatch.settings import Settings
 from dealwatch.tables import model_versions, rule_evidence
 from dealwatch.warehouse import connect, reading, writing
@@ -161,7 +161,7 @@ def drift(settings: Settings, *, as_of: datetime) -> dict[str, Any]:
 def track_records(settings: Settings, *, as_of: datetime, segments: bool = False) -> list[dict[str, Any]]:
     """What `measure` wrote for a moment: a row per rule and level, and per segment if asked.
 
-    Beside it what people answered to the rule's alerts in the same months.
+    Beside it what people answered to the rule's alerts in the same months, up to the end of the moment's day.
     """
     from dealwatch.alerts.episodes.feedback import with_feedback
 
@@ -171,7 +171,7 @@ def track_records(settings: Settings, *, as_of: datetime, segments: bool = False
         found = found.where(c.segment == "")
     with _warehouse(settings) as engine, reading(engine) as connection:
         rows = [dict(row) for row in connection.execute(found).mappings()]
-        return with_feedback(connection, rows, as_of, settings=settings)
+        return with_feedback(connection, rows, end_of_day(as_of, settings), settings=settings)
 
 
 def score(settings: Settings, *, as_of: datetime, until: datetime | None = None) -> dict[str, Any]:
@@ -265,12 +265,12 @@ def rehearse(settings: Settings, *, rule: Path, days: int, as_of: datetime) -> t
     return rehearsal.text(found), rehearsal.machine(found)
 
 
-def why(settings: Settings, *, deal: str, on: date, to: str | None = None) -> str:
+def why(settings: Settings, *, deal: str, on: date, now: datetime, to: str | None = None) -> str:
     """Why somebody was, or was not, told about a deal on a day, in plain words."""
     from dealwatch.alerts.hindsight.why import why as run
 
     with _warehouse(settings) as engine, reading(engine) as connection:
-        return run(connection, deal, on, to=to, settings=settings)
+        return run(connection, deal, on, to=to, now=now, settings=settings)
 
 
 def quarantine(settings: Settings) -> list[dict[str, Any]]:

@@ -4,7 +4,7 @@ A moment (`as_of`) is a timezone-aware instant in UTC. For a day it is the setti
 day in the organisation's zone, so a daylight-saving day has exactly one.
 """
 
-from datetime import UTC, date, datetime, timedelta
+from datetime import UTC, date, datetime, time, timedelta
 from typing import Any
 
 from dealwatch.errors import SettingsError
@@ -19,6 +19,12 @@ def morning_of(day: date, settings: Settings) -> datetime:
 def local_day(moment: datetime, settings: Settings) -> date:
     """The organisation's calendar day of a moment."""
     return moment.astimezone(settings.zone).date()
+
+
+def end_of_day(moment: datetime, settings: Settings) -> datetime:
+    """The midnight that ends the organisation's calendar day of a moment, as UTC."""
+    day = local_day(moment, settings) + timedelta(days=1)
+    return datetime.combine(day, time(), tzinfo=settings.zone).astimezone(UTC)
 
 
 def parse_moment(text: str, settings: Settings) -> datetime:

@@ -22,10 +22,18 @@ class Answer:
 
 
 def add_verbs(
-    verb: Callable[..., argparse.ArgumentParser], *, as_of: MomentOf, day: Callable[[str], date]
+    verb: Callable[..., argparse.ArgumentParser],
+    *,
+    as_of: MomentOf,
+    day: Callable[[str], date],
+    clock: Callable[[], datetime],
 ) -> None:
-    """Add the verbs to the parser; `as_of` reads the option of that name, and `day` a date."""
-    why = verb("why", _why, "Say why somebody was, or was not, told about a deal on a day.")
+    """Add the verbs to the parser; `as_of` reads the option of that name, `day` a date, `clock` the time."""
+
+    def explained(options: argparse.Namespace, settings: Settings) -> str:
+        return jobs.why(settings, deal=options.deal, on=options.on, to=options.to, now=clock())
+
+    why = verb("why", explained, "Say why somebody was, or was not, told about a deal on a day.")
     why.add_argument("deal", help="the deal's id, or a part of its name that no other has")
     why.add_argument("--on", type=day, required=True, help="the day in question")
     why.add_argument("--to", metavar="PERSON", help="somebody's id, e-mail address or name")
@@ -35,7 +43,7 @@ def add_verbs(
         return Answer(machine if options.json else text, int(is_over))
 
     plan = verb("plan", planned, "Replay the past under this tree's rules and settings, and compare.")
-    plan.add_argument("--days", type=int, default=90, help="how many days to replay (default: 90)")
+    plan.add_argument("--days", type=int, default=90, help="how many days to replay, 7 to 730 (default: 90)")
 
     def rehearsed(options: argparse.Namespace, settings: Settings) -> Answer:
         moment = as_of(options, settings)
@@ -46,11 +54,9 @@ def add_verbs(
         "rehearse", rehearsed, "Say how often one rule would have fired, for whom, and how right."
     )
     rehearse.add_argument("rule", type=Path, metavar="RULE.toml")
-    rehearse.add_argument("--days", type=int, default=365, help="how many days to look back (default: 365)")
+    rehearse.add_argument(
+        "--days", type=int, default=365, help="how many days to look back, 7 to 730 (default: 365)"
+    )
     for asked in (plan, rehearse):
         asked.add_argument("--as-of", help="last morning (default: the newest business morning)")
         asked.add_argument("--json", action="store_true", help="for machines")
-
-
-def _why(options: argparse.Namespace, settings: Settings) -> str:
-    return jobs.why(settings, deal=options.deal, on=options.on, to=options.to)

@@ -13,7 +13,7 @@ from dataclasses import dataclass
 from datetime import datetime, timedelta
 from typing import Any, Literal
 
-from sqlalchemy import ColumnElement, Connection, Engine, and_, exists, or_, select, update
+from sqlalchemy import ColumnElement, Connection, Engine, and_, exists, func, or_, select, update
 
 from dealwatch.delivery.answered import answered_as, is_answered
 from dealwatch.delivery.hours import Hours
@@ -125,6 +125,13 @@ def channels_due(engine: Engine, hours: Hours, now: datetime) -> Sequence[str]:
     due = select(deliveries.c.channel).distinct().where(_is_due(hours, now)).order_by(deliveries.c.channel)
     with reading(engine) as connection:
         return connection.execute(due).scalars().all()
+
+
+def rows_waiting(engine: Engine) -> int:
+    """How many messages are queued and not sent, for whatever they wait."""
+    query = select(func.count()).select_from(deliveries).where(deliveries.c.state == "queued")
+    with reading(engine) as connection:
+        return connection.execute(query).scalar_one()
 
 
 def rows_due(engine: Engine, hours: Hours, now: datetime) -> Sequence[Any]:

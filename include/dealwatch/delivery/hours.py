@@ -4,7 +4,7 @@ A file in a folder disturbs nobody, and an operations notice is urgent: both go 
 """
 
 from dataclasses import dataclass
-from datetime import datetime
+from datetime import datetime, timedelta
 from zoneinfo import ZoneInfo, ZoneInfoNotFoundError
 
 from sqlalchemy import ColumnElement, Engine, case, func, or_, select
@@ -15,6 +15,7 @@ from dealwatch.tables import deliveries, owners
 from dealwatch.warehouse import reading
 
 _ORGANISATION = ""  # stands for the zone of a recipient whom the CRM gives none
+_LONGEST_REST_DAYS = 31
 
 
 @dataclass(frozen=True)
@@ -51,6 +52,20 @@ def read_hours(engine: Engine, *, settings: Settings) -> Hours:
     with reading(engine) as connection:
         zones = {_ORGANISATION, *connection.execute(told).scalars(), *_team_zones(settings).values()}
     return Hours(tuple(sorted(zones)), settings)
+
+
+def open_from(recipient: str, zone: str | None, moment: datetime, *, settings: Settings) -> datetime:
+    """The first moment, from one on, at which a recipient of the CRM's zone may be disturbed."""
+    name = _team_zones(settings).get(recipient) or zone or _ORGANISATION
+    if _is_open(name, moment, settings):
+        return moment
+    local = moment.astimezone(_zone(name, settings))
+    for days in range(_LONGEST_REST_DAYS):
+        day = local.date() + timedelta(days=days)
+        opens = datetime.combine(day, settings.delivery.window_opens, tzinfo=local.tzinfo)
+        if opens >= moment and _is_open(name, opens, settings):
+            return opens
+    return moment
 
 
 def _is_open(name: str, now: datetime, settings: Settings) -> bool:

@@ -18,6 +18,7 @@ from dealwatch.delivery.claims import (
     claim_next,
     confirm,
     rows_due,
+    rows_waiting,
     settle,
 )
 from dealwatch.delivery.fallback import mailbox_of
@@ -42,7 +43,7 @@ def deliver(
     dry: bool = False,
     sleep: Callable[[float], None] = time.sleep,
 ) -> dict[str, int]:
-    """Send all that is due, each channel by itself; how many rows ended in which state.
+    """Send all that is due, each channel by itself; how many rows ended in which state, and how many wait.
 
     `now` is the real clock, and `sleep` waits between two messages to one place. `dry` logs what would be
     sent and changes nothing. Raises ChannelDown, after all that could be sent was, when a channel waits for
@@ -51,15 +52,17 @@ def deliver(
     hours = read_hours(engine, settings=settings)
     if dry:
         return _rehearse(engine, hours, now())
-    counts = Counter(sent=0, queued=0, uncertain=0, dead=0, **settle(engine, now()))
+    counts = Counter(sent=0, uncertain=0, dead=0, **settle(engine, now()))
     carrier = Carrier(settings, now, Pace(now, sleep), lambda claim: mailbox_of(engine, claim, settings))
     round_ = _Round(engine, hours, carrier)
     while (name := round_.next_channel()) is not None:
         counts.update(round_.empty(name))
     write_listing(engine, settings=settings)
-    log.info("deliver at %s: %s", now().isoformat(), dict(counts))
+    del counts["queued"]  # what was put back waits as the others do
+    told = {**counts, "waiting": rows_waiting(engine)}
+    log.info("deliver at %s: %s", now().isoformat(), told)
     round_.tell()
-    return dict(counts)
+    return told
 
 
 def _rehearse(engine: Engine, hours: Hours, now: datetime) -> dict[str, int]:

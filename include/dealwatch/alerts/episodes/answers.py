@@ -15,7 +15,7 @@ from sqlalchemy import Connection, Select, and_, func, or_, select, update
 from dealwatch.alerts.episodes.quiet import Given, Quiet, after, event_of
 from dealwatch.alerts.fingerprints import digest
 from dealwatch.alerts.rules.rule import INSTANT
-from dealwatch.errors import DecisionRefused
+from dealwatch.errors import DecisionRefused, NotFound
 from dealwatch.moments import local_day, morning_of
 from dealwatch.settings import Settings
 from dealwatch.tables import (
@@ -23,6 +23,7 @@ from dealwatch.tables import (
     alert_events,
     alerts,
     deal_snapshots,
+    deals,
     deliveries,
     scored_mornings,
     tellings,
@@ -123,17 +124,24 @@ def standing_of(
 ) -> list[tuple[str, str]]:
     """Fingerprint and rule of a deal's open alerts, those of one rule if it is named.
 
-    Raises DecisionRefused when there is none, naming what there is.
+    Raises NotFound for a deal that is not there, and DecisionRefused when none is open, naming what is.
     """
     is_open = or_(alerts.c.resolved_at.is_(None), alerts.c.resolved_at > now)
     found = rows_of(connection, select(alerts).where(alerts.c.deal_id == deal_id, is_open))
     rules = sorted({row.rule for row in found})
     named = sorted((row.rule, row.fingerprint) for row in found if rule in (None, row.rule))
     if not named:
+        if not rules:
+            _check_deal(connection, deal_id)
         there = f"; open are: {', '.join(rules)}" if rules else ""
         what = f"alert of the rule {rule}" if rule else "alert"
         raise DecisionRefused(f"no {what} is open for the deal {deal_id}{there}")
     return [(fingerprint, name) for name, fingerprint in named]
+
+
+def _check_deal(connection: Connection, deal_id: str) -> None:
+    if connection.execute(select(deals.c.deal_id).where(deals.c.deal_id == deal_id)).first() is None:
+        raise NotFound(f"there is no deal {deal_id!r}: give its id in the CRM")
 
 
 def _check(answer: Answer) -> None:

@@ -27,7 +27,7 @@ from dealwatch.alerts.hindsight.why_text import (
 )
 from dealwatch.alerts.rules.books import in_force
 from dealwatch.alerts.rules.clauses import Clause, clauses
-from dealwatch.alerts.rules.rule import Rule, load_rules
+from dealwatch.alerts.rules.rule import STAYS_OPEN, Rule, load_rules
 from dealwatch.delivery.wording import NAME_LENGTH, clean
 from dealwatch.errors import NotFound, SettingsError
 from dealwatch.moments import morning_of
@@ -58,9 +58,12 @@ class _Book:
 
     rules: tuple[Rule, ...]
     words: str
+    newer: frozenset[str] = frozenset()  # rules that held that morning, of the tree and not yet of the book
 
 
-def why(connection: Connection, deal: str, on: date, *, to: str | None, settings: Settings) -> str:
+def why(
+    connection: Connection, deal: str, on: date, *, to: str | None, now: datetime, settings: Settings
+) -> str:
     """The answer in plain words. Raises NotFound for a deal or a person that is not there, or is several."""
     found = _deal(connection, deal)
     morning = morning_of(on, settings)
@@ -77,7 +80,9 @@ def why(connection: Connection, deal: str, on: date, *, to: str | None, settings
     book = _book(connection, morning, settings)
     state = select(alert_mornings.c.is_live).where(alert_mornings.c.as_of == morning)
     days = _rule_days(connection, scored, book, morning, people, settings)
-    return text(Day(asked, scored, people, connection.execute(state).scalar(), book.words, days), settings)
+    return text(
+        Day(asked, now, scored, people, connection.execute(state).scalar(), book.words, days), settings
+    )
 
 
 def _deal(connection: Connection, asked: str) -> Any:
@@ -162,11 +167,14 @@ def _book(connection: Connection, morning: datetime, settings: Settings) -> _Boo
         return _Book(tree, "rules as they are in this tree, for none were kept by then")
     try:
         with tempfile.TemporaryDirectory() as folder:
-            return _Book(
-                kept.load(Path(folder) / "rules"), f"rules in force since {kept.in_force_from:%Y-%m-%d}"
-            )
+            rules = kept.load(Path(folder) / "rules")
     except SettingsError:
         return _Book(tree, "rules as they are in this tree, for those in force then cannot be read any more")
+    held = select(alert_signals.c.rule).where(alert_signals.c.as_of == morning).distinct()
+    lacking = set(connection.execute(held).scalars()) - {rule.name for rule in rules}
+    newer = tuple(rule for rule in tree if rule.name in lacking)
+    words = f"rules in force since {kept.in_force_from:%Y-%m-%d}"
+    return _Book(rules + newer, words, frozenset(rule.name for rule in newer))
 
 
 def _rule_days(
@@ -182,6 +190,8 @@ def _rule_days(
     held = select(alert_signals).where(c.as_of == morning, c.deal_id == scored["deal_id"])
     signals = {row.rule: row for row in rows_of(connection, held)}
     prints = _fingerprints(connection, scored["deal_id"], signals.values(), settings)
+    open_ = _open(connection, morning, prints)
+    signals = {name: row for name, row in signals.items() if row.level > STAYS_OPEN or name in open_}
     told, silent = _tellings(connection, morning, prints), _silences(connection, morning, prints)
     rules = {rule.name: rule for rule in book.rules}
     days = []
@@ -196,6 +206,7 @@ def _rule_days(
                 name=name,
                 title=rule.title if rule else "a rule that exists no more",
                 send_to=rule.send_to if rule else (),
+                is_newer=name in book.newer,
                 level=signal.level if signal else None,
                 levels=_levels(rule, scored),
                 told=tuple(one for mark in sorted(known) for one in told.get(mark, [])),
@@ -224,6 +235,14 @@ def _fingerprints(
     return waiting | {row.fingerprint: row.rule for row in rows}
 
 
+def _open(connection: Connection, morning: datetime, prints: Mapping[str, str]) -> set[str]:
+    """The rules whose alert of the deal stood that morning and had opened before it."""
+    c = alerts.c
+    is_open = (c.opened_at < morning, or_(c.resolved_at.is_(None), c.resolved_at > morning))
+    query = select(c.rule).where(c.fingerprint.in_(sorted(prints)), *is_open)
+    return set(connection.execute(query).scalars())
+
+
 def _tellings(
     connection: Connection, morning: datetime, prints: Mapping[str, str]
 ) -> Mapping[str, Sequence[Told]]:
@@ -246,6 +265,7 @@ def _tellings(
                 state=row.state,
                 reason=row.reason,
                 not_before=row.not_before,
+                expires_at=row.expires_at,
                 sent_at=row.sent_at,
                 provider_ref=row.provider_ref,
                 last_error=row.last_error,

@@ -9,6 +9,7 @@ from dealwatch.alerts.hindsight.why_reasons import day_words, said_words
 from dealwatch.alerts.reasons import REASONS
 from dealwatch.alerts.rules.clauses import Clause
 from dealwatch.alerts.rules.rule import STAYS_OPEN
+from dealwatch.delivery.hours import open_from
 from dealwatch.delivery.wording import NAME_LENGTH, clean
 from dealwatch.moments import local_day
 from dealwatch.settings import Settings
@@ -35,6 +36,7 @@ class Told:
     state: str
     reason: str
     not_before: datetime
+    expires_at: datetime
     sent_at: datetime | None
     provider_ref: str | None
     last_error: str | None
@@ -50,11 +52,15 @@ class Held:
 
 @dataclass(frozen=True)
 class RuleDay:
-    """One rule on the day: the level it held at (none: it did not), what was said of it and what was not."""
+    """One rule on the day: the level it held at (none: it did not), what was said of it and what was not.
+
+    `is_newer`: the book in force lacks it, and it is told as it is in this tree.
+    """
 
     name: str
     title: str
     send_to: tuple[str, ...]
+    is_newer: bool
     level: int | None
     levels: tuple[tuple[str, tuple[Clause, ...]], ...]
     told: tuple[Told, ...]
@@ -63,9 +69,13 @@ class RuleDay:
 
 @dataclass(frozen=True)
 class Day:
-    """Everything the answer says of a scored morning. `is_live`: none when alerts were never worked out."""
+    """Everything the answer says of a scored morning, and when it is asked.
+
+    `is_live`: none when alerts were never worked out.
+    """
 
     asked: Asked
+    now: datetime
     scored: Mapping[str, Any]
     people: Mapping[str, Any]  # rows of owners
     is_live: bool | None
@@ -139,14 +149,13 @@ def _head(day: Day, settings: Settings) -> str:
 
 
 def _rule(rule: RuleDay, day: Day, settings: Settings) -> list[str]:
+    head = f"{rule.name} ({rule.title})"
+    newer = ["  It is newer than those rules: told as it is in this tree."] if rule.is_newer else []
     if rule.level is None:
-        return [f"{rule.name} ({rule.title}) did not hold:", *_lacking(rule)]
+        return [f"{head} did not hold:", *newer, *_lacking(rule)]
     if rule.level == STAYS_OPEN:
-        return [
-            f"{rule.name} ({rule.title}) did not hold any more, and keeps an open alert open:",
-            *_lacking(rule),
-        ]
-    lines = [f"{rule.name} ({rule.title}) held at level {rule.level}:", *_holding(rule)]
+        return [f"{head} did not hold any more, and keeps an open alert open:", *newer, *_lacking(rule)]
+    lines = [f"{head} held at level {rule.level}:", *newer, *_holding(rule)]
     mine = rule.told
     if day.asked.person is not None:
         mine = tuple(one for one in rule.told if one.recipient == day.asked.person.owner_id)
@@ -186,21 +195,36 @@ def _told(one: Told, day: Day, settings: Settings) -> str:
         return (
             f"Would have been told to {who}. Not sent ({one.reason}): {REASONS.get(one.reason, one.reason)}"
         )
-    return f"Told to {who}: {_state(one, settings)}"
+    return f"Told to {who}: {_state(one, day, settings)}"
 
 
-def _state(one: Told, settings: Settings) -> str:
+def _state(one: Told, day: Day, settings: Settings) -> str:
     fault = f" {clean(one.last_error, 240)}" if one.last_error else ""
     if one.state == "sent" and one.sent_at is not None:
         reference = f" (provider's reference {one.provider_ref})" if one.provider_ref else ""
         return f"sent {_clock(one.sent_at, settings)}{reference}."
     if one.state == "queued":
-        return f"waiting, not before {_clock(one.not_before, settings)}.{fault}"
+        return f"{_waiting(one, day, settings)}.{fault}"
     if one.state == "uncertain":
         return f"handed over, and the channel has not confirmed it yet.{fault}"
     if one.state == "sending":
         return "being sent."
     return f"not delivered ({one.reason}): {REASONS.get(one.reason, one.reason)}{fault}"
+
+
+def _waiting(one: Told, day: Day, settings: Settings) -> str:
+    due = max(one.not_before, day.now)
+    leaves = due
+    if one.channel != "folder" and one.kind != "operations":
+        person = day.people.get(one.recipient)
+        leaves = open_from(one.recipient, person.time_zone if person else None, due, settings=settings)
+    if leaves >= one.expires_at:
+        return f"waiting, and out of date by {_clock(one.expires_at, settings)}, before it may leave"
+    if leaves > due:
+        return f"waiting for the recipient's working hours, not before {_clock(leaves, settings)}"
+    if leaves > day.now:
+        return f"waiting, not before {_clock(leaves, settings)}"
+    return "waiting for the next delivery"
 
 
 def _others(rule: RuleDay, day: Day) -> str:
