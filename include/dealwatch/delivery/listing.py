@@ -50,6 +50,8 @@ _ALERTS = {  # without a message of their own; what is said of a past day or a d
     "shared_channel": "that only a shared channel reads of",
     "folded": "told within a critical alert",
     "reminders_used": "beyond the last reminder",
+    "rule_retired": "of a rule that was taken away",
+    "scored_again": "that came when the morning was scored again",
 }
 
 
