@@ -25,6 +25,16 @@ from conftest import free_port
 
 
 @dataclass
+class Clock:
+    """A clock for the client that stands still until somebody takes time: no machine is too slow for it."""
+
+    now: float = 1_000
+
+    def monotonic(self) -> float:
+        return self.now
+
+
+@dataclass
 class Mailbox:
     """What arrived, and what to do next: `after_data` is a queue of faults, None meaning none.
 
@@ -37,23 +47,30 @@ class Mailbox:
     after_data: deque[str | None] = field(default_factory=deque)
     encrypted: list[bool] = field(default_factory=list)
     slow: dict[str, float] = field(default_factory=dict)  # EHLO, MAIL, RCPT -> seconds before its answer
+    clock: Clock | None = None  # the seconds pass on it at once, where a test has one
     sender_refused: str = ""  # the answer to MAIL, when not 250
     offered: int = 0  # how often a message was handed over, taken or not
 
+    async def take_time(self, command: str) -> None:
+        if self.clock is None:
+            await asyncio.sleep(self.slow.get(command, 0))
+        else:
+            self.clock.now += self.slow.get(command, 0)
+
     async def handle_EHLO(self, server: Any, session: Any, envelope: Any, host: str, responses: Any) -> Any:
-        await asyncio.sleep(self.slow.get("EHLO", 0))
+        await self.take_time("EHLO")
         session.host_name = host
         return responses
 
     async def handle_MAIL(self, server: Any, session: Any, envelope: Any, address: str, options: Any) -> str:
-        await asyncio.sleep(self.slow.get("MAIL", 0))
+        await self.take_time("MAIL")
         if self.sender_refused:
             return self.sender_refused
         envelope.mail_from = address
         return "250 OK"
 
     async def handle_RCPT(self, server: Any, session: Any, envelope: Any, address: str, options: Any) -> str:
-        await asyncio.sleep(self.slow.get("RCPT", 0))
+        await self.take_time("RCPT")
         if address in self.refused:
             return self.refused[address]
         envelope.rcpt_tos.append(address)
@@ -105,8 +122,8 @@ def smtp_server(
 
 
 @contextmanager
-def endless_answer() -> Iterator[int]:
-    """A mail server that answers at once but to the message, whose answer comes line by line for ever."""
+def endless_answer(clock: Clock) -> Iterator[int]:
+    """A mail server that answers at once but to the message, whose answer comes for ever, a line in 10 s."""
     closing = threading.Event()
     listener = socket.create_server(("127.0.0.1", 0))
 
@@ -122,6 +139,7 @@ def endless_answer() -> Iterator[int]:
             while lines.readline() != b".\r\n":
                 pass
             while not closing.wait(0.05):
+                clock.now += 10
                 connection.sendall(b"250-still thinking\r\n")
 
     def serve() -> None:
