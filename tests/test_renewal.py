@@ -45,6 +45,14 @@ QUICK = Scoring(
 )
 
 
+@pytest.fixture(scope="module", autouse=True)
+def without_rivals() -> Iterator[None]:
+    """Half of the time, and no say in what is decided."""
+    with pytest.MonkeyPatch.context() as patched:
+        patched.setattr("dealwatch.scoring.trial.rivals", lambda *_, **__: [])
+        yield
+
+
 @pytest.fixture(scope="module")
 def drop(tmp_path_factory: pytest.TempPathFactory) -> Path:
     made = tmp_path_factory.mktemp("company") / "drop"
@@ -224,6 +232,8 @@ def test_when_the_champion_cannot_be_loaded_the_gate_is_enough(home: Settings) -
 CHILD = """
 import os, pathlib
 os.sched_setaffinity(0, sorted(os.sched_getaffinity(0))[:1])
+import dealwatch.scoring.trial
+dealwatch.scoring.trial.rivals = lambda *_, **__: []
 from test_renewal import outcome, settled
 print(outcome(settled(pathlib.Path({home!r}), pathlib.Path({drop!r}), threads=1)))
 """

@@ -40,20 +40,20 @@ def test_no_rule_is_called_evidence(world: Settings) -> None:
 
 def test_nothing_interrupts(world: Settings) -> None:
     messages = rows(world, deliveries.c.kind, deliveries.c.state)
-    assert messages.height > 1000, "no would-be message at all, so nothing is shown"
+    assert messages.height > 500, "no would-be message at all, so nothing is shown"
     assert set(messages["kind"]) == {"digest", "manager_digest"}
     assert set(messages["state"]) == {"not_sent"}
 
 
-def test_points_sum_to_the_score_for_every_deal_of_the_year(world: Settings) -> None:
+def test_points_sum_to_the_score_for_every_deal_of_half_a_year(world: Settings) -> None:
     judged, wrong = scores_that_do_not_sum(world)
-    assert judged > 130_000 and wrong.is_empty()
+    assert judged > 65_000 and wrong.is_empty()
 
 
 def verdict(folder: Path, seed: int) -> tuple[bool, str]:
     """Whether a null company of 800 deals in a year passes the gate, and what the gate says."""
     until = date(2026, 6, 30)
-    knobs = Scoring(trees=20, panel_every_days=14)
+    knobs = Scoring(trees=10, panel_every_days=14)
     settings = Settings(home=folder, sources={"crm": Source(path=folder / "drop")}, scoring=knobs)
     as_of = morning_of(until, settings)
     jobs.simulate("null", folder / "drop", deals=800, days=365, seed=seed, until=until)
