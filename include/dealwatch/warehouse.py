@@ -5,7 +5,7 @@ what is not there, `replace` writes a slice anew, `put` updates by primary key.
 """
 
 import json
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from datetime import UTC, datetime
 from pathlib import Path
@@ -46,6 +46,7 @@ from dealwatch.errors import NotReady, SettingsError, WarehouseDown
 from dealwatch.settings import Settings
 from dealwatch.tables import Instant, metadata
 
+INSTANT = pl.Datetime("us", "UTC")  # how frames carry moments
 _READ_ROWS = 50_000
 _WRITE_ROWS = 10_000
 _BUSY_MILLISECONDS = 120_000
@@ -203,7 +204,7 @@ def frames(connection: Connection, query: Select[Any]) -> Iterator[pl.DataFrame]
 
     The driver's rows are taken as they are: an object per row would double the time.
     """
-    schema = {column.name: _polars_type(column) for column in query.selected_columns}
+    schema = _types(query.selected_columns)
     plain = [_as_stored(column, connection.dialect.name) for column in query.selected_columns]
     asked = query.with_only_columns(*plain, maintain_column_froms=True)
     result = connection.execute(asked.execution_options(stream_results=True))
@@ -228,15 +229,15 @@ def _driver_rows(result: CursorResult[Any]) -> list[Any]:
 def _stored_type(type_: pl.DataType, dialect: str) -> pl.DataType:
     """What the driver hands over for a column of that type."""
     if dialect != "sqlite":
-        return pl.Datetime("us") if type_ == _INSTANT else type_
+        return pl.Datetime("us") if type_ == INSTANT else type_
     if type_ == pl.Boolean():
         return pl.Int64()
-    return pl.String() if type_ in (_INSTANT, pl.Date()) else type_
+    return pl.String() if type_ in (INSTANT, pl.Date()) else type_
 
 
 def _typed(name: str, type_: pl.DataType, stored: pl.DataType) -> pl.Expr:
     value = pl.col(name)
-    if type_ == _INSTANT:
+    if type_ == INSTANT:
         clock = value.str.to_datetime(_SQLITE_CLOCK, time_unit="us") if stored == pl.String() else value
         return clock.dt.replace_time_zone("UTC")
     if type_ == pl.Date() and stored == pl.String():
@@ -244,13 +245,21 @@ def _typed(name: str, type_: pl.DataType, stored: pl.DataType) -> pl.Expr:
     return value.cast(type_)
 
 
-_INSTANT = pl.Datetime("us", "UTC")
 _SQLITE_CLOCK = "%Y-%m-%d %H:%M:%S%.f"
+
+
+def schema_of(table: Table, *names: str) -> dict[str, pl.DataType]:
+    """A table's columns, or those named, in that order, with the types that `frame` reads them in."""
+    return _types(table.c[name] for name in names or table.columns.keys())
+
+
+def _types(columns: Iterable[Any]) -> dict[str, pl.DataType]:
+    return {column.name: _polars_type(column) for column in columns}
 
 
 def _polars_type(column: Any) -> pl.DataType:
     if isinstance(column.type, Instant):
-        return _INSTANT
+        return INSTANT
     if isinstance(column.type, Date):
         return pl.Date()
     if isinstance(column.type, Boolean):
@@ -397,7 +406,7 @@ def rows_of(connection: Connection, query: Select[Any]) -> Sequence[Any]:
 
 def instant(moment: datetime) -> pl.Expr:
     """A moment as a Polars literal of the frames' instant type."""
-    return pl.lit(moment.astimezone(UTC)).cast(_INSTANT)
+    return pl.lit(moment.astimezone(UTC)).cast(INSTANT)
 
 
 def unclaimed(query: Select[Any]) -> Select[Any]:

@@ -14,7 +14,6 @@ from sqlalchemy import Connection, Select, and_, func, or_, select, update
 
 from dealwatch.alerts.episodes.quiet import Given, Quiet, after, event_of
 from dealwatch.alerts.fingerprints import digest
-from dealwatch.alerts.rules.rule import INSTANT
 from dealwatch.errors import DecisionRefused, NotFound
 from dealwatch.moments import local_day, morning_of
 from dealwatch.settings import Settings
@@ -28,7 +27,7 @@ from dealwatch.tables import (
     scored_mornings,
     tellings,
 )
-from dealwatch.warehouse import add_missing, put, rows_of
+from dealwatch.warehouse import add_missing, put, rows_of, schema_of
 
 KINDS = ("acknowledged", "snoozed", "already_knew", "false_alarm", "useful")
 SNOOZES = ("1", "3", "7", "next_step", "close_date")
@@ -46,22 +45,6 @@ _THANKS = {
     "already_knew": "Noted that you knew already.",
     "false_alarm": "Noted as a false alarm.",
     "useful": "Noted as useful.",
-}
-_ACTIONS: dict[str, Any] = {
-    "action_id": pl.String,
-    "at": INSTANT,
-    "fingerprint": pl.String,
-    "rule": pl.String,
-    "deal_id": pl.String,
-    "kind": pl.String,
-    "choice": pl.String,
-    "reason": pl.String,
-    "by": pl.String,
-    "via": pl.String,
-    "until": INSTANT,
-    "close_date": pl.Date,
-    "delivery_id": pl.String,
-    "recorded_at": INSTANT,
 }
 
 
@@ -264,7 +247,7 @@ def _keep(connection: Connection, answer: Answer, given: Given, alert: Any, numb
         "delivery_id": answer.delivery_id,
         "recorded_at": answer.at,
     }
-    add_missing(connection, alert_actions, pl.DataFrame([row], schema=_ACTIONS))
+    add_missing(connection, alert_actions, pl.DataFrame([row], schema=schema_of(alert_actions)))
 
 
 def _mark(connection: Connection, at: datetime) -> None:

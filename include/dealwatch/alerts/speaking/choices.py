@@ -9,26 +9,15 @@ import polars as pl
 from sqlalchemy import Connection, select
 
 from dealwatch.alerts.fingerprints import digest
-from dealwatch.alerts.rules.rule import INSTANT
 from dealwatch.errors import DecisionRefused
 from dealwatch.moments import local_day
 from dealwatch.settings import Settings
 from dealwatch.tables import recipient_choices
-from dealwatch.warehouse import add_missing, rows_of
+from dealwatch.warehouse import add_missing, rows_of, schema_of
 
 EVERYTHING, DIGEST_ONLY, NOTHING = CHOICES = ("everything", "digest_only", "nothing")
 Wish = Literal["everything", "digest_only", "nothing"]
 LONGEST = timedelta(days=366)  # a person who wants nothing for longer has another job by then
-_ROW: dict[str, Any] = {
-    "choice_id": pl.String,
-    "at": INSTANT,
-    "recipient": pl.String,
-    "choice": pl.String,
-    "until": pl.Date,
-    "by": pl.String,
-    "via": pl.String,
-    "recorded_at": INSTANT,
-}
 
 
 @dataclass(frozen=True)
@@ -121,7 +110,7 @@ def _check(choice: Choice, today: date) -> None:
 def _keep(connection: Connection, choice: Choice) -> None:
     parts = (choice.recipient, choice.choice, str(choice.until or ""), choice.at.isoformat())
     row = {"choice_id": digest(*parts), **vars(choice), "recorded_at": choice.at}
-    add_missing(connection, recipient_choices, pl.DataFrame([row], schema=_ROW))
+    add_missing(connection, recipient_choices, pl.DataFrame([row], schema=schema_of(recipient_choices)))
 
 
 def _given(connection: Connection, recipient: str, at: datetime) -> list[Choice]:

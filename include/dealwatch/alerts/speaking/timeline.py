@@ -6,12 +6,12 @@ from datetime import datetime
 from typing import Any
 
 import polars as pl
-from sqlalchemy import Connection, and_, delete, select, update
+from sqlalchemy import Connection, Table, and_, delete, select, update
 
 from dealwatch.alerts.episodes.cooldowns import Standing, Telling
 from dealwatch.alerts.episodes.keeping import Folded
 from dealwatch.alerts.fingerprints import digest
-from dealwatch.alerts.rules.rule import INSTANT, Rule
+from dealwatch.alerts.rules.rule import Rule
 from dealwatch.alerts.speaking.content import Material, message_of, operations_message
 from dealwatch.alerts.speaking.decisions import Morning, Planned, dueness
 from dealwatch.alerts.speaking.latecomers import came_late
@@ -37,42 +37,9 @@ from dealwatch.delivery.routes import NOWHERE, Route
 from dealwatch.history.freshness import Incident
 from dealwatch.settings import Settings
 from dealwatch.tables import alert_events, alert_mornings, deliveries, tellings
-from dealwatch.warehouse import add_missing, as_json, put
+from dealwatch.warehouse import add_missing, as_json, put, schema_of
 
 _RECEIPTS = (*VIRTUAL, "not_business_day", "no_route")
-_DELIVERIES: dict[str, Any] = {
-    "delivery_id": pl.String,
-    "alert_id": pl.String,
-    "fingerprint": pl.String,
-    "as_of": INSTANT,
-    "kind": pl.String,
-    "recipient": pl.String,
-    "channel": pl.String,
-    "address": pl.String,
-    "state": pl.String,
-    "reason": pl.String,
-    "message": pl.String,
-    "not_before": INSTANT,
-    "expires_at": INSTANT,
-    "attempts": pl.Int64,
-}
-_TELLINGS: dict[str, Any] = {
-    "delivery_id": pl.String,
-    "fingerprint": pl.String,
-    "as_of": INSTANT,
-    "kind": pl.String,
-    "level": pl.Int64,
-    "amount": pl.Float64,
-    "is_close_near": pl.Boolean,
-    "scored": pl.String,
-}
-_HELD: dict[str, Any] = {
-    "alert_id": pl.String,
-    "at": INSTANT,
-    "kind": pl.String,
-    "reason": pl.String,
-    "fingerprint": pl.String,
-}
 
 
 @dataclass(frozen=True)
@@ -294,17 +261,17 @@ def _hold(
 def _write(
     connection: Connection, occasions: Sequence[Occasion], written: _Written, settings: Settings
 ) -> int:
-    queued = add_missing(connection, deliveries, _rows(written.live, _DELIVERIES, "delivery_id"))
-    add_missing(connection, deliveries, _rows(written.receipts, _DELIVERIES, "delivery_id"))
-    add_missing(connection, tellings, _rows(written.tellings, _TELLINGS, "delivery_id", "fingerprint"))
+    queued = add_missing(connection, deliveries, _rows(deliveries, written.live))
+    add_missing(connection, deliveries, _rows(deliveries, written.receipts))
+    add_missing(connection, tellings, _rows(tellings, written.tellings))
     for one in occasions:
         if one.is_live:
             _unhold(connection, one.morning, written)
         if one.is_live and one.fault is None:
             _take_back_notice(connection, one, settings)
-    put(connection, alert_events, _rows(written.held, _HELD, "alert_id", "at"))
+    put(connection, alert_events, _rows(alert_events, written.held))
     mornings = [{"as_of": one.morning, "is_live": one.is_live} for one in occasions]
-    put(connection, alert_mornings, _rows(mornings, {"as_of": INSTANT, "is_live": pl.Boolean}, "as_of"))
+    put(connection, alert_mornings, _rows(alert_mornings, mornings))
     return queued
 
 
@@ -323,8 +290,9 @@ def _take_back_notice(connection: Connection, occasion: Occasion, settings: Sett
     connection.execute(taken_back)
 
 
-def _rows(rows: list[dict[str, Any]], schema: Mapping[str, Any], *keys: str) -> pl.DataFrame:
-    return pl.DataFrame(rows, schema=dict(schema), orient="row").sort(*keys)
+def _rows(table: Table, rows: list[dict[str, Any]]) -> pl.DataFrame:
+    keys = [column.name for column in table.primary_key]
+    return pl.DataFrame(rows, schema=schema_of(table)).sort(keys)
 
 
 def _clear(connection: Connection, occasions: Sequence[Occasion], folded: Folded) -> None:
