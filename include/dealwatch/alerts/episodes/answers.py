@@ -14,6 +14,8 @@ from sqlalchemy import Connection, Select, and_, func, or_, select, update
 
 from dealwatch.alerts.episodes.quiet import Given, Quiet, after, event_of
 from dealwatch.alerts.fingerprints import digest
+from dealwatch.delivery.replies import BUTTONS, SNOOZES
+from dealwatch.delivery.wording import day
 from dealwatch.errors import DecisionRefused, NotFound
 from dealwatch.moments import local_day, morning_of
 from dealwatch.settings import Settings
@@ -29,16 +31,9 @@ from dealwatch.tables import (
 )
 from dealwatch.warehouse import add_missing, put, rows_of, schema_of
 
-KINDS = ("acknowledged", "snoozed", "already_knew", "false_alarm", "useful")
-SNOOZES = ("1", "3", "7", "next_step", "close_date")
+KINDS = (*BUTTONS, "useful")
 FEEDBACK = ("already_knew", "false_alarm", "useful")  # welcome when the alert is over, too
-CHOICE_WORDS = {
-    "1": "1 day",
-    "3": "3 days",
-    "7": "7 days",
-    "next_step": "until the next step",
-    "close_date": "until the close date moves",
-}
+CHOICE_WORDS = {choice: words[:1].lower() + words[1:] for choice, words in SNOOZES.items()}
 _THANKS = {
     "acknowledged": "Got it.",
     "snoozed": "Snoozed.",
@@ -82,7 +77,7 @@ def record(connection: Connection, answer: Answer, *, settings: Settings) -> Rec
     is_over = alert.resolved_at is not None and alert.resolved_at <= answer.at
     if is_over and answer.kind not in FEEDBACK:
         raise DecisionRefused(
-            f"the alert is over since {_written(local_day(alert.resolved_at, settings))}"
+            f"the alert is over since {day(local_day(alert.resolved_at, settings))}"
             f" ({alert.resolution.replace('_', ' ')}), so there is nothing to keep quiet"
         )
     given = _over(answer) if is_over else _given(connection, answer, alert, settings)
@@ -261,11 +256,7 @@ def _sentence(given: Given, quiet: Quiet | None, settings: Settings) -> str:
     thanks = _THANKS[given.kind]
     if quiet is None:
         return f"{thanks} The alert is over, so there is nothing to keep quiet."
-    last = _written(local_day(quiet.until, settings))
+    last = day(local_day(quiet.until, settings))
     if given.choice == "close_date" and given.until == quiet.until:
         return f"{thanks} Quiet until the close date moves, {last} at the latest, unless it gets worse."
     return f"{thanks} Quiet until {last} unless it gets worse."
-
-
-def _written(day: date) -> str:
-    return f"{day.day} {day:%b %Y}"

@@ -9,6 +9,7 @@ import polars as pl
 from sqlalchemy import Connection, select
 
 from dealwatch.alerts.fingerprints import digest
+from dealwatch.delivery.wording import day as day_words
 from dealwatch.errors import DecisionRefused
 from dealwatch.moments import local_day
 from dealwatch.settings import Settings
@@ -92,7 +93,7 @@ def choices_at(connection: Connection, at: datetime, *, settings: Settings) -> d
 def sentence_of(choice: str, until: date | None) -> str:
     """What a choice means, in plain words."""
     if choice == NOTHING and until is not None:
-        return f"Nothing about deals up to and including {until.day} {until:%b %Y}."
+        return f"Nothing about deals up to and including {day_words(until)}."
     if choice == DIGEST_ONLY:
         return "One digest a morning at most, and no single messages."
     return "Single messages when they are worth it, and a digest of the rest."

@@ -136,8 +136,9 @@ def _work_out(
         else frozenset(),
     )
     fingerprints = {one.alert_id: one.fingerprint for one in standing}
-    if occasion.fault is not None:
-        _hold(_stay_silent(occasion, standing, morning, known, written), fingerprints, occasion, written)
+    if (fault := occasion.fault) is not None:
+        held = _stay_silent(fault, occasion, standing, morning, known, written)
+        _hold(held, fingerprints, occasion, written)
         return
     plan = decide(standing, morning, settings=known.settings)
     facts = facts_on(connection, occasion.morning) if plan.messages else {}
@@ -162,12 +163,15 @@ def _work_out(
 
 
 def _stay_silent(
-    occasion: Occasion, standing: Sequence[Standing], morning: Morning, known: Known, written: _Written
+    fault: Incident,
+    occasion: Occasion,
+    standing: Sequence[Standing],
+    morning: Morning,
+    known: Known,
+    written: _Written,
 ) -> dict[str, str]:
     """Data not fit to alert on: every alert that was due is held, and operations hear of it."""
     held: dict[str, str] = {}
-    if (fault := occasion.fault) is None:
-        return held
     for one in standing:
         if one.fingerprint in morning.told_today:
             continue
