@@ -20,28 +20,14 @@ from dealwatch.settings import Settings
 from dealwatch.tables import deliveries
 from outbox_rows import NOW, POST, queue, rows
 from sender import UNSETTLED
-from standins.slack import TOKEN, Slack, slack_server
-from standins.smtp import Mailbox, smtp_server
+from standins.slack import TOKEN, Slack
+from standins.smtp import Mailbox
 
 MANY = [f"a{n:03}" for n in range(100)]
 SPEED = 20  # a lease of a minute ends after three seconds
 PATIENCE = 480
 
 pytestmark = pytest.mark.slow
-
-
-@pytest.fixture
-def slack(monkeypatch: pytest.MonkeyPatch) -> Iterator[Slack]:
-    for name in ("HTTPS_PROXY", "https_proxy", "HTTP_PROXY", "http_proxy"):
-        monkeypatch.delenv(name, raising=False)
-    with slack_server() as running:
-        yield running
-
-
-@pytest.fixture
-def mailbox() -> Iterator[Mailbox]:
-    with smtp_server() as running:
-        yield running
 
 
 @contextmanager

@@ -15,6 +15,7 @@ from dealwatch.moments import morning_of
 from dealwatch.settings import Settings
 from dealwatch.tables import deal_scores
 from dealwatch.warehouse import connect, frame, reading
+from model_samples import without_rivals
 
 UNTIL = date(2026, 11, 1)
 QUARTERS = [date(2026, 5, 1), date(2026, 8, 1)]
@@ -30,7 +31,8 @@ def lived_through(world: Literal["planted", "null"], home: Path, *, seed: int, t
     jobs.extract(settings, now=datetime(2026, 11, 1, 4, tzinfo=UTC))
     for first, following in zip(QUARTERS, [*QUARTERS[1:], UNTIL], strict=True):
         last = date.fromordinal(following.toordinal() - 1)
-        jobs.train(settings, as_of=morning_of(first, settings))
+        with without_rivals():
+            jobs.train(settings, as_of=morning_of(first, settings))
         jobs.measure(settings, as_of=morning_of(first, settings))
         jobs.score(settings, as_of=morning_of(first, settings), until=morning_of(last, settings))
     jobs.alert(settings, as_of=morning_of(last, settings), now=datetime(2026, 12, 1, tzinfo=UTC))

@@ -21,6 +21,7 @@ from dealwatch.scoring.values import own_values
 from dealwatch.scoring.waits import stage_norms, win_norms
 from dealwatch.scoring.win_rates import win_rates
 from dealwatch.settings import Settings
+from dealwatch.warehouse import INSTANT
 
 
 @dataclass(frozen=True)
@@ -119,7 +120,7 @@ def _calendar(grid: Grid, settings: Settings) -> pl.DataFrame:
     moments = [datetime.fromtimestamp(0, UTC) + timedelta(microseconds=int(m)) for m in grid.moments]
     days = [local_day(moment, settings) for moment in moments]
     ends = [quarter_end(day, settings.pipeline.fiscal_year_starts) for day in days]
-    schema = {"as_of": pl.Datetime("us", "UTC"), "today": pl.Date(), "quarter_ends_on": pl.Date()}
+    schema = {"as_of": INSTANT, "today": pl.Date(), "quarter_ends_on": pl.Date()}
     return pl.DataFrame({"as_of": moments, "today": days, "quarter_ends_on": ends}, schema=schema)[
         grid.moment
     ]
