@@ -87,7 +87,7 @@ def fit(panel: pl.DataFrame, *, settings: Settings) -> Pipeline:
     )
     encoder = columns()
     # Trees count in single precision anyway; twice as much need not be held while they grow.
-    known = encoder.fit_transform(table(panel)).astype(np.float32)
+    known = encoder.fit_transform(table(panel, of=pl.Float32)).astype(np.float32)
     forest.fit(known, panel["lost"].to_numpy(), sample_weight=weight)
     forest.set_params(n_jobs=1)  # threads add votes in any order; one thread keeps the last digit
     for tree in forest.estimators_:
@@ -147,11 +147,11 @@ def wipe_padding(tree: Any) -> None:
     tree.__setstate__(state | {"nodes": clean})
 
 
-def table(facts: pl.DataFrame) -> pl.DataFrame:
+def table(facts: pl.DataFrame, *, of: type[pl.DataType] = pl.Float64) -> pl.DataFrame:
     """The model's facts as the pipeline takes them: numbers with NaN for unknown, categories as words."""
     return facts.select(
         pl.col(fact.name).cast(pl.String).fill_null(UNKNOWN)
         if fact.kind == "category"
-        else pl.col(fact.name).cast(pl.Float64).clip(-_LARGEST, _LARGEST).fill_null(float("nan"))
+        else pl.col(fact.name).cast(pl.Float64).clip(-_LARGEST, _LARGEST).fill_null(float("nan")).cast(of)
         for fact in MODEL_FACTS
     )

@@ -19,8 +19,9 @@ from numpy.typing import NDArray
 from dealwatch.knobs import Scoring
 from dealwatch.scoring.artefacts import packed
 from dealwatch.scoring.calibration import Calibrator, fit_calibrator, with_stages
+from dealwatch.scoring.facts import IDENTITY
 from dealwatch.scoring.folds import Folds, grow_folds
-from dealwatch.scoring.forest import Bundle, fit, votes
+from dealwatch.scoring.forest import MODEL_FACTS, Bundle, fit, votes
 from dealwatch.scoring.horizons import judge_horizons, learn_horizons, offered
 from dealwatch.scoring.judgement import LEAST, by_slices
 from dealwatch.scoring.lots import Draw
@@ -58,7 +59,7 @@ def train(panel: pl.DataFrame, as_of: datetime, *, settings: Settings, draw: Dra
     usable: there was enough to train on. may_alert: it also passed the gate, so its scores may be shown.
     Same panel and settings, same bundle to the byte, however many threads.
     """
-    panel = _in_order(panel)
+    panel = _in_order(_without_names(panel, settings))
     learned = known_by(panel, as_of)
     counts = _counts(learned) | _reach(learned) | _sample(draw)
     knobs = settings.scoring
@@ -87,6 +88,7 @@ def bundle_at(panel: pl.DataFrame, moment: datetime, *, settings: Settings) -> B
 
     panel: in order of time. Nothing that became known after the moment enters.
     """
+    panel = _without_names(panel, settings)
     learned = known_by(panel, moment)
     if _fewest(learned) < settings.scoring.train_minimum:
         return None
@@ -103,7 +105,8 @@ def _made(
 ) -> Bundle:
     """Forest, curve and horizons; with `told`, only the horizons that were judged."""
     forest = fit(learned, settings=settings)
-    folds = grow_folds(panel.filter(pl.col("as_of") < instant(moment)), learned, settings=settings)
+    before = panel.select("as_of", "deal_id").filter(pl.col("as_of") < instant(moment))
+    folds = grow_folds(before, learned, settings=settings)
     horizons = learn_horizons(panel, moment, forest, folds, settings=settings)
     return Bundle(forest, curve_of(learned, folds), offered(horizons, told) if told else horizons)
 
@@ -141,6 +144,12 @@ def quality_of(judged: pl.DataFrame, *, settings: Settings) -> Quality:
         seed=settings.scoring.seed,
         mornings=judged["as_of"].to_numpy(),
     )
+
+
+def _without_names(panel: pl.DataFrame, settings: Settings) -> pl.DataFrame:
+    """The panel without what no model asks: a quarter of each of its many copies."""
+    unasked = set(IDENTITY) - set(settings.pipeline.segment_by) - {fact.name for fact in MODEL_FACTS}
+    return panel.drop(*unasked, strict=False)
 
 
 def _in_order(panel: pl.DataFrame) -> pl.DataFrame:
