@@ -17,7 +17,7 @@ def those(names: pl.Series, at_most: int, *, seed: int = SEED) -> set[str]:
 
 def test_a_lot_is_the_same_in_every_process_and_version() -> None:
     assert lot("panel 20120116 d00000") == 0.21003457637483283
-    assert those(NAMES[:8], 3) == {"d00003", "d00005", "d00007"}
+    assert those(NAMES[:8], 3) == {"d00000", "d00004", "d00005"}
     assert 0 <= lot("a broken name \ud800") < 1
 
 
