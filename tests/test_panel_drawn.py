@@ -156,6 +156,7 @@ def test_the_sample_is_lost_as_often_as_all_are(whole: Panel, sample: Panel) -> 
     assert abs(open_share - open_of_sample) < 0.05, "open deals are drawn as closed ones are"
 
 
+@pytest.mark.slow
 def test_a_training_tells_how_many_deals_were_drawn_and_nothing_where_all_were() -> None:
     knobs = Settings(scoring=Scoring(trees=10, train_minimum=20))
     rows = made_up_panel(200, signal=1.0)
@@ -198,6 +199,7 @@ def copied(small_company: SmallCompany, tmp_path: Path) -> Iterator[Settings]:
     )
 
 
+@pytest.mark.slow
 def test_the_card_says_that_a_sample_was_drawn_and_how_many_of_how_many(copied: Settings) -> None:
     told = jobs.train(copied, as_of=MORNING)
     assert told["drawn_deals"] == 110 < told["drawn_of"]
@@ -208,6 +210,7 @@ def test_the_card_says_that_a_sample_was_drawn_and_how_many_of_how_many(copied: 
     assert again["version"] == told["version"]
 
 
+@pytest.mark.slow
 def test_a_company_below_the_number_hears_of_no_sample(copied: Settings) -> None:
     knobs = copied.scoring.model_copy(update={"panel_deals": 160_000})
     told = jobs.train(copied.model_copy(update={"scoring": knobs}), as_of=MORNING)
