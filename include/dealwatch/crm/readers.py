@@ -8,8 +8,16 @@ from dealwatch.settings import Settings
 
 # Makes a reader of the source of that name in the settings.
 Opener = Callable[[str, Settings], Reader]
-# One line a kind: `"salesforce": _salesforce`, a function that imports its file and opens a reader.
-READERS: Mapping[str, Opener] = {}
+
+
+def _hubspot(name: str, settings: Settings) -> Reader:
+    from dealwatch.crm.hubspot import open_hubspot
+
+    return open_hubspot(name, settings)
+
+
+# One line a kind: a function that imports its file and opens a reader.
+READERS: Mapping[str, Opener] = {"hubspot": _hubspot}
 
 
 def open_reader(name: str, kind: str, *, settings: Settings, readers: Mapping[str, Opener]) -> Reader:
