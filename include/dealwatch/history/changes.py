@@ -45,6 +45,8 @@ class Told:
     known: deal_id and the same columns as known, with =closed and =is_deleted; only this source's deals.
     history: the drop's tracked changes with seq and told, and is_news: not in the ledger yet.
     stored: the ledger's changes of this source known no sooner than the drop, in CHANGE's columns.
+    tracked: fields whose every change the history tells, where the source says so; else those it tells of.
+    alive: ids of deals that are told to be there beside those in deals.
     """
 
     deals: pl.DataFrame
@@ -52,6 +54,8 @@ class Told:
     history: pl.DataFrame
     stored: pl.DataFrame
     known_only_at_close: tuple[str, ...]
+    tracked: tuple[str, ...] | None
+    alive: pl.Series
 
 
 def changes_of(told: Told, moments: Moments) -> pl.DataFrame:
@@ -64,7 +68,7 @@ def changes_of(told: Told, moments: Moments) -> pl.DataFrame:
     known = told.known.with_columns(
         pl.lit(None, dtype=pl.String).alias(name) for name in fields if name not in told.known.columns
     )
-    tracked = set(told.history["field"].unique())
+    tracked = set(told.history["field"].unique() if told.tracked is None else told.tracked)
     base = told.deals.join(
         known.select(
             "deal_id", pl.lit(True).alias("=is_known"), *(pl.col(f).alias(f"=known {f}") for f in fields)
@@ -185,7 +189,8 @@ def _when(name: str, told: Told, moments: Moments, *, is_tracked: bool) -> tuple
 
 def _restored(told: Told, moments: Moments) -> pl.DataFrame:
     """Deals that were gone and are back."""
-    back = told.known.filter("=is_deleted").join(told.deals, on="deal_id", how="semi")
+    there = pl.concat([told.deals["deal_id"], told.alive])
+    back = told.known.filter(pl.col("=is_deleted") & pl.col("deal_id").is_in(there.implode()))
     return deletions(back["deal_id"], moments, is_deleted=False)
 
 

@@ -9,7 +9,7 @@ from datetime import datetime, timedelta
 from statistics import median
 from typing import Literal
 
-from sqlalchemy import Connection, func, select
+from sqlalchemy import Connection, func, or_, select
 
 from dealwatch.moments import local_day
 from dealwatch.settings import Settings
@@ -137,11 +137,18 @@ def _fallen(connection: Connection, settings: Settings) -> Incident | None:
 
 
 def _deals_told(connection: Connection, source: str) -> list[int]:
-    """How many deals the newest extracts of a source held, the newest first."""
+    """How many deals the newest extracts of a source held, the newest first.
+
+    Extracts that tell all deals and those that tell the open ones count different things.
+    """
     c = extract_runs.c
+    told = (c.source == source, c.state == "remembered", c.deals.is_not(None))
+    newest = select(c.covers).where(*told).order_by(c.extracted_at.desc(), c.extract_id).limit(1)
+    is_all = or_(c.covers.is_(None), c.covers == "all")
+    covers = connection.execute(newest).scalar()
     query = (
         select(c.deals)
-        .where(c.source == source, c.state == "remembered", c.deals.is_not(None))
+        .where(*told, is_all if covers in (None, "all") else ~is_all)
         .order_by(c.extracted_at.desc(), c.extract_id)
         .limit(1 + _USUAL_RUNS)
     )

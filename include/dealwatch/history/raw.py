@@ -18,6 +18,15 @@ def raw_rows(connection: Connection, extract_id: str, object_: Object) -> pl.Dat
     return pl.concat(raw_slices(connection, extract_id, object_))
 
 
+def raw_column(connection: Connection, extract_id: str, object_: Object, name: str) -> pl.Series:
+    """One column of the records of an object, in the same order; null where the drop does not tell it."""
+    missing = pl.repeat(None, pl.len(), dtype=pl.String).alias(name)
+    return pl.concat(
+        rows.select(name if name in rows.columns else missing).to_series()
+        for rows in raw_slices(connection, extract_id, object_)
+    )
+
+
 def raw_slices(
     connection: Connection, extract_id: str, object_: Object, *, rows: int = SLICE_ROWS
 ) -> Iterator[pl.DataFrame]:

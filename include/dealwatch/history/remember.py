@@ -14,9 +14,11 @@ from dealwatch.history.current import rebuild_deals
 from dealwatch.history.knowing import Moments
 from dealwatch.history.raw import raw_rows, raw_slices
 from dealwatch.history.sequence import with_sequence
-from dealwatch.history.vanished import vanished_deals
+from dealwatch.history.terms import Terms, terms_of
+from dealwatch.history.vanished import told_alive, vanished_deals
 from dealwatch.knobs import Source
 from dealwatch.settings import Settings
+from dealwatch.sources import LiveSource
 from dealwatch.tables import activities, deal_changes, deals, extract_runs, owners, raw_records
 from dealwatch.warehouse import add_missing, frame, instant, put, rows_of, writing
 
@@ -25,7 +27,13 @@ _MOMENT = ["deal_id", "field", "known_at", "happened_at"]
 
 
 def remember(
-    engine: Engine, extract_id: str, name: str, source: Source, *, settings: Settings, now: datetime
+    engine: Engine,
+    extract_id: str,
+    name: str,
+    source: Source | LiveSource,
+    *,
+    settings: Settings,
+    now: datetime,
 ) -> dict[str, int]:
     """Take one landed drop into the ledger; how many changes, touches and deals that made.
 
@@ -38,8 +46,9 @@ def remember(
         moments = Moments(run.extracted_at, _previous(connection, run), settings.zone, settings.morning)
         stamp = [instant(now).alias("recorded_at"), pl.lit(name).alias("source")]
         _remember_owners(connection, extract_id, name)
-        told = _told(connection, extract_id, name, source, moments)
-        gone = vanished_deals(connection, extract_id, name, source)["deal_id"]
+        terms = terms_of(run.plan, source)
+        told = _told(connection, extract_id, name, terms, moments)
+        gone = vanished_deals(connection, extract_id, name, terms)["deal_id"]
         changes = pl.concat(
             [_identified(changes_of(told, moments)), _identified(deletions(gone, moments))], how="diagonal"
         ).drop("told")
@@ -60,7 +69,7 @@ def _previous(connection: Connection, run: Any) -> datetime | None:
     return moment
 
 
-def _told(connection: Connection, extract_id: str, name: str, source: Source, moments: Moments) -> Told:
+def _told(connection: Connection, extract_id: str, name: str, terms: Terms, moments: Moments) -> Told:
     drop = _drop_deals(raw_rows(connection, extract_id, "deals"), moments)
     history = _tracked(raw_rows(connection, extract_id, "deal_history"), moments)
     known = _known_deals(connection, name, drop.columns)
@@ -74,7 +83,9 @@ def _told(connection: Connection, extract_id: str, name: str, source: Source, mo
         known=known,
         history=history.with_columns(is_news.alias("is_news")),
         stored=_stored(connection, name, moments),
-        known_only_at_close=source.deals.known_only_at_close,
+        known_only_at_close=terms.known_only_at_close,
+        tracked=terms.tracked,
+        alive=told_alive(connection, extract_id, terms),
     )
 
 
