@@ -6,14 +6,14 @@ import logging
 import re
 import socket
 import tracemalloc
-from collections.abc import Iterator
-from datetime import timedelta
+from collections.abc import Iterator, Mapping
+from datetime import UTC, datetime, timedelta
 
 import pytest
 from pydantic import SecretStr
 
 from dealwatch.crm.api import Again, Api, Declined, Later, Quota, origin_of
-from dealwatch.crm.bodies import TooLarge, whole
+from dealwatch.crm.bodies import Broken, TooLarge, whole
 from dealwatch.crm.http import Client, Policy
 from dealwatch.errors import ExtractRefused, SourceDown
 from standins.faulty import Faulty, chunked, faulty_server, raw, zipped
@@ -105,8 +105,28 @@ def test_csv_whose_end_cannot_be_told_is_no_answer(server: Faulty, client: Clien
     whole = raw(body=b"Id\n1\n", kind="text/csv")
     server.answers.extend([raw(body=b"Id\n1\n", kind="text/csv", length=False), whole])
 
-    assert client.get("/results", expects="text/csv").body == b"Id\n1\n"
+    answer = client.send("GET", "/results", expects="text/csv", reads=lambda body, _: body)
+    assert answer.data == b"Id\n1\n"
     assert len(server.asked) == 2
+
+
+def test_a_body_that_does_not_fit_its_headers_is_asked_for_again(server: Faulty, client: Client) -> None:
+    def reads(body: bytes, headers: Mapping[str, str]) -> bytes:
+        if len(body.split()) != int(headers["x-rows"]):
+            raise Broken("fewer rows than it says")
+        return body
+
+    short, full = (raw(body=body, kind="text/csv", headers={"x-rows": "2"}) for body in (b"1\n", b"1\n2\n"))
+    server.answers.extend([short, full])
+
+    assert client.send("GET", "/rows", expects="text/csv", reads=reads).data == b"1\n2\n"
+
+
+def test_an_answer_tells_the_server_s_clock(server: Faulty, client: Client) -> None:
+    server.answers.extend([raw(headers={"Date": "Sat, 21 Nov 2026 18:00:00 GMT"}), raw()])
+
+    assert client.get("/deals").at == datetime(2026, 11, 21, 18, tzinfo=UTC)
+    assert client.get("/deals").at is None
 
 
 def test_json_tells_its_own_end(server: Faulty, client: Client) -> None:

@@ -250,13 +250,13 @@ def _activities(rows: pl.DataFrame, reading: Reading) -> tuple[pl.DataFrame, lis
 
 
 def _ids(rows: pl.DataFrame) -> tuple[pl.DataFrame, list[Fault]]:
-    if "deleted" not in rows.columns:
+    if "is_deleted" not in rows.columns:
         return rows, [blank("deal_id")]
-    word = pl.col("deleted").str.to_lowercase()
+    word = pl.col("is_deleted").str.to_lowercase()
     is_gone = word.is_null() | word.is_in(_YES)
     deleted = pl.when(is_gone).then(pl.lit("true")).when(word.is_in(_NO)).then(pl.lit("false"))
-    rows = read_columns(rows, {"deleted": deleted})
-    return rows, [blank("deal_id"), unreadable("deleted", "yes or no", "Write true or false.")]
+    rows = read_columns(rows, {"is_deleted": deleted})
+    return rows, [blank("deal_id"), unreadable("is_deleted", "yes or no", "Write true or false.")]
 
 
 _YES, _NO = ["true", "1", "yes", "y", "t"], ["false", "0", "no", "n", "f"]

@@ -36,7 +36,7 @@ OPTIONAL: dict[Object, tuple[str, ...]] = {
     ),
     "deal_history": ("old_value", "new_value"),
     "activities": ("kind", "direction", "by"),
-    "deletions": ("deleted",),
+    "deletions": ("is_deleted",),
     "ids": (),
 }
 COLUMNS: dict[Object, tuple[str, ...]] = {name: REQUIRED[name] + OPTIONAL[name] for name in LIVE_OBJECTS}

@@ -14,7 +14,7 @@ import threading
 import time
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field
-from datetime import timedelta
+from datetime import UTC, datetime, timedelta
 from email.utils import parsedate_to_datetime
 from random import SystemRandom
 from typing import Any
@@ -34,6 +34,13 @@ _CHANCE = SystemRandom()
 _AT_WORK = threading.local()
 
 
+Reads = Callable[[bytes, Mapping[str, str]], Any]
+
+
+def read_json_of(body: bytes, _: Mapping[str, str]) -> Any:
+    return read_json(body)
+
+
 @dataclass(frozen=True)
 class Policy:
     """The bounds that hold for every API."""
@@ -50,12 +57,16 @@ class Policy:
 
 @dataclass(frozen=True)
 class Answer:
-    """A whole answer of status 2xx; `data` is its JSON where JSON was expected."""
+    """A whole answer of status 2xx; `data` is what was read from its body, its JSON unless told otherwise."""
 
     status: int
     headers: Mapping[str, str] = field(repr=False)
-    body: bytes = field(repr=False)
     data: Any = field(repr=False)
+
+    @property
+    def at(self) -> datetime | None:
+        """The server's own clock when it answered, where it tells."""
+        return _instant(self.headers.get("date", ""))
 
 
 @dataclass(frozen=True)
@@ -99,9 +110,9 @@ class Client:
     def close(self) -> None:
         self._http.close()
 
-    def get(self, path: str, query: Mapping[str, str] | None = None, *, expects: str = JSON) -> Answer:
-        """Ask for a path; `expects` is the media type of the answer. Raises as `send` does."""
-        return self.send("GET", path, query=query, expects=expects)
+    def get(self, path: str, query: Mapping[str, str] | None = None) -> Answer:
+        """Ask a path for JSON. Raises as `send` does."""
+        return self.send("GET", path, query=query)
 
     def send(
         self,
@@ -112,9 +123,12 @@ class Client:
         json: Any = None,
         form: Mapping[str, str] | None = None,
         expects: str = JSON,
+        reads: Reads = read_json_of,
     ) -> Answer:
         """The whole answer of status 2xx. What is sent must be safe to send twice.
 
+        `expects` is the media type asked for. `reads` makes `data` of body and headers; where they do not fit
+        together it raises Broken, and they are asked for again.
         Raises Declined, or ExtractRefused for what else a person must mend; SourceDown when no try helped,
         the API asks to come back later, or too much of the day's quota is used.
         """
@@ -129,7 +143,7 @@ class Client:
             method, self.origin + path, params=query, json=json, data=form, headers=headers
         )
         for nth in range(1, self.policy.tries + 1):
-            outcome = self._try(request, expects, what)
+            outcome = self._try(request, reads, what)
             if isinstance(outcome, Answer):
                 return outcome
             # Raised outside of any `except`: the library's own errors hold addresses and headers.
@@ -149,7 +163,7 @@ class Client:
             )
 
     def _try(
-        self, request: httpx.Request, expects: str, what: str
+        self, request: httpx.Request, reads: Reads, what: str
     ) -> Answer | _Miss | ExtractRefused | SourceDown:
         try:
             with _at_work(), contextlib.closing(self._http.send(request, stream=True)) as response:
@@ -166,7 +180,7 @@ class Client:
         if self.api.quota_of is not None:
             self.quota = self.api.quota_of(response.headers) or self.quota
         if response.is_success:
-            return _read(response, body, expects)
+            return _read(response, body, reads)
         return self._meaning(response, body, what)
 
     def _in_time(self, chunks: Iterator[bytes]) -> Iterator[bytes]:
@@ -227,16 +241,17 @@ class Client:
         self._sleep(seconds)
 
 
-def _read(response: httpx.Response, body: bytes, expects: str) -> Answer | _Miss:
+def _read(response: httpx.Response, body: bytes, reads: Reads) -> Answer | _Miss:
     """The answer as expected; an error page that calls itself a success is none."""
     status, kind = response.status_code, kind_of(response.headers)
     if status == httpx.codes.NO_CONTENT:
-        return Answer(status, response.headers, b"", None)
+        return Answer(status, response.headers, None)
+    expects = response.request.headers["Accept"]
     if kind != expects:
         told = kind if re.fullmatch(r"[a-z0-9.+/\-]{1,60}", kind) else "no kind"
         return _Miss(f"{status} with {told} in place of {expects}")
     try:
-        return Answer(status, response.headers, body, read_json(body) if expects == JSON else None)
+        return Answer(status, response.headers, reads(body, response.headers))
     except Broken as error:
         return _Miss(f"{status} with {error}")
 
@@ -246,10 +261,15 @@ def _retry_after(headers: Mapping[str, str]) -> timedelta | None:
     told = headers.get("retry-after", "").strip()
     if re.fullmatch(r"\d{1,6}", told):
         return timedelta(seconds=int(told))
+    until, now = _instant(told), _instant(headers.get("date", ""))
+    return max(until - now, timedelta()) if until and now else None
+
+
+def _instant(text: str) -> datetime | None:
+    """A moment as HTTP writes it, in UTC."""
     try:
-        until, now = (parsedate_to_datetime(text) for text in (told, headers.get("date", "")))
-        return max(until - now, timedelta())
-    except (ValueError, TypeError):
+        return parsedate_to_datetime(text).astimezone(UTC)
+    except ValueError:
         return None
 
 

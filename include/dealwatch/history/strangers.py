@@ -58,8 +58,8 @@ def without_strangers(batch: Batch, known: Known) -> Batch:
     if batch.object == "owners":
         return batch
     if batch.object in ("deletions", "ids"):
-        if "deleted" in batch.rows.columns:
-            known.gone.append(batch.rows.filter(pl.col("deleted") == "true")["deal_id"])
+        if "is_deleted" in batch.rows.columns:
+            known.gone.append(batch.rows.filter(pl.col("is_deleted") == "true")["deal_id"])
         elif batch.object == "deletions":
             known.gone.append(batch.rows["deal_id"])
         own = batch.rows.filter(pl.col("deal_id").is_in(known.own().implode()))

@@ -42,7 +42,7 @@ def vanished_deals(connection: Connection, extract_id: str, source_name: str, te
 def told_deletions(connection: Connection, extract_id: str) -> tuple[pl.Series, pl.Series]:
     """Ids that the source says are deleted, and ids that it says are not."""
     ids = raw_column(connection, extract_id, "deletions", "deal_id")
-    is_gone = raw_column(connection, extract_id, "deletions", "deleted").fill_null("true") == "true"
+    is_gone = raw_column(connection, extract_id, "deletions", "is_deleted").fill_null("true") == "true"
     return ids.filter(is_gone), ids.filter(~is_gone)
 
 
