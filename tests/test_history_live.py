@@ -1,4 +1,4 @@
-"""A live source comes to the same ledger however often its reading is cut off, and a short one changes nothing."""
+"""A live source comes to one ledger however often its reading is cut off; a short one changes nothing."""
 
 import logging
 import os
