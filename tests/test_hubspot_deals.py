@@ -228,7 +228,7 @@ def test_archived_deals_are_told_as_gone_and_restored_ones_as_deals() -> None:
         told = night.read()
         portal.purge("deals", "102")
         later = night.read()
-    assert told["archived deals"].rows() == [("102", "true")]
+    assert told["archived deals"].rows() == [("102",)]
     assert told["deals"]["hs_object_id"].to_list() == ["101", "103"]
     assert later["archived deals"].is_empty()
 

@@ -39,6 +39,7 @@ class HubSpot:
     "huge"            a body that does not end
     "redirect"        to another host
     "loop"            a page whose cursor is the one it was asked with
+    ("next", {...})   a page with this in place of the next page's cursor
     "missing_results" a page without `results`
     "short"           fewer results than there are, and no word of more
     "partial"         a 207 whose error is no absence
@@ -200,6 +201,8 @@ class _Handler(BaseHTTPRequestHandler):
             case "loop":
                 after = request.query.get("after", "MQ%3D%3D")
                 self._reply(status, {**told, "paging": {"next": {"after": after}}})
+            case "next", following:
+                self._reply(status, {**told, "paging": {"next": following}})
             case "missing_results":
                 self._reply(200, {"status": "PENDING"})
             case "short":
@@ -215,7 +218,7 @@ class _Handler(BaseHTTPRequestHandler):
 
     def _break(self, fault: str, body: bytes) -> None:
         """An answer that ends badly; the connection ends with it, unless only its content is wrong."""
-        self.close_connection = fault not in {"no_json", "empty"}
+        self.close_connection = fault not in {"cut_gzip", "no_json", "empty"}
         packed = gzip.compress(body, 1)
         match fault:
             case "drop":

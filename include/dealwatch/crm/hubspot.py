@@ -7,6 +7,7 @@ changed since the last night; what a closed deal that nobody touched again was t
 
 import json
 import logging
+import weakref
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import asdict
 from datetime import timedelta
@@ -34,7 +35,7 @@ from dealwatch.sources import HubSpot as Source
 log = logging.getLogger(__name__)
 
 OWNER = ("owner_id", "name", "email", "active")
-GONE = ("deal_id", "deleted")
+GONE = ("deal_id",)
 _LISTS_A_TURN = 5  # lists of deals whose touches make one page
 _FEW, _SHARE = (
     20,
@@ -71,7 +72,7 @@ class HubSpotReader:
         known = self._api.properties("deals")
         mapping = mapping_of(self._mapping, known, lambda: self._api.properties("companies"))
         until = f"{begun_at:%Y-%m-%dT%H:%M:%S}.000Z"
-        asked = asked_of(mapping, known, self._api.stages(), until=until)
+        asked = asked_of(mapping, known, self._api.stages(), until=until, is_first=past.last is None)
         deals = {"asked": asdict(asked), "count": self._api.count("deals")}
         since = past.last.begun_at - self._overlap if past.last else None
         touches = {
@@ -120,8 +121,7 @@ class HubSpotReader:
         for listed, after in self._lists(at.get("after"), ask):
             is_later = instants(pl.col("archivedAt")) > instants(pl.lit(told["until"]))
             rows = text_frame(listed.things, ()).filter(~is_later.fill_null(False))
-            gone = rows.select(pl.col("id").alias("deal_id"), pl.lit("true").alias("deleted"))
-            yield gone, _after(after)
+            yield rows.select(pl.col("id").alias("deal_id")), _after(after)
 
     def _deals(self, told: Any, at: Mapping[str, Any]) -> Rows:
         """The deals; the history that came with them is kept until it is asked for."""
@@ -211,7 +211,9 @@ def open_hubspot(name: str, settings: Settings) -> HubSpotReader:
         )
     client = connect(source.access.password, origin=_origin(source.access))
     api = HubSpot(client, version=source.version)
-    return HubSpotReader(api, mapping=source.deals, touches=source.touches, overlap=source.overlap)
+    reader = HubSpotReader(api, mapping=source.deals, touches=source.touches, overlap=source.overlap)
+    weakref.finalize(reader, client.close)  # nobody is told when a reader has read its last
+    return reader
 
 
 def _origin(access: Access) -> str:

@@ -67,7 +67,7 @@ def mapping_of(
 
 
 def asked_of(
-    mapping: RecordMapping, known: Mapping[str, str], stages: Sequence[Stage], *, until: str
+    mapping: RecordMapping, known: Mapping[str, str], stages: Sequence[Stage], *, until: str, is_first: bool
 ) -> Asked:
     """What to ask of every deal for a mapping in full."""
     columns = tuple(dict.fromkeys(mapping.columns.values()))
@@ -79,6 +79,7 @@ def asked_of(
         days=tuple(dict.fromkeys(name for name in wanted if known.get(name) == "date")),
         stages=_meanings(stages),
         until=until,
+        is_first=is_first,
     )
 
 

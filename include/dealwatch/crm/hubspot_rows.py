@@ -21,6 +21,8 @@ _OPEN = pl.lit("open")
 _CLOSED = ("won", "lost")
 # HubSpot stamps a deal's first stage some milliseconds before its creation.
 _SAME_ACT = pl.duration(minutes=1)
+# HubSpot does not say how many values of a property it keeps; if it forgets, then not before so many.
+_MAYBE_CUT = 20
 
 
 @dataclass(frozen=True)
@@ -32,6 +34,7 @@ class Asked:
     instants, days: those of the properties that are dates with and without a time of day.
     stages: stage -> won, lost, open or unclear.
     until: the moment that rows speak for, as HubSpot writes it.
+    is_first: whether nothing was read before, so that nobody knows what a history may have forgotten.
     """
 
     columns: tuple[str, ...]
@@ -40,6 +43,7 @@ class Asked:
     days: tuple[str, ...]
     stages: Mapping[str, str]
     until: str
+    is_first: bool = False
 
     @property
     def properties(self) -> list[str]:
@@ -63,11 +67,11 @@ def deal_rows(
     """
     until = instants(pl.lit(asked.until))
     deals = text_frame(things, asked.properties).filter(instants(pl.col("createdAt")) <= until)
-    items = _items(things, asked).join(deals.select("id"), left_on="deal_id", right_on="id", how="semi")
+    created = deals.select(pl.col("id").alias("deal_id"), instants(pl.col("createdAt")).alias("created"))
+    items = _items(things, asked).join(created, on="deal_id", maintain_order="left")
     deals = _set_back(deals, items, until, asked)
     deals = deals.with_columns(_read(name, pl.col(name), asked) for name in asked.properties)
-    kept = items.filter((pl.col("at") <= until).fill_null(True))
-    changes = _changes(kept)
+    changes = _changes(items.filter((pl.col("at") <= until).fill_null(True)), asked)
     outcomes = _outcomes(changes.filter(pl.col("field") == "dealstage"), deals, asked)
     rows = _with_outcome(deals, outcomes, asked)
     if asked.of_companies:
@@ -78,7 +82,7 @@ def deal_rows(
 
 
 def _items(things: Iterable[Thing], asked: Asked) -> pl.DataFrame:
-    """Each value a property took: deal_id, field, nth (0 is the newest), changed_at, at, value."""
+    """Each value a property took: deal_id, field, nth (0 is the newest), of, changed_at, at, value."""
     told: list[tuple[str, str, int, str | None, str | None]] = [
         (thing["id"], name, nth, as_text(item.get("timestamp")), as_text(item.get("value")))
         for thing in things
@@ -100,6 +104,7 @@ def _items(things: Iterable[Thing], asked: Asked) -> pl.DataFrame:
     return items.with_columns(
         pl.coalesce(fields).alias("value") if fields else pl.col("value"),
         instants(pl.col("changed_at")).alias("at"),
+        pl.len().over("deal_id", "field").alias("of"),
     )
 
 
@@ -130,12 +135,20 @@ def _set_back(deals: pl.DataFrame, items: pl.DataFrame, until: pl.Expr, asked: A
     return deals
 
 
-def _changes(items: pl.DataFrame) -> pl.DataFrame:
-    """The items oldest first, each with the value before it; one that sets what is there is no change."""
+def _changes(items: pl.DataFrame, asked: Asked) -> pl.DataFrame:
+    """The items oldest first, each with the value before it; one that sets what is there is no change.
+
+    Of a long history the oldest item may have been told before, with a value before it that is forgotten by
+    now: unless it was there from the creation on, it is told only as the value before the next.
+    """
     own = ["deal_id", "field"]
     rows = items.sort(*own, "at", "nth", descending=[False, False, False, True], nulls_last=True)
+    is_oldest = pl.int_range(pl.len()).over(own) == 0
+    is_long = (pl.col("of") >= _MAYBE_CUT) & pl.lit(not asked.is_first)
+    is_cut = is_oldest & is_long & (pl.col("at") > pl.col("created") + _SAME_ACT)
     rows = rows.with_columns(pl.col("value").shift(1).over(own).alias("old_value"))
-    return rows.filter(pl.col("value").ne_missing(pl.col("old_value"))).rename({"value": "new_value"})
+    is_change = pl.col("value").ne_missing(pl.col("old_value")) & ~is_cut.fill_null(False)
+    return rows.filter(is_change).rename({"value": "new_value"})
 
 
 def _outcomes(stages: pl.DataFrame, deals: pl.DataFrame, asked: Asked) -> pl.DataFrame:
@@ -145,12 +158,14 @@ def _outcomes(stages: pl.DataFrame, deals: pl.DataFrame, asked: Asked) -> pl.Dat
     lies between its creation and that first stage.
     """
     known = {stage: word for stage, word in asked.stages.items() if word != "unclear"}
+    is_oldest = pl.int_range(pl.len()).over("deal_id") == 0
     rows = stages.with_columns(
         pl.lit(OUTCOME).alias("field"),
         _looked_up(pl.col("new_value"), known).alias("new_value"),
-        (pl.int_range(pl.len()).over("deal_id") == 0).alias("is_first"),
+        _looked_up(pl.col("old_value"), known).alias("old_value"),
+        (is_oldest & pl.col("old_value").is_null()).alias("is_first"),
     ).filter(pl.col("new_value").is_not_null())
-    before = pl.col("new_value").shift(1).over("deal_id").fill_null(_OPEN)
+    before = pl.coalesce(pl.col("new_value").shift(1).over("deal_id"), "old_value", _OPEN)
     rows = rows.with_columns(before.alias("old_value")).filter(pl.col("new_value") != pl.col("old_value"))
     created = instants(pl.col("createdate"))
     own = deals.select(
@@ -158,7 +173,7 @@ def _outcomes(stages: pl.DataFrame, deals: pl.DataFrame, asked: Asked) -> pl.Dat
         pl.coalesce(created, instants(pl.col("createdAt"))).alias("created"),
         instants(pl.col("closedate")).alias("planned"),
     )
-    rows = rows.join(own, on="deal_id", how="left", maintain_order="left")
+    rows = rows.drop("created").join(own, on="deal_id", how="left", maintain_order="left")
     came_closed = pl.col("is_first") & pl.col("planned").is_between(pl.col("created"), pl.col("at"))
     is_creation = pl.col("created").is_between(pl.col("at"), pl.col("at") + _SAME_ACT)
     at = pl.when(came_closed).then("planned").when(is_creation).then("created").otherwise("at")
