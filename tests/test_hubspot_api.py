@@ -217,6 +217,9 @@ def test_a_batch_is_asked_in_hundreds_without_repeats_and_tells_what_is_there() 
 
 def test_a_batch_that_lacks_answers_is_no_answer() -> None:
     with a_night() as night, night.api() as api:
+        night.server.faults.append("pending")
+        with pytest.raises(SourceDown, match="an answer without results"):
+            list(api.read("deals", ["101"], properties=NAMES))
         night.server.faults.append("short")
         with pytest.raises(SourceDown, match="2 answers to 3 questions"):
             list(api.read("deals", ["101", "102", "103"], properties=NAMES))

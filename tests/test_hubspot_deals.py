@@ -134,6 +134,7 @@ def test_rows_speak_for_the_moment_at_which_the_night_began() -> None:
         move(portal, "102", "2026-03-02T04:10:00", dealstage="qualifiedtobuy")
         move(portal, "103", "2026-03-02T04:10:00", hubspot_owner_id="81")
         deal(portal, "104", "2026-03-02T04:05:00")
+        portal.archive("deals", deal(portal, "105", "2026-01-02T00:00:00").id, at("2026-03-02T04:06:00"))
         portal.add("notes", at("2026-03-02T04:20:00"), "601", hs_timestamp="2026-03-02T04:20:00.000Z")
         portal.link("101", "notes", "601")
         after = {table.name: [page.rows for page in reader.pages(table, None)] for table in plan.tables}

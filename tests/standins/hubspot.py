@@ -43,6 +43,7 @@ class HubSpot:
     "missing_results" a page without `results`
     "short"           fewer results than there are, and no word of more
     "partial"         a 207 whose error is no absence
+    "pending"         a batch that is not done
     ("limit", POLICY, headers)   429 by that policy
     "unauthorised"    401
     ("until", event)  waits for the event, then answers
@@ -207,6 +208,8 @@ class _Handler(BaseHTTPRequestHandler):
                 self._reply(200, {"status": "PENDING"})
             case "short":
                 self._reply(200, {**told, "results": told["results"][:-1], "paging": None})
+            case "pending":
+                self._reply(202, {**told, "status": "PENDING"})
             case "partial":
                 self._reply(207, {**told, "errors": [error("INTERNAL_ERROR", "one of them failed")]})
             case "html":
