@@ -114,9 +114,6 @@ class Large:
         )
 
 
-
-
-
 def peak() -> int:
     """Megabytes of memory held at most so far."""
     return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss // 1024
@@ -141,7 +138,10 @@ def main(deals: int, history: int, page: int, url: str) -> None:
         def tell(what: str, rows: int) -> None:
             nonlocal began
             seconds = time.monotonic() - began
-            print(f"{what}: {seconds:.1f} s, {rows / seconds:,.0f} rows a second, peak {peak():,} MB", flush=True)
+            print(
+                f"{what}: {seconds:.1f} s, {rows / seconds:,.0f} rows a second, peak {peak():,} MB",
+                flush=True,
+            )
             began = time.monotonic()
 
         print(f"begins with {peak():,} MB", flush=True)

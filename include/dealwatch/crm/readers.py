@@ -8,8 +8,16 @@ from dealwatch.settings import Settings
 
 # Makes a reader of the source of that name in the settings.
 Opener = Callable[[str, Settings], Reader]
+
+
+def _salesforce(name: str, settings: Settings) -> Reader:
+    from dealwatch.crm.salesforce import open_salesforce
+
+    return open_salesforce(name, settings)
+
+
 # One line a kind: `"salesforce": _salesforce`, a function that imports its file and opens a reader.
-READERS: Mapping[str, Opener] = {}
+READERS: Mapping[str, Opener] = {"salesforce": _salesforce}
 
 
 def open_reader(name: str, kind: str, *, settings: Settings, readers: Mapping[str, Opener]) -> Reader:
