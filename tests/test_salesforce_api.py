@@ -295,7 +295,7 @@ def test_what_bulk_does_not_serve_is_said(server: Salesforce, wire: Wire) -> Non
         wire.create_job("SELECT Id FROM OpportunityStage")
     with pytest.raises(NoBulk):
         wire.create_job("SELECT BillingAddress FROM Account")
-    assert wire.all_rows("SELECT ApiName FROM OpportunityStage", ["ApiName"]).height == 4
+    assert wire.all_rows("OpportunityStage", ["ApiName"]).height == 4
 
 
 @pytest.mark.parametrize(

@@ -54,6 +54,16 @@ class Salesforce(LiveSource):
     """Salesforce, read by its Bulk and REST APIs."""
 
     kind: Literal["salesforce"] = Field(description="salesforce: read by its Bulk and REST APIs.")
+    api_version: str = Field(
+        default="64.0",
+        pattern=r"^\d{2,3}\.0$",
+        description="Version of the API; the org says which it offers.",
+    )
+    currency: str | None = Field(
+        default=None,
+        pattern="^[A-Z]{3}$",
+        description="What amounts are brought to in an org of several currencies; without it, the org's own.",
+    )
 
 
 class HubSpot(LiveSource):

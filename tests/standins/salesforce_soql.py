@@ -87,6 +87,8 @@ class _Parser:
         frame = self.org.rows(object_)
         if "IsDeleted" in frame.columns and not self.deleted:
             frame = frame.filter(~pl.col("IsDeleted"))
+        if "IsArchived" in frame.columns and not self.deleted:
+            frame = frame.filter(~pl.col("IsArchived").fill_null(False))
         scope = _Scope(self.org, object_, frame)
         if self.peek() == "WHERE":
             self.take("WHERE")
@@ -122,8 +124,8 @@ class _Parser:
 
     def either(self, scope: "_Scope") -> pl.Expr:
         """Conditions joined by one word: AND and OR do not mix without parentheses."""
-        joined, condition = "", self.one(scope)
         before = self.semi_joins
+        joined, condition = "", self.one(scope)
         while self.peek() in {"AND", "OR"}:
             word = self.take().upper()
             if joined and word != joined:
@@ -131,7 +133,7 @@ class _Parser:
             joined = word
             other = self.one(scope)
             condition = condition & other if word == "AND" else condition | other
-        if joined == "OR" and self.semi_joins and before <= self.semi_joins:
+        if joined == "OR" and self.semi_joins > before:
             raise Wrong("MALFORMED_QUERY", "Semi join sub-selects are not allowed with the 'OR' operator")
         return condition
 

@@ -97,9 +97,7 @@ class Client:
         self.token: SecretStr | None = None
         self.quota: Quota | None = None
         self._sleep = sleep
-        limits = httpx.Timeout(self.policy.read_seconds, connect=self.policy.connect_seconds)
-        # Proxies of the environment are for the world outside, not for loopback.
-        self._http = httpx.Client(timeout=limits, follow_redirects=False, trust_env=not is_near(self.origin))
+        self._open: httpx.Client | None = None
 
     def __enter__(self) -> "Client":
         return self
@@ -108,7 +106,19 @@ class Client:
         self.close()
 
     def close(self) -> None:
-        self._http.close()
+        """Let the connections go; the token stays, and the next question opens new ones."""
+        if self._open is not None:
+            self._open.close()
+            self._open = None
+
+    @property
+    def _http(self) -> httpx.Client:
+        if self._open is None:
+            limits = httpx.Timeout(self.policy.read_seconds, connect=self.policy.connect_seconds)
+            # Proxies of the environment are for the world outside, not for loopback.
+            trust = not is_near(self.origin)
+            self._open = httpx.Client(timeout=limits, follow_redirects=False, trust_env=trust)
+        return self._open
 
     def get(self, path: str, query: Mapping[str, str] | None = None) -> Answer:
         """Ask a path for JSON. Raises as `send` does."""

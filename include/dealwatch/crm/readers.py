@@ -10,6 +10,12 @@ from dealwatch.settings import Settings
 Opener = Callable[[str, Settings], Reader]
 
 
+def _salesforce(name: str, settings: Settings) -> Reader:
+    from dealwatch.crm.salesforce import open_salesforce
+
+    return open_salesforce(name, settings)
+
+
 def _hubspot(name: str, settings: Settings) -> Reader:
     from dealwatch.crm.hubspot import open_hubspot
 
@@ -17,7 +23,7 @@ def _hubspot(name: str, settings: Settings) -> Reader:
 
 
 # One line a kind: a function that imports its file and opens a reader.
-READERS: Mapping[str, Opener] = {"hubspot": _hubspot}
+READERS: Mapping[str, Opener] = {"salesforce": _salesforce, "hubspot": _hubspot}
 
 
 def open_reader(name: str, kind: str, *, settings: Settings, readers: Mapping[str, Opener]) -> Reader:

@@ -6,7 +6,7 @@ A page that lacks rows it should have is asked for again, and in the end it is a
 import json
 import logging
 import re
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass
 from datetime import datetime
 from typing import Any
@@ -15,6 +15,7 @@ import polars as pl
 
 from dealwatch.crm.api import Declined, Quota
 from dealwatch.crm.bodies import Broken, read_json
+from dealwatch.crm.pages import PlaceLost
 from dealwatch.crm.salesforce_login import Session
 from dealwatch.crm.salesforce_rows import exact_json, of_csv, of_records
 from dealwatch.errors import ExtractRefused, SourceDown
@@ -34,7 +35,7 @@ _TRACKED = (
 _NO_BULK = frozenset({"INVALIDENTITY", "FEATURENOTENABLED"})
 
 
-class Gone(Exception):
+class Gone(PlaceLost):
     """A job or a cursor is not there any more, or came to nothing; the same has to be asked anew."""
 
 
@@ -248,17 +249,14 @@ class Salesforce:
             raise Gone("a place without a job")
         return self.session.path(f"jobs/query/{place.job}", version=place.version)
 
-    def all_rows(self, soql: str, columns: Sequence[str]) -> pl.DataFrame:
-        """The whole of a small REST query."""
-        pages = list(self._pages(soql, columns))
-        return pl.concat(pages)
-
-    def _pages(self, soql: str, columns: Sequence[str]) -> Iterator[pl.DataFrame]:
-        page = self.query(soql, columns)
-        yield page.rows
+    def all_rows(self, object_: str, columns: Sequence[str]) -> pl.DataFrame:
+        """The whole of an object of few rows."""
+        page = self.query(f"SELECT {', '.join(columns)} FROM {_name(object_)}", columns)  # noqa: S608
+        pages = [page.rows]
         while page.next is not None:
             page = self.more(page.next, columns)
-            yield page.rows
+            pages.append(page.rows)
+        return pl.concat(pages)
 
 
 def _count(place: Place, total: int, rows: int, *, is_last: bool) -> None:

@@ -112,7 +112,7 @@ def _address(said: Mapping[str, str], connection: str) -> str:
 
 
 class Session:
-    """Questions to one org in one API version; logs in when needed. Use it in `with`.
+    """Questions to one org in one API version; logs in when needed. Use it in `with`, as often as you like.
 
     `policy` and `sleep` are the client's.
     """
