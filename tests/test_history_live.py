@@ -16,8 +16,12 @@ from sqlalchemy import Engine, select
 from conftest import new_database
 from dealwatch import migrations
 from dealwatch.crm.readers import Opener
+from dealwatch.crm.sheets import Covers
 from dealwatch.errors import ExtractRefused, SettingsError, SourceDown
 from dealwatch.history.extract import extract
+from dealwatch.history.gather import gather
+from dealwatch.history.landing import land_pages
+from dealwatch.history.remember import remember
 from dealwatch.settings import Settings
 from dealwatch.sources import Salesforce
 from dealwatch.tables import deal_changes, deals, extract_pages, extract_runs, extract_tables
@@ -111,7 +115,11 @@ def test_crashes_after_any_page_change_nothing(
 RUN = """
 import sys
 from datetime import timedelta
+from dealwatch.crm.sheets import Covers
 from dealwatch.history.extract import extract
+from dealwatch.history.gather import gather
+from dealwatch.history.landing import land_pages
+from dealwatch.history.remember import remember
 from dealwatch.settings import Settings
 from dealwatch.warehouse import connect
 from small_crm import CrmReader
@@ -140,6 +148,29 @@ def run_until_killed(settings: Settings, *arguments: object) -> bool:
     )
     assert done.returncode in (0, -signal.SIGKILL), done.stderr
     return done.stdout == "done\n"
+
+
+@pytest.mark.parametrize("covers", ["all", "ids"])
+def test_a_drop_remembered_in_parts_is_the_same_drop(
+    either_engine: Engine, either_settings: Settings, tmp_path: Path, covers: Covers
+) -> None:
+    """Also of files, whose history alone tells which fields it tracks."""
+    whole = connect(Settings(home=tmp_path / "whole"))
+    migrations.upgrade(whole)
+    crm = Crm(2)
+    for _ in range(3):
+        for engine, at_once in ((whole, 10_000), (either_engine, 9)):
+            settings, reader = of_crm(either_settings), CrmReader(crm, covers=covers)
+            source, now = settings.sources["crm"], crm.now + timedelta(hours=1)
+            assert isinstance(source, Salesforce)
+            if covers == "all":
+                reader.tracked = None
+            held = gather(engine, "crm", reader, source, settings=settings, now=now)
+            landed = land_pages(engine, held, source, settings=settings, now=now)
+            remember(engine, landed.extract_id, "crm", source, settings=settings, now=now, at_once=at_once)
+        assert contents(either_engine) == contents(whole)
+        crm.live()
+    whole.dispose()
 
 
 @pytest.mark.slow
