@@ -12,7 +12,7 @@ from dealwatch.history.changes import changes_of, deletions
 from dealwatch.history.current import rebuild_deals
 from dealwatch.history.knowing import Moments
 from dealwatch.history.raw import raw_rows, raw_slices
-from dealwatch.history.slices import deal_slices
+from dealwatch.history.slices import RECORDS_A_PART, deal_slices
 from dealwatch.history.telling import digests, identified, told_of
 from dealwatch.history.terms import Terms, terms_of
 from dealwatch.history.vanished import told_alive, vanished_deals
@@ -33,10 +33,12 @@ def remember(
     *,
     settings: Settings,
     now: datetime,
+    at_once: int = RECORDS_A_PART,
 ) -> dict[str, int]:
     """Take one landed drop into the ledger; how many changes, touches and deals that made.
 
-    All or nothing, and once: a second call finds the drop remembered and changes nothing.
+    All or nothing, and once: a second call finds the drop remembered and changes nothing. `at_once` is how
+    many of its records are worked on together, about.
     """
     with writing(engine, alone="ledger") as connection:
         run = connection.execute(select(extract_runs).where(extract_runs.c.extract_id == extract_id)).one()
@@ -48,7 +50,7 @@ def remember(
         terms = terms_of(run.plan, source)
         gone = vanished_deals(connection, extract_id, name, terms)["deal_id"]
         added, touched = 0, list[pl.Series]()
-        for changes in _changes(connection, run, terms, moments, gone):
+        for changes in _changes(connection, run, terms, moments, gone, at_once):
             changes = _after_known_ones(connection, changes, name)
             added += add_missing(connection, deal_changes, changes.with_columns(stamp))
             touched.append(changes["deal_id"].unique().sort())
@@ -59,14 +61,14 @@ def remember(
 
 
 def _changes(
-    connection: Connection, run: Any, terms: Terms, moments: Moments, gone: pl.Series
+    connection: Connection, run: Any, terms: Terms, moments: Moments, gone: pl.Series, at_once: int
 ) -> Iterator[pl.DataFrame]:
     """What the drop adds to the ledger, all of a deal's fields at once, and the deals that are gone last.
 
     The next part is worked out once the one before is in the ledger, which is what bounds the memory.
     """
     alive = told_alive(connection, run.extract_id, terms)
-    for rows in deal_slices(connection, run, terms, alive):
+    for rows in deal_slices(connection, run, terms, alive, at_once=at_once):
         told = told_of(connection, rows, run.source, terms, moments)
         yield identified(changes_of(told, moments)).drop("told")
     yield identified(deletions(gone, moments)).drop("told")

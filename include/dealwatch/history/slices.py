@@ -39,7 +39,7 @@ class Rows:
 
 
 def deal_slices(
-    connection: Connection, run: Any, terms: Terms, alive: pl.Series, *, at_once: int = RECORDS_A_PART
+    connection: Connection, run: Any, terms: Terms, alive: pl.Series, *, at_once: int
 ) -> Iterator[Rows]:
     """The drop's deals and their history, all of a deal in one slice; a drop of few records in one."""
     extract_id = run.extract_id
