@@ -85,13 +85,13 @@ def test_a_history_is_told_oldest_first_with_the_value_before() -> None:
 
 def test_changes_of_one_instant_keep_their_order() -> None:
     portal = small_portal()
-    for stage in ("contractsent", "qualifiedtobuy", "contractsent"):
+    for stage in ("contractsent", "qualifiedtobuy", "appointmentscheduled"):
         move(portal, "103", "2026-02-20T08:00:00", dealstage=stage)
     told = history_of(portal, "103", "dealstage")[-3:]
     assert [row[1:] for row in told] == [
         ("closedlost", "contractsent"),
         ("contractsent", "qualifiedtobuy"),
-        ("qualifiedtobuy", "contractsent"),
+        ("qualifiedtobuy", "appointmentscheduled"),
     ]
 
 
@@ -166,6 +166,8 @@ def test_a_stage_that_nobody_can_place_is_said_so_and_not_guessed() -> None:
     portal.pipelines[0].stages[1].metadata = {"isClosed": "true", "probability": "0.4"}
     move(portal, "102", "2026-02-20T00:00:00", dealstage="long_gone")
     move(portal, "103", "2026-02-20T00:00:00", dealstage=None, pipeline=None, hs_is_closed_lost="true")
+    assert history_of(portal, "101", "stage.outcome") == []
+    assert history_of(portal, "103", "stage.outcome") == [("2026-02-03T10:00:00.000Z", "open", "lost")]
     assert states(portal) == [
         ("101", "qualifiedtobuy", "unclear", None),
         ("102", "long_gone", "a stage of no pipeline", None),

@@ -9,6 +9,7 @@ from typing import Any
 import polars as pl
 import pytest
 
+from dealwatch.crm.contract import Object
 from dealwatch.crm.pages import Past, PlaceLost, Plan, check_page
 from dealwatch.errors import ExtractRefused, SourceDown
 from hubspot_samples import CANARY, CANARY_BODY, NIGHT, Night, a_night, at, deal, move, small_portal, whole
@@ -76,6 +77,21 @@ def test_the_history_that_came_with_the_deals_is_not_asked_for_twice() -> None:
     assert kept == asked
 
 
+def test_a_process_that_goes_on_asks_again_only_for_the_history_that_it_did_not_see() -> None:
+    with a_night(large_portal()) as night:
+        plan = night.plan()
+        deals, history = plan.feeding("deals")[0], plan.feeding("deal_history")[0]
+        with night.reader() as reader:
+            before = reader.pages(deals, None)
+            place = [next(before).place for _ in range(4)][-1]
+            whole_history = [page.rows.rows() for page in reader.pages(history, None)]
+        with night.reader() as reader:
+            list(reader.pages(deals, place))
+            night.server.requests.clear()
+            assert [page.rows.rows() for page in reader.pages(history, None)] == whole_history
+    assert len(night.server.requests) == 4
+
+
 def test_a_cursor_that_leads_nowhere_loses_the_place_and_only_that() -> None:
     with a_night(large_portal()) as night, night.reader() as reader:
         plan = reader.plan(Past())
@@ -89,9 +105,10 @@ def test_a_cursor_that_leads_nowhere_loses_the_place_and_only_that() -> None:
             next(pages)
 
 
-def test_cursors_in_a_circle_are_no_list() -> None:
+@pytest.mark.parametrize("object_", ["deals", "deal_history"])
+def test_cursors_in_a_circle_are_no_list(object_: Object) -> None:
     with a_night(large_portal()) as night, night.reader() as reader:
-        table = reader.plan(Past()).feeding("deals")[0]
+        table = reader.plan(Past()).feeding(object_)[0]
         pages = reader.pages(table, None)
         first, second = next(pages), next(pages)
         assert first.place and second.place
@@ -157,7 +174,7 @@ def test_no_fault_in_the_middle_makes_a_short_table(fault: Any, caplog: pytest.L
 
 
 def test_a_reader_forgets_what_it_cannot_keep(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("dealwatch.crm.hubspot._MOST_KEPT", 5_000)
+    monkeypatch.setattr("dealwatch.crm.hubspot_kept.MOST_BYTES", 5_000)
     with a_night(large_portal(300)) as night:
         plan = night.plan()
         with night.reader() as reader:

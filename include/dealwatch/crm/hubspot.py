@@ -12,7 +12,6 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import asdict
 from datetime import timedelta
 from functools import partial
-from io import BytesIO
 from typing import Any
 
 import polars as pl
@@ -20,6 +19,7 @@ import polars as pl
 from dealwatch.crm.api import Declined
 from dealwatch.crm.hubspot_answers import Listed, Thing, text_frame
 from dealwatch.crm.hubspot_api import HubSpot, connect
+from dealwatch.crm.hubspot_kept import Kept
 from dealwatch.crm.hubspot_plan import TOUCHES, asked_of, mapping_of, tracked_by
 from dealwatch.crm.hubspot_rows import HISTORY, Asked, deal_rows
 from dealwatch.crm.hubspot_touches import COLUMNS as TOUCH
@@ -36,12 +36,12 @@ log = logging.getLogger(__name__)
 
 OWNER = ("owner_id", "name", "email", "active")
 GONE = ("deal_id",)
+_CIRCLE = "HubSpot: the cursors of a list lead in a circle"
 _LISTS_A_TURN = 5  # lists of deals whose touches make one page
 _FEW, _SHARE = (
     20,
     0.01,
 )  # by how much a list may differ from the index's count: it lags, and deals go meanwhile
-_MOST_KEPT = 256 * 2**20
 
 
 Rows = Iterator[tuple[pl.DataFrame, dict[str, Any] | None]]  # and the place after them
@@ -61,7 +61,7 @@ class HubSpotReader:
     ) -> None:
         self._api, self._mapping = api, mapping
         self._touches, self._overlap = touches, overlap
-        self._kept = _Kept()
+        self._kept = Kept()
 
     def plan(self, past: Past) -> Plan:
         """Tables of owners, deals, their history, those archived, and touches.
@@ -137,13 +137,19 @@ class HubSpotReader:
     def _history(self, told: Any, at: Mapping[str, Any]) -> Rows:
         """The history, from what came with the deals or, in another process, asked for again."""
         asked, here = _asked(told), at.get("after")
-        while kept := self._kept.get(here):
-            rows, here = kept
+        known = {here}
+        while True:
+            rows, here = self._kept.get(here) or self._history_page(asked, here)
             yield rows, _after(here)
             if here is None:
                 return
-        for listed, after in self._lists(here, self._deals_list(asked)):
-            yield deal_rows(listed.things, {}, asked)[1], _after(after)
+            if here in known:
+                raise SourceDown(_CIRCLE)
+            known.add(here)
+
+    def _history_page(self, asked: Asked, here: str | None) -> tuple[pl.DataFrame, str | None]:
+        listed, after = next(self._lists(here, self._deals_list(asked)))
+        return deal_rows(listed.things, {}, asked)[1], after
 
     def _touched(self, told: Any, at: Mapping[str, Any]) -> Rows:
         lists = self._lists(at.get("after"), partial(self._api.listed, "deals", properties=["dealstage"]))
@@ -193,7 +199,7 @@ class HubSpotReader:
                     raise
                 raise PlaceLost("HubSpot does not know the cursor any more") from None
             if listed.after is not None and listed.after in known:
-                raise SourceDown("HubSpot: the cursors of a list lead in a circle")
+                raise SourceDown(_CIRCLE)
             yield listed, listed.after
             here = listed.after
             if here is None:
@@ -220,29 +226,6 @@ def _origin(access: Access) -> str:
     host = access.host or "api.hubapi.com"
     origin = host if "://" in host else f"https://{host}"
     return f"{origin}:{access.port}" if access.port else origin
-
-
-class _Kept:
-    """Pages of history by the cursor they begin at, packed; what would be too much is not kept."""
-
-    def __init__(self) -> None:
-        self._pages: dict[str | None, tuple[bytes, str | None]] = {}
-        self._bytes = 0
-
-    def put(self, here: str | None, rows: pl.DataFrame, after: str | None) -> None:
-        packed = BytesIO()
-        rows.write_ipc(packed, compression="zstd")
-        self._bytes += len(packed.getvalue())
-        if self._bytes <= _MOST_KEPT:
-            self._pages[here] = packed.getvalue(), after
-
-    def get(self, here: str | None) -> tuple[pl.DataFrame, str | None] | None:
-        """A page, which is then let go."""
-        if here not in self._pages:
-            return None
-        packed, after = self._pages.pop(here)
-        self._bytes -= len(packed)
-        return pl.read_ipc(BytesIO(packed)), after
 
 
 def _asked(told: Any) -> Asked:

@@ -93,9 +93,9 @@ class HubSpot:
         self._client, self._version = client, version
 
     def clock(self) -> datetime:
-        """HubSpot's own time, to the second."""
-        path = f"/account-info/{self._version}/details"
-        told = self._asked("GET", path, "the account").headers.get("date", "")
+        """HubSpot's own time, to the second; the question is one that has to be allowed anyway."""
+        path = f"/crm/pipelines/{self._version}/deals"
+        told = self._asked("GET", path, "deals").headers.get("date", "")
         try:
             return parsedate_to_datetime(told).astimezone(UTC)
         except ValueError:
