@@ -228,6 +228,29 @@ def test_a_batch_that_lacks_answers_is_no_answer() -> None:
             list(api.read("deals", ["101"], properties=NAMES))
 
 
+@pytest.mark.parametrize(
+    "results", ["x", ["x"], [{"properties": {}}], [{"id": 5}], [{"id": "5", "properties": None}], [None]]
+)
+def test_a_result_that_is_none_is_said_to_be_none(results: Any) -> None:
+    with a_night() as night, night.api() as api:
+        for ask in (
+            lambda: api.listed("deals", properties=NAMES),
+            lambda: list(api.read("deals", ["101"], properties=NAMES)),
+            lambda: api.links("deals", ["101"], "calls"),
+            lambda: api.owners(is_archived=False),
+        ):
+            night.server.faults.append(("results", results))
+            with pytest.raises(SourceDown, match="a result that is none|an answer without results"):
+                ask()
+
+
+def test_an_answer_without_the_history_is_no_answer() -> None:
+    with a_night() as night, night.api() as api:
+        night.server.faults.append(("results", [{"id": "5", "properties": {}}]))
+        with pytest.raises(SourceDown, match="without the history that was asked for"):
+            api.listed("deals", properties=NAMES, with_history=["amount"])
+
+
 @pytest.mark.parametrize("are_numbers", [False, True])
 def test_all_associations_are_read_however_many(are_numbers: bool) -> None:
     portal = small_portal()

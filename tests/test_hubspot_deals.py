@@ -2,6 +2,7 @@
 
 import pytest
 
+from dealwatch.crm.hubspot_rows import Asked, deal_rows
 from dealwatch.crm.pages import Past
 from dealwatch.knobs import RecordMapping
 from hubspot_samples import (
@@ -244,3 +245,11 @@ def test_of_merged_deals_only_the_third_is_there_with_both_histories() -> None:
     assert told["deals"]["hs_object_id"].to_list() == ["103", new.id]
     outcomes = told["deal history"].filter(deal_id=new.id, field="stage.outcome")
     assert rows(outcomes, "old_value", "new_value") == [("open", "won"), ("won", "open")]
+
+
+def test_a_deal_whose_creation_nobody_tells_is_not_left_out() -> None:
+    asked = Asked(("hs_object_id", "amount"), (), (), (), {}, "2026-03-02T04:00:00.000Z")
+    things = [{"id": "1", "properties": {"amount": "5"}}, {"id": "2", "properties": {}, "createdAt": "soon"}]
+    deals, history = deal_rows(things, {}, asked)
+    assert deals.rows() == [("1", "5"), ("2", None)]
+    assert history.is_empty()

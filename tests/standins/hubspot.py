@@ -40,6 +40,7 @@ class HubSpot:
     "redirect"        to another host
     "loop"            a page whose cursor is the one it was asked with
     ("next", {...})   a page with this in place of the next page's cursor
+    ("results", [...])  a page with these results
     "missing_results" a page without `results`
     "short"           fewer results than there are, and no word of more
     "partial"         a 207 whose error is no absence
@@ -204,6 +205,8 @@ class _Handler(BaseHTTPRequestHandler):
                 self._reply(status, {**told, "paging": {"next": {"after": after}}})
             case "next", following:
                 self._reply(status, {**told, "paging": {"next": following}})
+            case "results", results:
+                self._reply(200, {"results": results})
             case "missing_results":
                 self._reply(200, {"status": "PENDING"})
             case "short":

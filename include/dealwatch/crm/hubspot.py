@@ -248,12 +248,12 @@ def _to_be_read(things: Sequence[Thing], told: Any) -> list[str]:
     rows = text_frame(things, ["dealstage"]).with_columns(
         word=pl.col("dealstage").replace_strict(told["stages"], default="open", return_dtype=pl.String)
     )
-    is_there = instants(pl.col("createdAt")) <= instants(pl.lit(told["until"]))
+    is_later = instants(pl.col("createdAt")) > instants(pl.lit(told["until"]))
     is_open = ~pl.col("word").is_in(["won", "lost"]).fill_null(False)
     if told["since"] is not None:
         is_changed = instants(pl.col("updatedAt")) >= instants(pl.lit(told["since"]))
         rows = rows.filter(is_open | is_changed.fill_null(True))
-    return rows.filter(is_there)["id"].to_list()
+    return rows.filter(~is_later.fill_null(False))["id"].to_list()
 
 
 def _owner_rows(things: Sequence[Thing]) -> pl.DataFrame:

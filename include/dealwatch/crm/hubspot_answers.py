@@ -36,7 +36,8 @@ class Stage:
 def text_frame(things: Iterable[Thing], properties: Sequence[str]) -> pl.DataFrame:
     """`id`, `createdAt`, `updatedAt`, `archivedAt` and a column per property; all text or null."""
     rows = [
-        [thing["id"], *map(thing.get, _STAMPS), *map(thing["properties"].get, properties)] for thing in things
+        [thing["id"], *map(thing.get, _STAMPS), *map(thing.get("properties", {}).get, properties)]
+        for thing in things
     ]
     names = ["id", *_STAMPS, *properties]
     columns = zip(*rows, strict=True) if rows else ([] for _ in names)
@@ -71,10 +72,17 @@ def outcome_of(stage: Thing) -> str:
 
 
 def page_of(told: Any, path: str, asked: str | None) -> Listed:
+    return Listed(things_of(told, path), cursor_of(told, path, asked))
+
+
+def things_of(told: Any, path: str) -> list[Thing]:
+    """The results of an answer, each with an id, and its properties unless it is an owner."""
     things = results_of(told, path)
-    if not all(isinstance(thing, Mapping) and isinstance(thing.get("id"), str) for thing in things):
-        raise SourceDown(f"HubSpot GET {path}: a result without an id")
-    return Listed(things, cursor_of(told, path, asked))
+    for thing in things:
+        is_thing = isinstance(thing, Mapping) and isinstance(thing.get("id"), str)
+        if not is_thing or not isinstance(thing.get("properties", {}), Mapping):
+            raise SourceDown(f"HubSpot {path}: a result that is none")
+    return things
 
 
 def results_of(told: Any, path: str) -> list[Any]:
@@ -91,9 +99,20 @@ def errors_of(told: Mapping[str, Any], path: str) -> list[Mapping[str, Any]]:
     return errors
 
 
+def linked_of(told: Any, path: str) -> tuple[str, list[str]]:
+    """An object and those it is associated with, of one result about associations."""
+    try:
+        return str(told["from"]["id"]), [str(to["toObjectId"]) for to in told["to"]]
+    except (TypeError, KeyError):
+        pass
+    raise SourceDown(f"HubSpot {path}: a result that is none")
+
+
 def cursor_of(told: Mapping[str, Any], path: str, asked: str | None) -> str | None:
     """The cursor of what follows; raises SourceDown when it would lead to the same page again."""
-    after = ((told.get("paging") or {}).get("next") or {}).get("after")
+    after: Any = told
+    for name in ("paging", "next", "after"):
+        after = after.get(name) if isinstance(after, Mapping) else None
     if after is not None and str(after) == asked:
         raise SourceDown(f"HubSpot {path}: the cursor does not move on")
     return None if after is None else str(after)

@@ -21,9 +21,11 @@ from dealwatch.crm.hubspot_answers import (
     Thing,
     cursor_of,
     errors_of,
+    linked_of,
     outcome_of,
     page_of,
     results_of,
+    things_of,
 )
 from dealwatch.errors import ExtractRefused, SourceDown
 
@@ -130,7 +132,10 @@ class HubSpot:
                 f"HubSpot cannot be asked for {len(properties)} properties of {kind} at once; map fewer"
             )
         path = f"/crm/objects/{self._version}/{kind}"
-        return page_of(self._get(path, kind, {k: v for k, v in told.items() if v}), path, after)
+        page = page_of(self._get(path, kind, {k: v for k, v in told.items() if v}), path, after)
+        if with_history and not all(isinstance(t.get("propertiesWithHistory"), Mapping) for t in page.things):
+            raise SourceDown(f"HubSpot GET {path}: an answer without the history that was asked for")
+        return page
 
     def read(self, kind: str, ids: Iterable[str], *, properties: Sequence[str]) -> Iterator[Thing]:
         """Live objects by id, in no order. One that is gone since its id was told is left out."""
@@ -139,7 +144,7 @@ class HubSpot:
         for part in _slices(sorted(set(ids)), _A_BATCH):
             body = {"inputs": [{"id": id_} for id_ in part], "properties": names}
             told = self._post(path, kind, body)
-            found = results_of(told, path)
+            found = things_of(told, path)
             errors = errors_of(told, path)
             if any(error.get("category") != "OBJECT_NOT_FOUND" for error in errors):
                 raise SourceDown(f"HubSpot POST {path}: a part of the answer is an error")
@@ -159,8 +164,8 @@ class HubSpot:
                 raise SourceDown(f"HubSpot POST {path}: a part of the answer is an error")
             cursors = {one["id"]: one.get("after") for one in asked[:_LINKS_A_BATCH]}
             for one in results_of(told, path):
-                id_ = str(one["from"]["id"])
-                found.setdefault(id_, {}).update((str(to["toObjectId"]), None) for to in one["to"])
+                id_, others = linked_of(one, path)
+                found.setdefault(id_, {}).update(dict.fromkeys(others))
                 after = cursor_of(one, path, cursors.get(id_))
                 rest += [{"id": id_, "after": after}] if after else []
             asked = rest

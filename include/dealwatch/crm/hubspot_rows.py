@@ -66,7 +66,8 @@ def deal_rows(
     `companies`: by deal, the company it is mainly with. All text or null.
     """
     until = instants(pl.lit(asked.until))
-    deals = text_frame(things, asked.properties).filter(instants(pl.col("createdAt")) <= until)
+    is_later = instants(pl.col("createdAt")) > until
+    deals = text_frame(things, asked.properties).filter(~is_later.fill_null(False))
     created = deals.select(pl.col("id").alias("deal_id"), instants(pl.col("createdAt")).alias("created"))
     items = _items(things, asked).join(created, on="deal_id", maintain_order="left")
     deals = _set_back(deals, items, until, asked)
