@@ -138,6 +138,8 @@ def test_rows_speak_for_the_moment_at_which_the_night_began() -> None:
         portal.archive("deals", deal(portal, "105", "2026-01-02T00:00:00").id, at("2026-03-02T04:06:00"))
         portal.add("notes", at("2026-03-02T04:20:00"), "601", hs_timestamp="2026-03-02T04:20:00.000Z")
         portal.link("101", "notes", "601")
+        portal.add("notes", at("2026-03-02T04:20:00"), "602", hs_timestamp="2026-02-01T00:00:00.000Z")
+        portal.link("104", "notes", "602")
         after = {table.name: [page.rows for page in reader.pages(table, None)] for table in plan.tables}
     for name, pages in before.items():
         assert [page.rows() for page in after[name]] == [page.rows() for page in pages], name
@@ -145,7 +147,7 @@ def test_rows_speak_for_the_moment_at_which_the_night_began() -> None:
         portal.now = NIGHT + 86_400_000
         told = night.read()
     assert rows(told["deals"], *STATE)[0] == ("101", "closedwon", "won", "2026-03-02T04:00:00.500Z")
-    assert (told["deals"].height, told["touches"].height) == (4, 2)
+    assert (told["deals"].height, told["touches"].height) == (4, 3)
 
 
 def test_won_and_lost_are_told_by_the_pipelines_metadata_whatever_the_names() -> None:
