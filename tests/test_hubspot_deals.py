@@ -113,6 +113,16 @@ def test_dates_come_as_iso_as_milliseconds_and_as_zero_for_none() -> None:
     assert "1774828800000" not in dates and "0" not in dates
 
 
+def test_numbers_and_flags_stay_the_text_that_they_are() -> None:
+    portal = small_portal()
+    long = "0.200000000000000011102230246251565404236316680908203125"
+    move(portal, "101", "2026-02-01T08:00:00", hs_deal_stage_probability=long, hs_is_closed_lost="false")
+    columns = {"probability": "hs_deal_stage_probability", "is_lost": "hs_is_closed_lost"}
+    with a_night(portal, mapping=RecordMapping(columns=columns)) as night:
+        told = night.read()["deals"]
+    assert rows(told, "hs_deal_stage_probability", "hs_is_closed_lost")[0] == (long, "false")
+
+
 def test_the_same_history_is_the_same_every_night() -> None:
     portal = small_portal()
     with a_night(portal) as night:
