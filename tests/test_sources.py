@@ -18,8 +18,6 @@ connection = "sales"
 [sources.crm.deals.columns]
 name = "Name"
 """
-    '[sources.crm]\nkind = "salesforce"\nconnection = "sales"\n[sources.crm.deals.columns]\nname = "Name"\n'
-)
 
 
 def test_each_source_is_of_its_kind_and_files_are_the_usual_one(tmp_path: Path) -> None:
