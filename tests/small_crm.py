@@ -218,6 +218,7 @@ class CrmReader:
         self.dies_after, self.really, self.lies = dies_after, really, lies or {}
         self.asked: list[tuple[str, str | None]] = []
         self.pasts: list[Past] = []
+        self.tracked: tuple[str, ...] | None = ("stage",)
 
     def plan(self, past: Past) -> Plan:
         self.pasts.append(past)
@@ -226,7 +227,7 @@ class CrmReader:
             Table(t.name, t.columns, t.object, t.mapping, since.isoformat() if since else "")
             for t in (*TABLES, *((IDS,) if self.covers == "ids" else ()))
         )
-        return Plan(tables, self.crm.now, self.covers, tracked=("stage",))
+        return Plan(tables, self.crm.now, self.covers, tracked=self.tracked)
 
     def pages(self, table: Table, place: str | None) -> Iterator[Page]:
         self.asked.append((table.name, place))

@@ -1,5 +1,6 @@
-"""A live source comes to the same ledger however often its reading is cut off, and a short one changes nothing."""
+"""A live source comes to one ledger however often its reading is cut off; a short one changes nothing."""
 
+import contextlib
 import logging
 import os
 import random
@@ -16,8 +17,12 @@ from sqlalchemy import Engine, select
 from conftest import new_database
 from dealwatch import migrations
 from dealwatch.crm.readers import Opener
+from dealwatch.crm.sheets import Covers
 from dealwatch.errors import ExtractRefused, SettingsError, SourceDown
 from dealwatch.history.extract import extract
+from dealwatch.history.gather import gather
+from dealwatch.history.landing import land_pages
+from dealwatch.history.remember import remember
 from dealwatch.settings import Settings
 from dealwatch.sources import Salesforce
 from dealwatch.tables import deal_changes, deals, extract_pages, extract_runs, extract_tables
@@ -111,7 +116,11 @@ def test_crashes_after_any_page_change_nothing(
 RUN = """
 import sys
 from datetime import timedelta
+from dealwatch.crm.sheets import Covers
 from dealwatch.history.extract import extract
+from dealwatch.history.gather import gather
+from dealwatch.history.landing import land_pages
+from dealwatch.history.remember import remember
 from dealwatch.settings import Settings
 from dealwatch.warehouse import connect
 from small_crm import CrmReader
@@ -140,6 +149,29 @@ def run_until_killed(settings: Settings, *arguments: object) -> bool:
     )
     assert done.returncode in (0, -signal.SIGKILL), done.stderr
     return done.stdout == "done\n"
+
+
+@pytest.mark.parametrize("covers", ["all", "ids"])
+def test_a_drop_remembered_in_parts_is_the_same_drop(
+    either_engine: Engine, either_settings: Settings, tmp_path: Path, covers: Covers
+) -> None:
+    """Also of files, whose history alone tells which fields it tracks."""
+    whole = connect(Settings(home=tmp_path / "whole"))
+    migrations.upgrade(whole)
+    crm = Crm(2)
+    for _ in range(3):
+        for engine, at_once in ((whole, 10_000), (either_engine, 9)):
+            settings, reader = of_crm(either_settings), CrmReader(crm, covers=covers)
+            source, now = settings.sources["crm"], crm.now + timedelta(hours=1)
+            assert isinstance(source, Salesforce)
+            if covers == "all":
+                reader.tracked = None
+            held = gather(engine, "crm", reader, source, settings=settings, now=now)
+            landed = land_pages(engine, held, source, settings=settings, now=now)
+            remember(engine, landed.extract_id, "crm", source, settings=settings, now=now, at_once=at_once)
+        assert contents(either_engine) == contents(whole)
+        crm.live()
+    whole.dispose()
 
 
 @pytest.mark.slow
@@ -255,7 +287,10 @@ def test_the_cursor_is_the_sources_own_clock_when_the_last_extract_began(
     assert sorted(runs)[0] == (begun + timedelta(minutes=20, seconds=1), begun)
 
 
-def test_two_runs_at_once_double_no_page(either_engine: Engine, either_settings: Settings) -> None:
+@pytest.mark.parametrize("dies_after", [None, 2])
+def test_two_runs_at_once_double_no_page(
+    either_engine: Engine, either_settings: Settings, dies_after: int | None
+) -> None:
     """The second one takes over in the middle of a table; the first one finds out with its next page."""
     settings = of_crm(either_settings)
 
@@ -263,11 +298,14 @@ def test_two_runs_at_once_double_no_page(either_engine: Engine, either_settings:
         def pages(self, table, place):  # type: ignore[no-untyped-def]
             for n, page in enumerate(super().pages(table, place)):
                 if table.name == "History" and n == 2:
-                    night(either_engine, settings, CrmReader(Crm(1)))
+                    with contextlib.suppress(Crash):
+                        night(either_engine, settings, CrmReader(Crm(1), dies_after=dies_after))
                 yield page
 
     with pytest.raises(SourceDown, match="another run"):
         night(either_engine, settings, Overtaken(Crm(1)))
+    if dies_after is not None:
+        night(either_engine, settings, CrmReader(Crm(1)))
     assert standing(either_engine) == Crm(1).standing()
     again = CrmReader(lived(1, 1))
     night(either_engine, settings, again)

@@ -25,7 +25,7 @@ from pydantic_settings import SettingsError as Unparsed
 from dealwatch import environment
 from dealwatch.errors import SettingsError
 from dealwatch.knobs import PROJECT, Alerts, Delivery, Pipeline, Scoring, Smtp, ZoneName
-from dealwatch.sources import KINDS, AnySource, connected
+from dealwatch.sources import KINDS, AnySource, Gates, connected
 
 KEY_LENGTH = 32  # characters
 
@@ -97,6 +97,7 @@ class Settings(BaseSettings):
         "`teams_default`.",
     )
     sources: dict[str, AnySource] = Field(default_factory=dict, description="Where deals come from, by name.")
+    gates: Gates = Gates()
     pipeline: Pipeline = Pipeline()
     scoring: Scoring = Scoring()
     alerts: Alerts = Alerts()

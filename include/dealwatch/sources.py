@@ -72,6 +72,38 @@ class HubSpot(LiveSource):
     kind: Literal["hubspot"] = Field(description="hubspot: listed in full every night.")
 
 
+class Gates(Section):
+    """What keeps a drop out that looks broken, beside `alerts.volume_fall_pct` and `volume_minimum`."""
+
+    rows_block_pct: int = Field(
+        default=50, ge=1, le=100, description="Fall of a drop's deals against the usual that blocks it."
+    )
+    empty_warn_share: float = Field(
+        default=0.2, gt=0, le=1, description="Rise of a column's empty share among open deals that warns."
+    )
+    empty_block_share: float = Field(
+        default=0.5, gt=0, le=1, description="Rise of a column's empty share that blocks the drop."
+    )
+    amount_warn_factor: float = Field(
+        default=1.5, gt=1, description="Jump of the open deals' total amount, up or down, that warns."
+    )
+    amount_block_factor: float = Field(
+        default=5.0, gt=1, description="Jump of the open deals' total amount that blocks the drop."
+    )
+    faulty_block_share: float = Field(
+        default=0.2,
+        gt=0,
+        le=1,
+        description="Share of deals in unknown stages, told twice or closed before created that blocks it.",
+    )
+    repeated_warn_share: float = Field(
+        default=0.01, gt=0, le=1, description="Share of ids that a live source tells twice that warns."
+    )
+    quiet_warn_hours: int = Field(
+        default=120, ge=1, description="A drop that tells of nothing younger than this warns."
+    )
+
+
 def _kind(source: Any) -> str:
     """Which kind a table of the settings, or a source made in Python, is; files where it does not say."""
     return str(source.get("kind", "files") if isinstance(source, Mapping) else getattr(source, "kind", ""))

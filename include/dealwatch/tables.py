@@ -117,6 +117,22 @@ extract_pages = Table(
     comment="Pages of a live extract that has not landed yet; gone once it has.",
 )
 
+extract_gates = Table(
+    "extract_gates",
+    metadata,
+    _key("source"),
+    _key("extracted_at", Instant),
+    _key("gate"),  # rows, amount, empty, unknown_stages, repeated_ids, closed_before_created, quiet_hours
+    _key("subject"),  # the column of empty, what rows counts; else empty
+    _must("verdict"),  # pass, warn, block
+    _must("value", Float),
+    Column("usual", Float),  # the median of the last seven drops taken in; null where nothing is usual yet
+    _must("sentence", Text),  # what is wrong and what to do; empty when nothing is
+    _must("is_kept", Boolean),  # false of a drop that a gate kept out
+    _must("recorded_at", Instant),
+    comment="What each gate measured of each drop, and what it said.",
+)
+
 raw_records = Table(
     "raw_records",
     metadata,

@@ -9,12 +9,15 @@ import polars as pl
 from sqlalchemy import Connection, func, select
 
 from dealwatch.crm.contract import LIVE_OBJECTS, Object
-from dealwatch.crm.files import CHUNK_ROWS, Chunk
+from dealwatch.crm.files import Chunk
 from dealwatch.crm.pages import Table
 from dealwatch.crm.sheets import KEYS, Arrival, Sheet
 from dealwatch.history.staging import Held, kept_rows, progress
 from dealwatch.knobs import Join
 from dealwatch.tables import extract_runs
+
+# Rows worked on at once; a CRM's rows are wider than a file's, and JSON of each is made twice.
+_CHUNK_ROWS = 20_000
 
 
 def arrival_of_pages(connection: Connection, held: Held) -> Arrival:
@@ -123,7 +126,7 @@ def _chunks(
         )
         row += page.height
         waiting.append(numbered)
-        if sum(one.height for one in waiting) >= CHUNK_ROWS:
+        if sum(one.height for one in waiting) >= _CHUNK_ROWS:
             yield _chunk(waiting, last)
             waiting = [_empty(table)]
     if len(waiting) > 1 or row == start:

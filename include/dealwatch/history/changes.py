@@ -45,7 +45,7 @@ class Told:
     known: deal_id and the same columns as known, with =closed and =is_deleted; only this source's deals.
     history: the drop's tracked changes with seq and told, and is_news: not in the ledger yet.
     stored: the ledger's changes of this source known no sooner than the drop, in CHANGE's columns.
-    tracked: fields whose every change the history tells, where the source says so; else those it tells of.
+    tracked: fields whose every change the history tells.
     alive: ids of deals that are told to be there beside those in deals.
     """
 
@@ -54,7 +54,7 @@ class Told:
     history: pl.DataFrame
     stored: pl.DataFrame
     known_only_at_close: tuple[str, ...]
-    tracked: tuple[str, ...] | None
+    tracked: tuple[str, ...]
     alive: pl.Series
 
 
@@ -68,7 +68,7 @@ def changes_of(told: Told, moments: Moments) -> pl.DataFrame:
     known = told.known.with_columns(
         pl.lit(None, dtype=pl.String).alias(name) for name in fields if name not in told.known.columns
     )
-    tracked = set(told.history["field"].unique() if told.tracked is None else told.tracked)
+    tracked = set(told.tracked)
     base = told.deals.join(
         known.select(
             "deal_id", pl.lit(True).alias("=is_known"), *(pl.col(f).alias(f"=known {f}") for f in fields)

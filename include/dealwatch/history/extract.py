@@ -9,6 +9,7 @@ from sqlalchemy import Engine, and_, select, update
 from dealwatch.crm.pages import Reader
 from dealwatch.crm.readers import READERS, Opener, open_reader
 from dealwatch.errors import ExtractRefused, SettingsError
+from dealwatch.history.gates import keep_blocked
 from dealwatch.history.gather import gather, refuse
 from dealwatch.history.landing import land, land_pages, speak_again, unread_drops
 from dealwatch.history.remember import remember
@@ -72,6 +73,7 @@ def extract(
             landed = land(engine, unread, source, settings=settings, now=now)
         except ExtractRefused as error:
             log.warning("refused: %s", error)
+            keep_blocked(engine, error, now=now)
             refusal = error
             count({"refused": 1})
             continue
@@ -100,6 +102,7 @@ def _extract_live(
             refuse(engine, held.extract_id)
             raise
     except ExtractRefused as error:
+        keep_blocked(engine, error, now=now)
         _keep_fault(engine, name, str(error))
         raise
     counts = {"drops": 1, "records": landed.records, "quarantined": landed.quarantined}

@@ -11,6 +11,7 @@ from typing import Literal
 
 from sqlalchemy import Connection, func, or_, select
 
+from dealwatch.history.gates import warnings
 from dealwatch.moments import local_day
 from dealwatch.settings import Settings
 from dealwatch.tables import extract_runs
@@ -78,6 +79,21 @@ def age_of_data(connection: Connection, as_of: datetime, *, settings: Settings) 
     if days < 1:
         return ""
     return "Scores from yesterday's data" if days == 1 else f"Scores from data of {days} days ago"
+
+
+def caveats(connection: Connection, as_of: datetime, *, settings: Settings) -> str:
+    """What a reader of the morning's messages should know of its data, in a line; else empty.
+
+    That it is of an earlier day, and what the gates warned of when it was taken in.
+    """
+    newest = newest_extracts(connection)
+    told = [
+        f"{name}: {sentence}"
+        for name in sorted(settings.sources)
+        if name in newest
+        for sentence in warnings(connection, name, newest[name])
+    ]
+    return " ".join(line for line in (age_of_data(connection, as_of, settings=settings), *told) if line)
 
 
 def _refused(connection: Connection, settings: Settings) -> Incident | None:

@@ -13,6 +13,8 @@ from sqlalchemy import Connection, Engine, func, select, update
 from dealwatch.crm.drops import PLAIN, Drop, arrival_of, digest_of, find_drops, written_at
 from dealwatch.errors import ExtractRefused, SourceDown
 from dealwatch.history.arriving import arrival_of_pages
+from dealwatch.history.gates import pass_gates
+from dealwatch.history.measures import faults_of
 from dealwatch.history.staging import Held, let_go, progress
 from dealwatch.history.taking import Taken, take_in
 from dealwatch.history.terms import terms_of, terms_of_plan
@@ -146,6 +148,8 @@ def land(engine: Engine, unread: Unread, source: Source, *, settings: Settings, 
         terms = terms_of(None, source)
         taken = take_in(connection, arrival, extract_id, terms, settings=settings, now=now)
         refuse_a_drop_that_lacks_too_much(connection, arrival, extract_id, terms, source.max_vanished_share)
+        faults = faults_of(connection, extract_id)
+        pass_gates(connection, arrival, taken.measures, faults, settings=settings, now=now)
         add_missing(connection, extract_runs, _run(unread, taken, now))
     return Landed(extract_id, taken.records, taken.faulty)
 
@@ -167,6 +171,8 @@ def land_pages(
         terms = terms_of_plan(held.plan)
         taken = take_in(connection, arrival, extract_id, terms, settings=settings, now=now)
         refuse_a_drop_that_lacks_too_much(connection, arrival, extract_id, terms, source.max_vanished_share)
+        faults = faults_of(connection, extract_id)
+        pass_gates(connection, arrival, taken.measures, faults, settings=settings, now=now)
         connection.execute(
             update(extract_runs)
             .where(extract_runs.c.extract_id == extract_id)

@@ -11,6 +11,7 @@ from dealwatch.tables import raw_records
 from dealwatch.warehouse import frame
 
 SLICE_ROWS = 200_000
+_FEW_ROWS = 50_000  # where all but one column is dropped again
 
 
 def raw_rows(connection: Connection, extract_id: str, object_: Object) -> pl.DataFrame:
@@ -23,7 +24,7 @@ def raw_column(connection: Connection, extract_id: str, object_: Object, name: s
     missing = pl.repeat(None, pl.len(), dtype=pl.String).alias(name)
     return pl.concat(
         rows.select(name if name in rows.columns else missing).to_series()
-        for rows in raw_slices(connection, extract_id, object_)
+        for rows in raw_slices(connection, extract_id, object_, rows=_FEW_ROWS)
     )
 
 

@@ -1,6 +1,6 @@
 """Take a drop's sheets in: usable rows as raw records, the others into quarantine, strangers set aside."""
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from datetime import datetime
 
 import polars as pl
@@ -8,6 +8,7 @@ from sqlalchemy import Connection
 
 from dealwatch.crm.sheets import Arrival, Batch, read
 from dealwatch.errors import ExtractRefused
+from dealwatch.history.measures import Measures
 from dealwatch.history.strangers import known_ids, taken_up, without_strangers
 from dealwatch.history.terms import Terms
 from dealwatch.settings import Settings
@@ -22,6 +23,7 @@ class Taken:
     deals: int = 0
     records: int = 0
     faulty: int = 0
+    measures: Measures = field(default_factory=Measures)
 
 
 def take_in(
@@ -42,11 +44,11 @@ def take_in(
     told, columns, first_fault = 0, list[str](), ""
     for batch in read(arrival, settings=settings):
         batch = without_strangers(batch, known)
+        taken.measures.add(batch)
         if batch.object == "deals":
             columns = _same_columns(columns, batch, arrival)
             known.told.append(batch.rows["deal_id"])
             told += batch.rows.height
-            taken.deals += _counted(batch.rows, terms)
             if not first_fault and not batch.faulty.is_empty():
                 first_fault = "; line {row}: {reason}. {remedy}".format(**batch.faulty.row(0, named=True))
         elif batch.object in ("deal_history", "activities") and not told and terms.covers == "all":
@@ -58,14 +60,11 @@ def take_in(
             f"{arrival.place}: no deal in it can be used"
             f"{first_fault or ', because there is none'}. Nothing was kept, so no deal counts as deleted"
         )
+    # Nights that read the closed deals since the last one tell as many of them as it takes.
+    taken.deals = told if terms.covers == "all" else taken.measures.open
     for batch in taken_up(connection, arrival, settings=settings, known=known):
         taken.records += _store(connection, extract_id, batch)
     return taken
-
-
-def _counted(rows: pl.DataFrame, terms: Terms) -> int:
-    """Nights that read the closed deals since the last one tell as many of them as it takes."""
-    return rows.height if terms.covers == "all" else rows.filter(pl.col("outcome") == "open").height
 
 
 def _same_columns(columns: list[str], batch: Batch, arrival: Arrival) -> list[str]:

@@ -42,3 +42,18 @@ def upgrade() -> None:
         sa.PrimaryKeyConstraint("extract_id", "name", "number", name=op.f("pk_extract_pages")),
         comment="Pages of a live extract that has not landed yet; gone once it has.",
     )
+    op.create_table(
+        "extract_gates",
+        sa.Column("source", sa.String(), nullable=False),
+        sa.Column("extracted_at", Instant(), nullable=False),
+        sa.Column("gate", sa.String(), nullable=False),
+        sa.Column("subject", sa.String(), nullable=False),
+        sa.Column("verdict", sa.String(), nullable=False),
+        sa.Column("value", sa.Float(), nullable=False),
+        sa.Column("usual", sa.Float(), nullable=True),
+        sa.Column("sentence", sa.Text(), nullable=False),
+        sa.Column("is_kept", sa.Boolean(), nullable=False),
+        sa.Column("recorded_at", Instant(), nullable=False),
+        sa.PrimaryKeyConstraint("source", "extracted_at", "gate", "subject", name=op.f("pk_extract_gates")),
+        comment="What each gate measured of each drop, and what it said.",
+    )
