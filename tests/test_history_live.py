@@ -332,4 +332,4 @@ def test_progress_is_told_in_rows(
 
 def test_a_kind_that_nothing_reads_is_said_so(engine: Engine, settings: Settings) -> None:
     with pytest.raises(SettingsError, match="kind = 'salesforce' cannot be read"):
-        extract(engine, "crm", settings=of_crm(settings), now=Crm(1).now)
+        extract(engine, "crm", settings=of_crm(settings), now=Crm(1).now, readers={})

@@ -388,6 +388,20 @@ def test_a_next_page_elsewhere_is_not_asked_for(wire: Wire) -> None:
         wire.more(Place(path="https://evil.example/services/data/v64.0/query/01g", total=12), COLUMNS)
 
 
+@pytest.mark.parametrize(
+    "place", ["https://evil.example/services/data/v64.0/query/01g", "/services/oauth2/x"]
+)
+def test_an_answer_that_names_a_next_page_elsewhere_is_refused(
+    place: str, wire: Wire, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    told = {"totalSize": 12, "done": False, "records": [], "nextRecordsUrl": place}
+    told["records"] = [{"attributes": {}, "Id": "006"}]
+    monkeypatch.setattr("standins.salesforce_calls.rest_page", lambda *_: (200, told, {}))
+
+    with pytest.raises(ExtractRefused, match="a next page that is none of its own"):
+        wire.query("SELECT Id FROM Opportunity", ["Id"])
+
+
 @pytest.mark.parametrize("seed", range(12))
 def test_with_any_faults_at_any_time_it_is_every_row_or_a_clear_end(seed: int, server: Salesforce) -> None:
     """A quarter of the answers are faulty; each reading is whole, or says why there is none."""

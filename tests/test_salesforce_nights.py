@@ -1,6 +1,8 @@
 """Nights of a Salesforce org, read through the real client into a ledger that has to equal the org."""
 
+import logging
 import random
+import re
 from collections.abc import Iterator
 from datetime import date, timedelta
 from typing import Any
@@ -14,7 +16,7 @@ from dealwatch.crm.readers import Opener
 from dealwatch.crm.salesforce import SalesforceReader
 from dealwatch.crm.salesforce_api import Salesforce as Wire
 from dealwatch.crm.salesforce_login import Session, login_of
-from dealwatch.errors import ExtractRefused, SourceDown
+from dealwatch.errors import DealwatchError, ExtractRefused, SourceDown
 from dealwatch.history.extract import extract
 from dealwatch.knobs import RecordMapping
 from dealwatch.settings import Settings
@@ -222,3 +224,32 @@ def test_whatever_fails_the_ledger_ends_at_the_truth_or_says_why(
 
     assert standing(engine) == truth(org)
     assert moves_told(engine, "stage") >= moves_made(org)
+
+
+def test_no_secret_and_no_row_leaves_the_ledger(
+    engine: Engine, settings: Settings, server: Salesforce, caplog: pytest.LogCaptureFixture
+) -> None:
+    """Everything that a run with many faults logs and raises, searched for what must not be in it."""
+    caplog.set_level(logging.DEBUG)
+    org, settings = server.org, of_crm(settings)
+    canary = org.insert("User", Name="canary-name", Email="canary@example.com", IsActive=True)
+    org.insert(
+        "Opportunity", Name="canary-deal", StageName="Qualify", OwnerId=canary, Region__c="canary-region"
+    )
+    server.chance, server.rate = random.Random(3), 0.6
+    said = []
+    for _ in range(200):
+        try:
+            night(engine, settings, server)
+        except (DealwatchError, SourceDown) as error:
+            chain: BaseException | None = error
+            while chain is not None:
+                said += [repr(chain), repr(chain.__dict__)]
+                chain = chain.__cause__ or chain.__context__
+        else:
+            break
+    assert len(said) > 2, "nothing failed"
+    assert "canary-deal" in {row[1] for row in standing(engine)}
+    written = "\n".join(["", *said, *(record.getMessage() for record in caplog.records), caplog.text])
+    assert "try 2 of 6" in written
+    assert re.findall(f".*(?:canary|{CLIENT_SECRET}).*", written) == []

@@ -23,6 +23,7 @@ from dealwatch.tables import quarantine
 from dealwatch.warehouse import reading, rows_of
 from salesforce_company import org_of
 from standins.salesforce import CLIENT_ID, CLIENT_SECRET, Salesforce, salesforce_server
+from standins.salesforce_org import Field
 from test_salesforce_nights import (
     live,
     moves_made,
@@ -259,6 +260,20 @@ def test_amounts_of_several_currencies_come_in_one() -> None:
     assert changed["NewValue"].to_list() == rows["Amount"].to_list()
     assert in_euros["Amount"].to_list() == ["500.25", "1001.5", "250.62", "1003.5"]
     assert set(in_euros["CurrencyIsoCode"]) == {"EUR"}
+
+
+def test_amounts_that_do_not_say_their_currency_have_no_history() -> None:
+    org = org_of(4, multi_currency=True)
+    org.extra["Opportunity"] = [Field("Margin__c", "currency")]
+    org.tracked |= {"Margin__c", "OwnerId"}
+    org.hidden.add(("OpportunityHistory", "CurrencyIsoCode"))
+    own = RecordMapping(columns={"margin": "Margin__c"})
+    with salesforce_server(org) as server:
+        plan = reader_of(server, own=own).plan(Past())
+
+    assert plan.tracked == ("close_date", "stage", "owner_id")
+    asked = [table_of(plan, name).request for name in ("OpportunityHistory", "Opportunity")]
+    assert ["Amount" in asked[0], "Margin__c" in asked[1]] == [False, True]
 
 
 def test_a_currency_the_org_lacks_is_refused() -> None:

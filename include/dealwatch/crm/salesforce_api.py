@@ -240,7 +240,6 @@ class Salesforce:
             raise Gone(str(gone)) if gone.status in {400, 404, 409} else gone
         rows, following = answer.data
         seen = place.seen + rows.height
-        log.info("Salesforce: %s of %s rows", f"{seen:,}", f"{place.total:,}")
         following = following and Place(place.job, place.version, following, seen=seen, total=place.total)
         return Rows(rows, following or None, place.total, answer.at)
 

@@ -75,7 +75,7 @@ def fields_of(own: RecordMapping, describe: Describe, *, where: str) -> Fields:
             money += [columns[name]] * is_money
         elif name in own.columns or name in NEEDED:
             missing.append(field)
-        else:
+        elif name != "currency":  # most orgs have one only
             log.info("%s: %s is not there for us and is left out", where, field)
     known = describe("Opportunity") or {}
     missing += [field for field in _HELPERS if field.lower() not in known]

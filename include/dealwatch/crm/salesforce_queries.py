@@ -18,7 +18,8 @@ from dealwatch.knobs import RecordMapping
 
 DEALS = "Opportunity"
 HAPPENED_AT = "HappenedAt"
-CREATED_OF_DEAL = "Opportunity.CreatedDate"
+_DEAL = "Opportunity."
+CREATED_OF_DEAL = f"{_DEAL}CreatedDate"
 
 Shape = Literal["plain", "deals", "states", "tracked", "tasks"]
 Describe = Callable[[str], Mapping[str, Described] | None]
@@ -88,10 +89,9 @@ class Night:
     def changed(self) -> str:
         return f"SystemModstamp >= {_stamp(self.since)}" if self.since else ""
 
-    @property
-    def scope(self) -> str:
-        """Which deals are told."""
-        return f"IsClosed = false OR {self.changed}" if self.since else ""
+    def scope(self, of: str = "") -> str:
+        """Which deals are told; `of` leads to them from another object."""
+        return f"{of}IsClosed = false OR {of}{self.changed}" if self.since else ""
 
 
 def select(fields: Sequence[str], object_: str, *conditions: str) -> str:
@@ -107,7 +107,7 @@ def _stamp(moment: datetime) -> str:
 
 def deals(fields: Fields, night: Night) -> Table:
     request = Request(
-        select(fields.asked, DEALS, night.scope),
+        select(fields.asked, DEALS, night.scope()),
         fields.asked,
         night.begun.isoformat(),
         shape="deals",
@@ -120,13 +120,15 @@ def states(fields: Fields, night: Night) -> tuple[Table, list[str]] | None:
     """What OpportunityHistory keeps of every deal, and our names of it; None when we may see none of it."""
     ours = _trackable(fields)
     kept = [name for name in night.sees("OpportunityHistory", _STATES) if name in ours]
+    in_currency = night.sees("OpportunityHistory", ["CurrencyIsoCode"]) if "Amount" in fields.money else []
+    if "Amount" in fields.money and not in_currency:
+        kept = [name for name in kept if name != "Amount"]  # it could not be told in the deal's own currency
     if not kept:
         return None
     asked = ["Id", "OpportunityId", "CreatedDate", *kept]
-    if "Amount" in fields.money and night.sees("OpportunityHistory", ["CurrencyIsoCode"]):
-        asked += ["CurrencyIsoCode", CREATED_OF_DEAL]
+    asked += [*in_currency, CREATED_OF_DEAL] if in_currency else []
     request = Request(
-        select(asked, "OpportunityHistory", _of_deals(night)),
+        select(asked, "OpportunityHistory", night.scope(of=_DEAL)),
         tuple(asked),
         night.begun.isoformat(),
         shape="states",
@@ -140,7 +142,8 @@ def tracked(fields: Fields, night: Night, kept: frozenset[str] | None) -> tuple[
     """The history of fields that the org tracks (`kept`; None: it does not say), and our names of them."""
     ours = _trackable(fields)
     known = night.describe(DEALS) or {}
-    wanted = [name for name in sorted(ours) if "." not in name and name not in _STATES]
+    # Its amounts do not say their currency.
+    wanted = [name for name in sorted({*ours} - {*_STATES} - {*fields.money}) if "." not in name]
     wanted = [name for name in wanted if name.lower() in known and (kept is None or name in kept)]
     if not wanted or not night.sees("OpportunityFieldHistory", ["NewValue"]):
         return None
@@ -152,9 +155,8 @@ def tracked(fields: Fields, night: Night, kept: frozenset[str] | None) -> tuple[
         names += [(theirs, name) for theirs in sorted(own)]
         links += sorted(own) if field.to else []
     # What is older than a year or so is told by queryAll only, which tells what is deleted, too.
-    conditions = ["IsDeleted = false", _of_deals(night, "IsDeleted = false")]
     request = Request(
-        select(asked, "OpportunityFieldHistory", *conditions),
+        select(asked, "OpportunityFieldHistory", "IsDeleted = false", night.scope(of=_DEAL)),
         tuple(asked),
         night.begun.isoformat(),
         deleted=True,
@@ -170,12 +172,6 @@ def _trackable(fields: Fields) -> dict[str, str]:
     told = fields.mapping
     late = {*told.known_only_at_close, "deal_id", "created_at", "closed_at", "outcome", "currency"}
     return {theirs: name for name, theirs in told.columns.items() if name not in late}
-
-
-def _of_deals(night: Night, *conditions: str) -> str:
-    if not night.since:
-        return ""
-    return f"OpportunityId IN ({select(['Id'], DEALS, *conditions, night.scope)})"
 
 
 def _history(name: str, request: Request) -> Table:
