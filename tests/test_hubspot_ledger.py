@@ -3,29 +3,23 @@
 import logging
 from collections.abc import Iterator
 from contextlib import contextmanager
-from datetime import UTC, date, datetime
-from pathlib import Path
+from datetime import UTC, datetime
 from random import Random
 from typing import Any
 
 import pytest
 from sqlalchemy import Engine, Text, cast, select
 
-from dealwatch import migrations
-from dealwatch.company.world import simulate
 from dealwatch.crm.hubspot import HubSpotReader, open_hubspot
 from dealwatch.errors import SettingsError, SourceDown
 from dealwatch.history.extract import extract
-from dealwatch.knobs import RecordMapping
-from dealwatch.knobs import Source as FileSource
 from dealwatch.settings import Settings
 from dealwatch.sources import Access
 from dealwatch.sources import HubSpot as Source
 from dealwatch.tables import activities, deal_changes, deals, extract_pages, extract_runs, owners, quarantine
-from dealwatch.warehouse import connect, reading
+from dealwatch.warehouse import reading
 from hubspot_samples import CANARY, CANARY_BODY, NIGHT, at, deal, small_portal
 from standins.hubspot import TOKEN, HubSpot, hubspot_server
-from standins.hubspot_company import account_of, deal_id_of, person_of, stage_ids
 from standins.hubspot_portal import Portal, Record
 
 DAY = 86_400_000
@@ -297,44 +291,3 @@ def test_the_sources_own_reader_is_found_and_asks_with_its_key(engine: Engine, s
         )
         assert {request.path.split("/")[3] for request in server.asked("/crm/")} == {"2026-03"}
         assert server.asked("associations") == []
-
-
-def test_a_company_comes_to_the_same_ledger_by_hubspot_as_by_files(
-    engine: Engine, settings: Settings, tmp_path: Path
-) -> None:
-    """What is tracked and what is known when, deal by deal; other fields are told another way."""
-    drop = tmp_path / "drop"
-    simulate("planted", deals=150, days=240, seed=3, until=date(2026, 3, 2), out=drop)
-    by_files = settings.model_copy(
-        update={"sources": {"crm": FileSource(path=drop)}, "time_zone": "UTC", "home": tmp_path / "files"}
-    )
-    other = connect(by_files)
-    migrations.upgrade(other)
-    extract(other, "crm", settings=by_files, now=moment(NIGHT))
-    with source(account_of(drop, now=NIGHT), settings) as (_, own):
-        words = {id_: name for name, id_ in stage_ids().items()}
-        told = own.sources["crm"].model_copy(update={"deals": RecordMapping(values={"stage": words})})
-        counts = night(engine, own.model_copy(update={"sources": {"crm": told}}), Portal(), NIGHT)
-    assert counts["quarantined"] == 0
-    expected = [
-        (
-            deal_id_of(row[0]),
-            row[1],
-            *(person_of(v) if row[1] == "owner_id" else v for v in row[2:4]),
-            *row[4:],
-        )
-        for row in tracked(other)
-    ]
-    assert tracked(engine) == sorted(expected, key=str)
-    touches = [activities.c.deal_id, activities.c.happened_at, activities.c.kind, activities.c.direction]
-    assert len(all_of(engine, *touches)) == len(all_of(other, *touches)) > 500
-    other.dispose()
-
-
-def tracked(engine: Engine) -> list[tuple[Any, ...]]:
-    c = deal_changes.c
-    columns = (c.deal_id, c.field, c.old_value, c.new_value, c.happened_at, c.known_at)
-    fields = {"stage", "amount", "close_date", "owner_id", "outcome"}
-    with reading(engine) as connection:
-        rows = [tuple(row) for row in connection.execute(select(*columns))]
-    return sorted((row for row in rows if row[1] in fields), key=str)
