@@ -103,6 +103,17 @@ def test_touches_are_asked_for_of_open_deals_and_of_those_that_changed_since() -
     assert sorted(second["touches"]["deal_id"]) == ["101", "101", "103", "103"]
 
 
+def test_a_kind_of_touch_that_was_never_read_is_read_of_all_deals() -> None:
+    portal = small_portal()
+    portal.add("notes", at("2026-01-08"), "600", hs_timestamp="2026-01-08T00:00:00.000Z")
+    portal.link("103", "notes", "600")
+    with a_night(portal, touches=("calls",)) as night:
+        last = night.plan()
+        portal.now = NIGHT + 86_400_000
+        night.touches = ("calls", "notes")
+        assert "103" in night.read(Past(last=last))["touches"]["deal_id"].to_list()
+
+
 def test_a_kind_of_touch_that_is_not_wanted_is_not_asked_for() -> None:
     with a_night(touches=("calls",)) as night:
         night.server.desk.scopes -= {"sales-email-read", "crm.objects.notes.read"}

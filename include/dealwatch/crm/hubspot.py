@@ -10,7 +10,7 @@ import logging
 import weakref
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import asdict
-from datetime import timedelta
+from datetime import datetime, timedelta
 from functools import partial
 from typing import Any
 
@@ -74,7 +74,7 @@ class HubSpotReader:
         until = f"{begun_at:%Y-%m-%dT%H:%M:%S}.000Z"
         asked = asked_of(mapping, known, self._api.stages(), until=until, is_first=past.last is None)
         deals = {"asked": asdict(asked), "count": self._api.count("deals")}
-        since = past.last.begun_at - self._overlap if past.last else None
+        since = self._since(past)
         touches = {
             "kinds": list(self._touches),
             "stages": asked.stages,
@@ -91,6 +91,12 @@ class HubSpotReader:
         if self._touches:
             tables.append(Table("touches", TOUCH, "activities", request=json.dumps(touches)))
         return Plan(tuple(tables), begun_at=begun_at, covers="all", tracked=tracked_by(mapping))
+
+    def _since(self, past: Past) -> datetime | None:
+        """From when on a closed deal's touches may be news; None when a kind of them was never read."""
+        tables = past.last.tables if past.last else ()
+        read = {kind for one in tables if one.name == "touches" for kind in json.loads(one.request)["kinds"]}
+        return past.last.begun_at - self._overlap if past.last and read >= {*self._touches} else None
 
     def pages(self, table: Table, place: str | None) -> Iterator[Page]:
         """The pages of a table of the plan, from the place on."""
