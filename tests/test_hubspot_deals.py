@@ -188,6 +188,19 @@ def test_a_stage_that_nobody_can_place_is_said_so_and_not_guessed() -> None:
     ]
 
 
+def test_a_stage_that_two_pipelines_understand_differently_is_unclear() -> None:
+    portal = small_portal()
+    second_pipeline(portal)
+    portal.pipelines[1].stages[0].id = "closedwon"
+    portal.pipelines[1].stages[1].id = "qualifiedtobuy"
+    portal.pipelines[1].stages[1].metadata = {"isClosed": "false", "probability": "0.1"}
+    assert [row[:3] for row in states(portal)] == [
+        ("101", "qualifiedtobuy", "open"),
+        ("102", "closedwon", "unclear"),
+        ("103", "closedlost", "lost"),
+    ]
+
+
 def test_a_deal_that_closes_opens_and_closes_again_tells_each_time() -> None:
     portal = small_portal()
     for moment, stage in (("02-05", "contractsent"), ("02-06", "closedwon"), ("02-07", "closedlost")):

@@ -60,6 +60,7 @@ def test_touches_have_a_time_a_kind_and_a_way() -> None:
         ("tasks", {"hs_task_completion_date": next(moments), "hs_task_status": "COMPLETED"}),
         # What did not happen, or not yet.
         ("tasks", {"hs_timestamp": next(moments), "hs_task_status": "NOT_STARTED"}),
+        ("tasks", {"hs_task_completion_date": next(moments), "hs_task_status": "IN_PROGRESS"}),
         ("meetings", {"hs_timestamp": next(moments), "hs_meeting_outcome": "CANCELED"}),
         ("meetings", {"hs_timestamp": "2026-03-09T08:00:00.000Z"}),
         ("notes", {"hs_timestamp": "0"}),
