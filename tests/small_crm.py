@@ -222,7 +222,7 @@ class CrmReader:
 
     def plan(self, past: Past) -> Plan:
         self.pasts.append(past)
-        since = past.last.begun_at - OVERLAP if past.last and self.covers != "all" else None
+        since = past.cursor - OVERLAP if past.cursor and self.covers != "all" else None
         tables = tuple(
             Table(t.name, t.columns, t.object, t.mapping, since.isoformat() if since else "")
             for t in (*TABLES, *((IDS,) if self.covers == "ids" else ()))

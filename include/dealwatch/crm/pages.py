@@ -121,11 +121,14 @@ class Page:
 class Past:
     """What was read from the source before.
 
-    last: the plan of the newest extract that landed; its `begun_at` is the cursor, its columns those known.
+    last: the plan of the newest extract that landed; its columns are those that are known.
+    cursor: the source's own clock when that one began. None: everything has to be read, because nothing was,
+        or because the settings changed and what was read is to be understood otherwise.
     whole_at: when an extract last told which deals there are, the closed ones included.
     """
 
     last: Plan | None = None
+    cursor: datetime | None = None
     whole_at: datetime | None = None
 
 

@@ -18,6 +18,7 @@ from pathlib import Path
 import polars as pl
 
 from dealwatch.crm.api import LOOPBACK
+from dealwatch.crm.http import Policy
 from dealwatch.crm.pages import Page, Past, PlaceLost, Plan, Table
 from dealwatch.crm.salesforce_api import Gone, NoBulk, Place, Rows, Salesforce
 from dealwatch.crm.salesforce_fields import Fields, fields_of
@@ -63,7 +64,8 @@ def open_salesforce(name: str, settings: Settings) -> "SalesforceReader":
     if access is None:
         raise SettingsError(f"[sources.{name}] has no connection {connection}; make it in Airflow")
     told = {**access.extra, "login": access.login, "password": access.password, "host": _host(access)}
-    session = Session(login_of(told, connection), version=source.api_version, sleep=time.sleep)
+    policy = Policy(most_quota_share=source.max_quota_share)
+    session = Session(login_of(told, connection), version=source.api_version, policy=policy, sleep=time.sleep)
     return SalesforceReader(
         Salesforce(session),
         own=source.deals,
@@ -112,12 +114,13 @@ class SalesforceReader:
         fields = fields_of(self._own, describe, where=f"{self._where}.deals")
         kept = self._wire.tracked_fields()
         whole = self._plan(fields, kept, Night(begun, None, describe), covers="all")
-        if past.last is None or not _is_alike(past.last, whole):
-            if past.last is not None:
-                log.info("other fields are read than the last time, so all deals are read anew")
+        if past.last is None or past.cursor is None:
+            return whole
+        if not _is_alike(past.last, whole):
+            log.info("other fields are there than the last time, so all deals are read anew")
             return whole
         is_week_over = past.whole_at is None or begun - past.whole_at >= WEEK
-        night = Night(begun, past.last.begun_at - self._overlap, describe)
+        night = Night(begun, past.cursor - self._overlap, describe)
         return self._plan(fields, kept, night, covers="ids" if is_week_over else "open")
 
     def _plan(self, fields: Fields, kept: frozenset[str] | None, night: Night, *, covers: Covers) -> Plan:

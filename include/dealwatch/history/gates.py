@@ -141,8 +141,8 @@ def _amount(measures: Measures, usual: Usual, settings: Settings) -> Finding:
     if factor >= settings.gates.amount_warn_factor:
         verdict = "block" if factor >= settings.gates.amount_block_factor else "warn"
     sentence = (
-        f"Open deals are worth {measures.amount:,.0f} where {often:,.0f} is usual. Check the currency and the "
-        "unit of amounts; if it is so, raise gates.amount_block_factor for this drop."
+        f"Open deals are worth {measures.amount:,.0f} where {often:,.0f} is usual. Check the currency and "
+        "the unit of amounts; if it is so, raise gates.amount_block_factor for this drop."
     )
     return Finding("amount", "", verdict, measures.amount, often, "" if verdict == "pass" else sentence)
 

@@ -31,6 +31,8 @@ log = logging.getLogger(__name__)
 # What was read of a source that goes on changing is of little use a day later.
 TOO_OLD = timedelta(hours=24)
 _TOLD_EVERY = 10_000  # rows
+# What changes neither the questions nor what the answers mean.
+_NOT_ASKED = {"access", "connection", "max_vanished_share", "max_quota_share"}
 
 
 def gather(
@@ -51,24 +53,31 @@ def gather(
     return held
 
 
-def past_of(connection: Connection, source: str) -> Past:
-    """What extracts of the source that landed have read before."""
+def past_of(connection: Connection, source: str, asked_by: str) -> Past:
+    """What extracts of the source that landed have read before; `asked_by` is the digest of the settings."""
     c = extract_runs.c
     runs = rows_of(
         connection,
-        select(c.plan, c.covers, c.cursor)
+        select(c.plan, c.covers, c.cursor, c.asked_by)
         .where(c.source == source, c.state.in_(("landed", "remembered")), c.plan.is_not(None))
         .order_by(c.extracted_at.desc()),
     )
     whole = [run.cursor for run in runs if run.covers in ("all", "ids")]
-    return Past(last=plan_of(runs[0].plan) if runs else None, whole_at=max(whole, default=None))
+    if not runs:
+        return Past()
+    newest = runs[0]
+    return Past(
+        last=plan_of(newest.plan),
+        cursor=newest.cursor if newest.asked_by == asked_by else None,
+        whole_at=max(whole, default=None),
+    )
 
 
 def _asked_by(source: LiveSource, settings: Settings) -> str:
     """A digest of the settings that decide what is asked and how it is understood; no secret is in it."""
     told = {
-        "source": source.model_dump(mode="json", exclude={"access", "connection", "max_vanished_share"}),
-        "pipeline": settings.pipeline.model_dump(mode="json"),
+        "source": source.model_dump(mode="json", exclude=_NOT_ASKED),
+        "stages": [settings.pipeline.stages, settings.pipeline.won_stages, settings.pipeline.lost_stages],
         "zone": settings.time_zone,
     }
     return hashlib.sha256(json.dumps(told, sort_keys=True).encode()).hexdigest()[:32]
@@ -90,7 +99,7 @@ def _unfinished(engine: Engine, name: str, *, asked_by: str, now: datetime) -> H
 
 def _begun(engine: Engine, name: str, reader: Reader, *, asked_by: str, now: datetime) -> Held:
     with reading(engine) as connection:
-        past = past_of(connection, name)
+        past = past_of(connection, name, asked_by)
     plan = reader.plan(past)
     if past.last is not None and plan.begun_at < past.last.begun_at:
         raise ExtractRefused(
