@@ -2,6 +2,7 @@
 
 import random
 from collections.abc import Iterator
+from dataclasses import replace
 from datetime import UTC, date, datetime, timedelta
 from typing import Any
 
@@ -19,7 +20,7 @@ from dealwatch.knobs import Join, RecordMapping
 from dealwatch.settings import Settings
 from dealwatch.sources import Access
 from dealwatch.sources import Salesforce as Source
-from dealwatch.tables import quarantine
+from dealwatch.tables import activities, quarantine
 from dealwatch.warehouse import reading, rows_of
 from salesforce_company import org_of
 from standins.salesforce import CLIENT_ID, CLIENT_SECRET, Salesforce, salesforce_server
@@ -202,6 +203,31 @@ def test_a_field_that_appears_is_filled_in_for_closed_deals_too(
     night(engine, of_crm(settings), server)
 
     assert standing(engine) == truth(server.org)
+
+
+def test_touches_that_appear_are_read_of_all_deals(
+    engine: Engine, settings: Settings, server: Salesforce
+) -> None:
+    org = server.org
+    closed = org.rows("Opportunity").filter("IsClosed")["Id"][0]
+    done = org.now - timedelta(days=20)
+    org.insert("Task", WhatId=closed, IsClosed=True, CompletedDateTime=done, SystemModstamp=done)
+    org.hidden.add(("Task", "WhatId"))
+    night(engine, of_crm(settings), server)
+    org.hidden.clear()
+    org.pass_to(org.now + timedelta(days=5))
+    night(engine, of_crm(settings), server)
+
+    with reading(engine) as connection:
+        assert [touch.happened_at for touch in rows_of(connection, select(activities))] == [done]
+
+
+def test_a_plan_of_another_release_is_read_anew(server: Salesforce) -> None:
+    reader = reader_of(server)
+    first = reader.plan(Past())
+    older = replace(first, tables=tuple(replace(table, request="{}") for table in first.tables))
+
+    assert reader.plan(Past(last=older, cursor=first.begun_at, whole_at=first.begun_at)).covers == "all"
 
 
 def test_spelling_is_the_org_s_own(server: Salesforce) -> None:

@@ -27,7 +27,6 @@ from dealwatch.crm.salesforce_history import Spread
 from dealwatch.crm.salesforce_login import Session, login_of
 from dealwatch.crm.salesforce_queries import (
     CREATED_OF_DEAL,
-    DEALS,
     Night,
     Request,
     all_ids,
@@ -117,7 +116,7 @@ class SalesforceReader:
         if past.last is None or past.cursor is None:
             return whole
         if not _is_alike(past.last, whole):
-            log.info("other fields are there than the last time, so all deals are read anew")
+            log.info("other fields or tables are there than the last time, so all is read anew")
             return whole
         is_week_over = past.whole_at is None or begun - past.whole_at >= WEEK
         night = Night(begun, past.cursor - self._overlap, describe)
@@ -237,9 +236,14 @@ class SalesforceReader:
 
 
 def _is_alike(last: Plan, whole: Plan) -> bool:
-    """Whether the deals were made of the same fields; one that is new is to be known of closed deals, too."""
-    columns = [{table.name: table.columns for table in plan.tables}.get(DEALS) for plan in (last, whole)]
-    return columns[0] == columns[1]
+    """Whether the same was read the last time; what is new is to be known of closed deals, too."""
+    try:
+        known = {table.name: (table.columns, Request.of(table.request).names) for table in last.tables}
+    except (KeyError, TypeError, ValueError):  # as another release wrote it
+        return False
+    return all(
+        known.get(table.name) == (table.columns, Request.of(table.request).names) for table in whole.tables
+    )
 
 
 def _told(place: str) -> tuple[Place, int]:
