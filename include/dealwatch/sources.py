@@ -76,6 +76,13 @@ class HubSpot(LiveSource):
     """HubSpot, listed in full every night."""
 
     kind: Literal["hubspot"] = Field(description="hubspot: listed in full every night.")
+    version: str = Field(
+        default="2026-09", description="HubSpot's API version, YYYY-MM; each is served for 18 months."
+    )
+    touches: tuple[Literal["calls", "emails", "meetings", "notes", "tasks"], ...] = Field(
+        default=("calls", "emails", "meetings", "notes", "tasks"),
+        description="Activities whose time, kind and direction are read; each needs a scope of its own.",
+    )
 
 
 class Gates(Section):

@@ -16,8 +16,14 @@ def _salesforce(name: str, settings: Settings) -> Reader:
     return open_salesforce(name, settings)
 
 
-# One line a kind: `"salesforce": _salesforce`, a function that imports its file and opens a reader.
-READERS: Mapping[str, Opener] = {"salesforce": _salesforce}
+def _hubspot(name: str, settings: Settings) -> Reader:
+    from dealwatch.crm.hubspot import open_hubspot
+
+    return open_hubspot(name, settings)
+
+
+# One line a kind: a function that imports its file and opens a reader.
+READERS: Mapping[str, Opener] = {"salesforce": _salesforce, "hubspot": _hubspot}
 
 
 def open_reader(name: str, kind: str, *, settings: Settings, readers: Mapping[str, Opener]) -> Reader:

@@ -16,6 +16,7 @@ from dealwatch.moments import local_day
 from dealwatch.settings import Settings
 from dealwatch.tables import extract_runs
 
+_TOLD = 3  # warnings in a morning's messages
 _USUAL_RUNS = 7  # of which the median is what a source usually tells of
 
 
@@ -88,12 +89,14 @@ def caveats(connection: Connection, as_of: datetime, *, settings: Settings) -> s
     """
     newest = newest_extracts(connection)
     told = [
-        f"{name}: {sentence}"
+        f"{name}: {sentence.partition('. ')[0].rstrip('.')}."  # the remedy is for operations
         for name in sorted(settings.sources)
         if name in newest
         for sentence in warnings(connection, name, newest[name])
     ]
-    return " ".join(line for line in (age_of_data(connection, as_of, settings=settings), *told) if line)
+    more = [f"{len(told) - _TOLD} more are in extract_gates."] if len(told) > _TOLD else []
+    lines = [age_of_data(connection, as_of, settings=settings), *told[:_TOLD], *more]
+    return " ".join(line for line in lines if line)
 
 
 def _refused(connection: Connection, settings: Settings) -> Incident | None:

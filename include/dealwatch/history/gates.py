@@ -166,7 +166,7 @@ def _unknown_stages(measures: Measures, faults: Faults, settings: Settings, *, i
     many = sum(faults.unknown_stages.values())
     names = ", ".join(list(faults.unknown_stages)[:3])
     sentence = (
-        f"{many:,} deals are in a stage that is not configured ({names}), so they stay as they were known. "
+        f"{_counted(many, 'deal')} in a stage that is not configured ({names}) stayed as known before. "
         "Add it to [pipeline], or translate it in the source's values.stage."
     )
     return _of_faults("unknown_stages", many, measures, sentence, settings, is_large=is_large)
@@ -176,7 +176,9 @@ def _repeated(
     arrival: Arrival, measures: Measures, faults: Faults, settings: Settings, *, is_large: bool
 ) -> Finding:
     many = faults.repeated + arrival.repeats
-    sentence = f"{many:,} ids came more than once. Check the export's query for a join that repeats rows."
+    sentence = (
+        f"{_counted(many, 'id')} came more than once. Check the export's query for a join that repeats rows."
+    )
     finding = _of_faults("repeated_ids", many, measures, sentence, settings, is_large=is_large)
     # A list that changes while it is paged through repeats a few.
     is_few = arrival.repeats and finding.value < settings.gates.repeated_warn_share
@@ -187,8 +189,12 @@ def _closed_before_created(
     measures: Measures, faults: Faults, settings: Settings, *, is_large: bool
 ) -> Finding:
     many = faults.closed_before_created
-    sentence = f"{many:,} deals closed before they were created. Check the two dates' columns and zones."
+    sentence = f"{_counted(many, 'deal')} closed before being created. Check the columns and zones of both."
     return _of_faults("closed_before_created", many, measures, sentence, settings, is_large=is_large)
+
+
+def _counted(many: int, what: str) -> str:
+    return f"{many:,} {what}" if many == 1 else f"{many:,} {what}s"
 
 
 def _of_faults(
