@@ -115,10 +115,21 @@ def count(engine: Engine, table: Any) -> int:
 def test_the_first_night_tells_the_whole_org(
     either_engine: Engine, either_settings: Settings, server: Salesforce
 ) -> None:
+    org = server.org
+    deal, done = org.rows("Opportunity")["Id"][0], org.now - timedelta(days=20)
+    org.insert("Task", WhatId=deal, IsClosed=True, IsArchived=True, CompletedDateTime=done)
+    org.insert("Task", WhatId=deal, IsClosed=False, ActivityDate=done.date())
+    gone = org.insert("Task", WhatId=deal, IsClosed=True, CompletedDateTime=done - timedelta(days=1))
+    org.delete("Task", gone)
+    org.insert("Task", WhatId=org.rows("Account")["Id"][0], IsClosed=True, CompletedDateTime=done)
+    org.insert("Event", WhatId=deal, StartDateTime=org.now + timedelta(hours=1))
     night(either_engine, of_crm(either_settings), server)
 
-    assert standing(either_engine) == truth(server.org)
-    assert moves_told(either_engine, "stage") == moves_made(server.org)
+    assert standing(either_engine) == truth(org)
+    assert moves_told(either_engine, "stage") == moves_made(org)
+    with reading(either_engine) as connection:
+        touches = rows_of(connection, select(activities))
+    assert [(touch.deal_id, touch.happened_at) for touch in touches] == [(deal, done)]
     assert count(either_engine, owners) == 3
     assert count(either_engine, quarantine) == 0
 
@@ -155,7 +166,7 @@ def live(org: Org, chance: random.Random, day: int) -> None:
         WhatId=new,
         OwnerId=users[0],
         EventSubtype="Event",
-        StartDateTime=org.now + timedelta(hours=40),
+        StartDateTime=org.now + timedelta(hours=70),
     )
     later(1430)  # commits after tonight's reading, with a stamp of before it
     org.update_late(

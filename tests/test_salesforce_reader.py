@@ -2,6 +2,7 @@
 
 import random
 from collections.abc import Iterator
+from dataclasses import replace
 from datetime import UTC, date, datetime, timedelta
 from typing import Any
 
@@ -19,7 +20,7 @@ from dealwatch.knobs import Join, RecordMapping
 from dealwatch.settings import Settings
 from dealwatch.sources import Access
 from dealwatch.sources import Salesforce as Source
-from dealwatch.tables import quarantine
+from dealwatch.tables import activities, quarantine
 from dealwatch.warehouse import reading, rows_of
 from salesforce_company import org_of
 from standins.salesforce import CLIENT_ID, CLIENT_SECRET, Salesforce, salesforce_server
@@ -115,6 +116,7 @@ def test_changes_are_gone_on_with_where_they_stopped(
     for page, _ in zip(reader.pages(table, None), range(died), strict=False):
         kept.append(page.rows)
         place = page.place
+    monkeypatch.setattr("dealwatch.crm.salesforce._PAGE_ROWS", 3)  # another release goes on
     other = reader_of(server)
     if place is not None:
         kept += [page.rows for page in other.pages(table, place)]
@@ -135,15 +137,16 @@ def test_a_later_night_asks_for_open_deals_and_what_changed(server: Salesforce) 
     reader = reader_of(server)
     first = reader.plan(Past())
     server.org.pass_to(server.org.now + timedelta(days=1))
-    second = reader.plan(Past(last=first, whole_at=first.begun_at))
+    second = reader.plan(Past(last=first, cursor=first.begun_at, whole_at=first.begun_at))
     server.org.pass_to(server.org.now + timedelta(days=6))
-    weekly = reader.plan(Past(last=second, whole_at=first.begun_at))
+    weekly = reader.plan(Past(last=second, cursor=second.begun_at, whole_at=first.begun_at))
 
     assert (
         "WHERE IsClosed = false OR SystemModstamp >= 2026-03-01T04:00:00Z"
         in table_of(second, "Opportunity").request
     )
     assert (second.covers, weekly.covers) == ("open", "ids")
+    assert reader.plan(Past(last=second, whole_at=first.begun_at)).covers == "all", "the settings changed"
     assert [table.name for table in weekly.tables][-2:] == ["Recycle bin", "All ids"]
 
 
@@ -200,6 +203,31 @@ def test_a_field_that_appears_is_filled_in_for_closed_deals_too(
     night(engine, of_crm(settings), server)
 
     assert standing(engine) == truth(server.org)
+
+
+def test_touches_that_appear_are_read_of_all_deals(
+    engine: Engine, settings: Settings, server: Salesforce
+) -> None:
+    org = server.org
+    closed = org.rows("Opportunity").filter("IsClosed")["Id"][0]
+    done = org.now - timedelta(days=20)
+    org.insert("Task", WhatId=closed, IsClosed=True, CompletedDateTime=done, SystemModstamp=done)
+    org.hidden.add(("Task", "WhatId"))
+    night(engine, of_crm(settings), server)
+    org.hidden.clear()
+    org.pass_to(org.now + timedelta(days=5))
+    night(engine, of_crm(settings), server)
+
+    with reading(engine) as connection:
+        assert [touch.happened_at for touch in rows_of(connection, select(activities))] == [done]
+
+
+def test_a_plan_of_another_release_is_read_anew(server: Salesforce) -> None:
+    reader = reader_of(server)
+    first = reader.plan(Past())
+    older = replace(first, tables=tuple(replace(table, request="{}") for table in first.tables))
+
+    assert reader.plan(Past(last=older, cursor=first.begun_at, whole_at=first.begun_at)).covers == "all"
 
 
 def test_spelling_is_the_org_s_own(server: Salesforce) -> None:
@@ -356,12 +384,16 @@ def test_jobs_that_always_fail_end_the_night_for_now(server: Salesforce) -> None
 def test_a_reader_is_opened_from_the_settings(server: Salesforce, settings: Settings) -> None:
     host, _, port = server.url.removeprefix("http://").partition(":")
     extra = {"consumer_key": SecretStr(CLIENT_ID), "consumer_secret": SecretStr(CLIENT_SECRET)}
-    source = Source(kind="salesforce", access=Access(host=host, port=int(port), extra=extra))
+    access = Access(host=host, port=int(port), extra=extra)
+    source = Source(kind="salesforce", access=access, max_quota_share=0.01)
     settings = settings.model_copy(update={"sources": {"crm": source}})
 
     reader = open_reader("crm", "salesforce", settings=settings, readers=READERS)
     assert reader.plan(Past()).begun_at == server.org.now
     assert CLIENT_SECRET not in repr(settings) + repr(reader.__dict__)
+    server.used = 1_000
+    with pytest.raises(SourceDown, match="above 1% are left to others"):
+        reader.plan(Past())
 
 
 def test_a_source_without_a_connection_says_so(settings: Settings) -> None:

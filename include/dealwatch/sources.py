@@ -43,6 +43,12 @@ class LiveSource(Section):
     overlap_hours: int = Field(
         default=24, ge=1, description="How far before the last extract changes are asked for again."
     )
+    max_quota_share: float = Field(
+        default=0.8,
+        gt=0,
+        le=1,
+        description="Share of the day's requests that may be used, by all together; beyond, extracts wait.",
+    )
     deals: RecordMapping = RecordMapping()
 
     @property

@@ -18,6 +18,7 @@ from pathlib import Path
 import polars as pl
 
 from dealwatch.crm.api import LOOPBACK
+from dealwatch.crm.http import Policy
 from dealwatch.crm.pages import Page, Past, PlaceLost, Plan, Table
 from dealwatch.crm.salesforce_api import Gone, NoBulk, Place, Rows, Salesforce
 from dealwatch.crm.salesforce_fields import Fields, fields_of
@@ -26,7 +27,6 @@ from dealwatch.crm.salesforce_history import Spread
 from dealwatch.crm.salesforce_login import Session, login_of
 from dealwatch.crm.salesforce_queries import (
     CREATED_OF_DEAL,
-    DEALS,
     Night,
     Request,
     all_ids,
@@ -63,7 +63,8 @@ def open_salesforce(name: str, settings: Settings) -> "SalesforceReader":
     if access is None:
         raise SettingsError(f"[sources.{name}] has no connection {connection}; make it in Airflow")
     told = {**access.extra, "login": access.login, "password": access.password, "host": _host(access)}
-    session = Session(login_of(told, connection), version=source.api_version, sleep=time.sleep)
+    policy = Policy(most_quota_share=source.max_quota_share)
+    session = Session(login_of(told, connection), version=source.api_version, policy=policy, sleep=time.sleep)
     return SalesforceReader(
         Salesforce(session),
         own=source.deals,
@@ -112,12 +113,13 @@ class SalesforceReader:
         fields = fields_of(self._own, describe, where=f"{self._where}.deals")
         kept = self._wire.tracked_fields()
         whole = self._plan(fields, kept, Night(begun, None, describe), covers="all")
-        if past.last is None or not _is_alike(past.last, whole):
-            if past.last is not None:
-                log.info("other fields are read than the last time, so all deals are read anew")
+        if past.last is None or past.cursor is None:
+            return whole
+        if not _is_alike(past.last, whole):
+            log.info("other fields or tables are there than the last time, so all is read anew")
             return whole
         is_week_over = past.whole_at is None or begun - past.whole_at >= WEEK
-        night = Night(begun, past.last.begun_at - self._overlap, describe)
+        night = Night(begun, past.cursor - self._overlap, describe)
         return self._plan(fields, kept, night, covers="ids" if is_week_over else "open")
 
     def _plan(self, fields: Fields, kept: frozenset[str] | None, night: Night, *, covers: Covers) -> Plan:
@@ -234,9 +236,14 @@ class SalesforceReader:
 
 
 def _is_alike(last: Plan, whole: Plan) -> bool:
-    """Whether the deals were made of the same fields; one that is new is to be known of closed deals, too."""
-    columns = [{table.name: table.columns for table in plan.tables}.get(DEALS) for plan in (last, whole)]
-    return columns[0] == columns[1]
+    """Whether the same was read the last time; what is new is to be known of closed deals, too."""
+    try:
+        known = {table.name: (table.columns, Request.of(table.request).names) for table in last.tables}
+    except (KeyError, TypeError, ValueError):  # as another release wrote it
+        return False
+    return all(
+        known.get(table.name) == (table.columns, Request.of(table.request).names) for table in whole.tables
+    )
 
 
 def _told(place: str) -> tuple[Place, int]:

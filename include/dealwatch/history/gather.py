@@ -31,6 +31,8 @@ log = logging.getLogger(__name__)
 # What was read of a source that goes on changing is of little use a day later.
 TOO_OLD = timedelta(hours=24)
 _TOLD_EVERY = 10_000  # rows
+# What changes neither the questions nor what the answers mean.
+_NOT_ASKED = {"access", "connection", "max_vanished_share", "max_quota_share"}
 
 
 def gather(
@@ -74,7 +76,7 @@ def past_of(connection: Connection, source: str, asked_by: str) -> Past:
 def _asked_by(source: LiveSource, settings: Settings) -> str:
     """A digest of the settings that decide what is asked and how it is understood; no secret is in it."""
     told = {
-        "source": source.model_dump(mode="json", exclude={"access", "connection", "max_vanished_share"}),
+        "source": source.model_dump(mode="json", exclude=_NOT_ASKED),
         "stages": [settings.pipeline.stages, settings.pipeline.won_stages, settings.pipeline.lost_stages],
         "zone": settings.time_zone,
     }
