@@ -15,7 +15,7 @@ from sqlalchemy.exc import OperationalError
 from dealwatch import jobs
 from dealwatch.alerts.evidence.record_table import record_table
 from dealwatch.answering import add_answers
-from dealwatch.errors import DealwatchError, SettingsError, WarehouseDown
+from dealwatch.errors import DealwatchError, SettingsError, SourceDown, WarehouseDown
 from dealwatch.moments import newest_business_morning, not_to_come, parse_moment
 from dealwatch.questions import Answer, add_verbs
 from dealwatch.settings import Settings, load
@@ -33,7 +33,7 @@ def main(arguments: list[str] | None = None) -> int:
     logging.getLogger("alembic").setLevel(logging.WARNING)
     try:
         answer = options.run(options, load(options.settings))
-    except (DealwatchError, WarehouseDown) as error:
+    except (DealwatchError, SourceDown, WarehouseDown) as error:
         reason = str(error)
     except OperationalError as error:
         reason = f"the warehouse failed on the way: {error.orig}; mend that and run the same again"

@@ -3,15 +3,20 @@
 DealwatchError
 ├── SettingsError       a settings, mapping or rule file says something we cannot follow
 ├── LinkRefused         a link of a message was changed, is too old, or is not ours
-├── ExtractRefused      a drop is unusable as a whole (missing file, column, encoding); nothing of it was kept
+├── ExtractRefused      a source is unusable as a whole (missing file, column, right); nothing of it was kept
+│   └── Declined        a CRM says no for good (drawn in crm/api.py, with its status and code)
 ├── NotReady            a job was asked before what it needs exists (no ledger, no schema)
 ├── ModelUnusable       a stored model failed verification or loading; scoring falls back
 ├── DecisionRefused     a model or an alert may not be decided on as asked
 ├── NotFound            a deal, a person or a version that was asked for by name is not there, or is several
 └── ChannelDown         a channel refuses our account, so its messages wait until somebody mends it
 
-WarehouseDown           the warehouse does not answer; of no kind above, because trying again may help
+Of no kind above, because trying again may help:
+WarehouseDown           the warehouse does not answer
+SourceDown              a CRM does not answer, or takes no more questions for a while
 """
+
+from datetime import timedelta
 
 
 class DealwatchError(Exception):
@@ -27,7 +32,7 @@ class LinkRefused(DealwatchError):
 
 
 class ExtractRefused(DealwatchError):
-    """A drop cannot be read at all: names the file, the reason and the remedy."""
+    """A source cannot be read at all: names the file or the request, the reason and the remedy."""
 
 
 class NotReady(DealwatchError):
@@ -52,3 +57,14 @@ class ChannelDown(DealwatchError):
 
 class WarehouseDown(Exception):
     """The warehouse does not answer: names where it is and the reason. Airflow tries again."""
+
+
+class SourceDown(Exception):
+    """A CRM does not answer or asks us to come back: names the request and the reason. Airflow tries again.
+
+    `after` is how long to wait at least, where the CRM says so.
+    """
+
+    def __init__(self, words: str, *, after: timedelta | None = None) -> None:
+        super().__init__(words)
+        self.after = after

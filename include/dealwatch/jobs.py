@@ -289,6 +289,8 @@ def with_drop(settings: Settings, source: str | None, folder: Path) -> Settings:
         raise SettingsError(
             f"no source {name!r} is configured; there are: {', '.join(settings.sources) or 'none'}"
         )
+    if settings.sources[name].kind != "files":
+        raise SettingsError(f"the source {name!r} is no folder, so no other one can be read in its place")
     moved = settings.sources[name].model_copy(update={"path": folder})
     return settings.model_copy(update={"sources": {**settings.sources, name: moved}})
 

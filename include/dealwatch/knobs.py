@@ -49,11 +49,11 @@ Share = Annotated[float, Field(gt=0, lt=1)]
 SegmentColumn = Literal["industry", "region", "product_type", "lead_source"]
 
 
-class _Section(BaseModel):
+class Section(BaseModel):
     model_config = ConfigDict(extra="forbid", frozen=True, hide_input_in_errors=True)
 
 
-class Join(_Section):
+class Join(Section):
     """Columns fetched from a second file of the same drop, by an equal key."""
 
     file: str = Field(description="The file that holds the columns, such as accounts.csv.")
@@ -63,10 +63,9 @@ class Join(_Section):
     take: dict[str, str] = Field(description="Canonical name = the other file's column.")
 
 
-class FileMapping(_Section):
-    """How one file of a drop becomes records of the contract."""
+class RecordMapping(Section):
+    """How records of a source, in its own columns and words, become records of the contract."""
 
-    file: str = Field(description="File name in the drop; .csv or .csv.gz.")
     columns: dict[str, str] = Field(
         default_factory=dict, description="Canonical name = source column. Unnamed columns keep their name."
     )
@@ -78,10 +77,6 @@ class FileMapping(_Section):
     )
     ignore: tuple[str, ...] = Field(default=(), description="Source columns left out on purpose.")
     joins: tuple[Join, ...] = Field(default=(), description="Columns fetched from other files of the drop.")
-    delimiter: str = Field(default=",", min_length=1, max_length=1, description="One of , ; | or a tab.")
-    encoding: Literal["utf-8", "cp1252", "latin-1"] = Field(
-        default="utf-8", description="The file's text encoding; a byte-order mark is tolerated."
-    )
     decimal: Literal[".", ","] = Field(
         default=".", description="The decimal mark of amounts; with a comma, points may part thousands."
     )
@@ -90,7 +85,17 @@ class FileMapping(_Section):
     )
 
 
-class Source(_Section):
+class FileMapping(RecordMapping):
+    """How one file of a drop becomes records of the contract."""
+
+    file: str = Field(description="File name in the drop; .csv or .csv.gz.")
+    delimiter: str = Field(default=",", min_length=1, max_length=1, description="One of , ; | or a tab.")
+    encoding: Literal["utf-8", "cp1252", "latin-1"] = Field(
+        default="utf-8", description="The file's text encoding; a byte-order mark is tolerated."
+    )
+
+
+class Source(Section):
     """One place deals come from."""
 
     kind: Literal["files"] = Field(default="files", description="What it is: a folder of file drops.")
@@ -111,7 +116,7 @@ class Source(_Section):
     )
 
 
-class Pipeline(_Section):
+class Pipeline(Section):
     """The sales process, in the CRM's own words."""
 
     stages: tuple[str, ...] = Field(
@@ -130,7 +135,7 @@ class Pipeline(_Section):
     fiscal_year_starts: int = Field(default=1, ge=1, le=12, description="Month in which quarters begin.")
 
 
-class Scoring(_Section):
+class Scoring(Section):
     """The score: bands, panel, forest and gate."""
 
     bands: tuple[int, int, int] = Field(default=(25, 50, 75), description="Top of Low, Medium and High.")
@@ -188,7 +193,7 @@ class Scoring(_Section):
     )
 
 
-class Alerts(_Section):
+class Alerts(Section):
     """When an alert may speak."""
 
     rules: Path = Field(default=PROJECT / "include" / "rules", description="Folder of rule files.")
@@ -256,7 +261,7 @@ class Alerts(_Section):
     )
 
 
-class TeamChannel(_Section):
+class TeamChannel(Section):
     """A shared channel and the deals it hears of: one summary a morning, without the names of owners."""
 
     where: dict[SegmentColumn, str] = Field(
@@ -284,7 +289,7 @@ class TeamChannel(_Section):
         return self
 
 
-class Delivery(_Section):
+class Delivery(Section):
     """How messages travel."""
 
     channels: tuple[Literal["slack", "email", "teams", "folder"], ...] = Field(
@@ -365,7 +370,7 @@ class Delivery(_Section):
         return self
 
 
-class Smtp(_Section):
+class Smtp(Section):
     """Where e-mail goes out; filled from the Airflow connection `smtp_default` when there is one."""
 
     host: str = Field(description="Name or address of the server.")

@@ -50,31 +50,29 @@ def settings_page() -> str:
     rows = [
         f"| `{name}` | {kind} | {default} | {text} |" for name, kind, default, text in _knobs(Settings, "")
     ]
-    return head + "\n".join(rows) + "\n"
+    return head + "\n".join(dict.fromkeys(rows)) + "\n"  # kinds of sources have most in common
 
 
 def _knobs(model: type[BaseModel], prefix: str) -> Iterator[tuple[str, str, str, str]]:
     for name, field in model.model_fields.items():
-        section, many = _section(field.annotation)
-        if section is None:
+        sections, many = _sections(field.annotation)
+        if not sections:
             yield f"{prefix}{name}", _type_name(field.annotation), _default(field), field.description or ""
             continue
         if field.description:
             yield f"{prefix}{name}", "table", _default(field), field.description
         inside = {"dict": f"{name}.NAME.", "list": f"{name}[]."}.get(many, f"{name}.")
-        if not (prefix and section.__name__ == "FileMapping" and name != "deals"):
-            yield from _knobs(section, prefix + inside)
+        for section in sections:
+            if not (prefix and section.__name__ == "FileMapping" and name != "deals"):
+                yield from _knobs(section, prefix + inside)
 
 
-def _section(annotation: Any) -> tuple[type[BaseModel] | None, str]:
-    """The settings section an annotation holds, and whether it holds many by name or in a list."""
+def _sections(annotation: Any) -> tuple[list[type[BaseModel]], str]:
+    """The settings sections an annotation may hold, and whether it holds many by name or in a list."""
     if isinstance(annotation, type) and issubclass(annotation, BaseModel):
-        return annotation, ""
+        return [annotation], ""
     many = {dict: "dict", tuple: "list"}.get(get_origin(annotation), "")
-    for inner in get_args(annotation):
-        if isinstance(inner, type) and issubclass(inner, BaseModel):
-            return inner, many
-    return None, ""
+    return [section for inner in get_args(annotation) for section in _sections(inner)[0]], many
 
 
 def _type_name(annotation: Any) -> str:

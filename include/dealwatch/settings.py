@@ -24,7 +24,8 @@ from pydantic_settings import SettingsError as Unparsed
 
 from dealwatch import environment
 from dealwatch.errors import SettingsError
-from dealwatch.knobs import PROJECT, Alerts, Delivery, Pipeline, Scoring, Smtp, Source, ZoneName
+from dealwatch.knobs import PROJECT, Alerts, Delivery, Pipeline, Scoring, Smtp, ZoneName
+from dealwatch.sources import KINDS, AnySource, Gates, connected
 
 KEY_LENGTH = 32  # characters
 
@@ -95,7 +96,8 @@ class Settings(BaseSettings):
         description="URLs of Teams workflows by name, as DEALWATCH_TEAMS__SALES; else Airflow's "
         "`teams_default`.",
     )
-    sources: dict[str, Source] = Field(default_factory=dict, description="Where deals come from, by name.")
+    sources: dict[str, AnySource] = Field(default_factory=dict, description="Where deals come from, by name.")
+    gates: Gates = Gates()
     pipeline: Pipeline = Pipeline()
     scoring: Scoring = Scoring()
     alerts: Alerts = Alerts()
@@ -151,7 +153,7 @@ def load(path: Path | None = None, *, connection: Callable[[str], Any] | None = 
 
     `connection` looks an Airflow connection up by id and answers None when there is none; what the settings
     leave open is filled from `dealwatch_warehouse`, `dealwatch_models`, `slack_default`, `teams_default` and
-    `smtp_default`.
+    `smtp_default`, and how a live source is reached from the connection that it names, or of its own name.
     Raises SettingsError naming the file and the key, or the variable, and what is wrong with it.
     """
     environment.check_names(os.environ, Settings)
@@ -173,11 +175,17 @@ def load(path: Path | None = None, *, connection: Callable[[str], Any] | None = 
 
 def _said(path: Path | None, error: Any) -> str:
     """Where a setting that cannot be used was written, and what is wrong with it."""
-    place, words = error["loc"], error["msg"].removeprefix("Value error, ")
+    place, words = _written_place(error["loc"]), error["msg"].removeprefix("Value error, ")
     name = environment.origin(place, words, os.environ) or ("" if path else environment.variable(place))
     where = [f"environment variable {name}" if name else str(path), ".".join(map(str, place))]
     what = "there is no such setting" if error["type"] == "extra_forbidden" else words
     return ": ".join(part for part in (*where, what) if part)
+
+
+def _written_place(place: tuple[Any, ...]) -> tuple[Any, ...]:
+    """Where a person wrote it: pydantic names the kind of a source on the way, which no file does."""
+    is_source = place[:1] == ("sources",) and len(place) > 2 and place[2] in KINDS
+    return (*place[:2], *place[3:]) if is_source else place
 
 
 def _unparsed() -> str:
@@ -219,7 +227,9 @@ def _read(path: Path) -> dict[str, Any]:
 
 
 def _with_connections(settings: Settings, connection: Callable[[str], Any]) -> Settings:
-    found: dict[str, Any] = {}
+    found: dict[str, Any] = {
+        "sources": {name: connected(name, one, connection) for name, one in settings.sources.items()}
+    }
     if settings.warehouse_url is None and (warehouse := connection("dealwatch_warehouse")) is not None:
         found["warehouse_url"] = SecretStr(_sqlalchemy_url(warehouse.get_uri()))
     is_open = None in (settings.slack_token, settings.slack_signing_secret)

@@ -17,6 +17,7 @@ from sqlalchemy import (
     Float,
     Index,
     Integer,
+    LargeBinary,
     MetaData,
     String,
     Table,
@@ -76,14 +77,60 @@ extract_runs = Table(
     _must(
         "extracted_at", Instant
     ),  # the moment the records speak for; known_at of changes found by comparing
-    _must("state"),  # landed (raw records stored), remembered (in the ledger)
+    _must("state"),  # reading (pages come in), landed (raw records stored), remembered (in the ledger)
     _must("records", Integer),
     _must("quarantined", Integer),
     _must("changes", Integer),
     Column("deals", Integer),  # usable rows of the deals' file; a sudden fall is an incident
     Column("fault", Text),  # why a later drop could not be used, until one can
+    Column("covers", String),  # all, open or ids: what the absence of a deal means; null is all
+    Column("cursor", Instant),  # of a live source: its own clock when the extract began
+    Column("plan", JSON(none_as_null=True)),  # of a live source: what was asked for, and how it is mapped
+    Column("asked_by", String),  # digest of the settings that the plan was made by
     _must("recorded_at", Instant),
     comment="One row per drop read; its content digest makes a second reading a no-op.",
+)
+
+extract_tables = Table(
+    "extract_tables",
+    metadata,
+    _key("extract_id"),
+    _key("name"),
+    _must("number", Integer),  # its place in the plan
+    _must("pages", Integer),
+    _must("rows", Integer),
+    Column("total", Integer),  # how many rows there are by the source's own count
+    Column("place", Text),  # where the next page begins; null before the first one and after the last
+    _must("is_complete", Boolean),
+    Column("read_at", Instant),  # the source's own clock when its last page was told
+    comment="How far each table of a live extract is read; gone once the extract has landed.",
+)
+
+extract_pages = Table(
+    "extract_pages",
+    metadata,
+    _key("extract_id"),
+    _key("name"),
+    _key("number", Integer),
+    _must("rows", Integer),
+    _must("payload", LargeBinary),  # the page's rows as the source told them, compressed
+    comment="Pages of a live extract that has not landed yet; gone once it has.",
+)
+
+extract_gates = Table(
+    "extract_gates",
+    metadata,
+    _key("source"),
+    _key("extracted_at", Instant),
+    _key("gate"),  # rows, amount, empty, unknown_stages, repeated_ids, closed_before_created, quiet_hours
+    _key("subject"),  # the column of empty, what rows counts; else empty
+    _must("verdict"),  # pass, warn, block
+    _must("value", Float),
+    Column("usual", Float),  # the median of the last seven drops taken in; null where nothing is usual yet
+    _must("sentence", Text),  # what is wrong and what to do; empty when nothing is
+    _must("is_kept", Boolean),  # false of a drop that a gate kept out
+    _must("recorded_at", Instant),
+    comment="What each gate measured of each drop, and what it said.",
 )
 
 raw_records = Table(

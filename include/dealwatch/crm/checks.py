@@ -47,6 +47,8 @@ def check(object_: Object, rows: pl.DataFrame, reading: Reading) -> pl.DataFrame
             rows, more = _activities(rows, reading)
         case "owners":
             rows, more = _owners(rows, reading)
+        case "deletions" | "ids":
+            rows, more = _ids(rows)
     judged = rows.with_columns(first_fault([*faults, *more]))
     fitting = [name for name in rows.columns if not name.startswith("=raw ")]
     return judged.select(*fitting, *PROBLEM)
@@ -245,6 +247,16 @@ def _activities(rows: pl.DataFrame, reading: Reading) -> tuple[pl.DataFrame, lis
         absurd("happened_at", reading),
         in_future("happened_at", reading, end=True),
     ]
+
+
+def _ids(rows: pl.DataFrame) -> tuple[pl.DataFrame, list[Fault]]:
+    if "is_deleted" not in rows.columns:
+        return rows, [blank("deal_id")]
+    word = pl.col("is_deleted").str.to_lowercase()
+    is_gone = word.is_null() | word.is_in(_YES)
+    deleted = pl.when(is_gone).then(pl.lit("true")).when(word.is_in(_NO)).then(pl.lit("false"))
+    rows = read_columns(rows, {"is_deleted": deleted})
+    return rows, [blank("deal_id"), unreadable("is_deleted", "yes or no", "Write true or false.")]
 
 
 _YES, _NO = ["true", "1", "yes", "y", "t"], ["false", "0", "no", "n", "f"]

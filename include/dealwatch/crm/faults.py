@@ -7,7 +7,7 @@ from datetime import datetime
 import polars as pl
 
 from dealwatch.crm.values import INSTANT, instant_of, iso_instants
-from dealwatch.knobs import FileMapping, Pipeline
+from dealwatch.knobs import Pipeline, RecordMapping
 
 # Columns of our own beside a file's begin with `=`, which no column of a file may.
 PROBLEM = ("=field", "=reason", "=remedy")
@@ -16,10 +16,10 @@ EARLIEST_YEAR, LATEST_YEAR = "1900", "2200"
 
 @dataclass(frozen=True)
 class Reading:
-    """What the rows of a file are judged against."""
+    """What the rows of a file or a table are judged against."""
 
-    mapping: FileMapping
-    deals_mapping: FileMapping
+    mapping: RecordMapping
+    deals_mapping: RecordMapping
     pipeline: Pipeline
     zone: str
     extracted_at: datetime

@@ -1,32 +1,45 @@
 """From a source's columns and words to the contract's, as the settings' mapping says."""
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
 
 import polars as pl
 
 from dealwatch.crm.contract import COLUMNS, REQUIRED, RESERVED, Object
-from dealwatch.crm.files import find_file, read_chunks
+from dealwatch.crm.files import Chunk, find_file, read_chunks
 from dealwatch.errors import ExtractRefused
-from dealwatch.knobs import FileMapping, Join
+from dealwatch.knobs import FileMapping, Join, RecordMapping
 
 Mapper = Callable[[pl.DataFrame], pl.DataFrame]
+Beside = Callable[[Join], tuple[Path, Iterator[Chunk]] | None]
 
 
-def mapper_of(object_: Object, mapping: FileMapping, *, path: Path, header: list[str], where: str) -> Mapper:
-    """A function from the file's records to the contract's columns, all text, blanks null.
+def mapper_of(
+    object_: Object,
+    mapping: RecordMapping,
+    *,
+    path: Path,
+    header: list[str],
+    where: str,
+    beside: Beside | None = None,
+) -> Mapper:
+    """A function from the source's records to the contract's columns, all text, blanks null.
 
     It keeps `row` and adds `record`, the source's own record as JSON. `where` is the mapping's place in the
-    settings, for remedies. Raises ExtractRefused when the header and the mapping do not fit.
+    settings, for remedies; `path` is the file, or the table of a live source. `beside` finds what a join
+    names; without it, a file of the same folder. Raises ExtractRefused when header and mapping do not fit.
     """
+    beside = beside or _files_beside(path, mapping)
     taken = _taken(object_, mapping, path=path, header=header, where=where)
     for key in (key for join in mapping.joins for key in join.on):
         if key not in taken and key not in header:
             raise ExtractRefused(
                 f"{path}: column {key!r} is missing, but [{where}] joins by it; correct `on`"
             )
-    joined = [(join, _other_file(path, mapping, join, where)) for join in mapping.joins]
+    joined = [(join, _joined(beside(join), path, join, where)) for join in mapping.joins]
     names = [*taken, *(name for join in mapping.joins for name in join.take)]
+    if object_ in ("deletions", "ids"):  # whatever else their rows say is told by the deals
+        names = [name for name in names if name in COLUMNS[object_]]
     missing = [name for name in REQUIRED[object_] if name not in names]
     if missing:
         raise ExtractRefused(
@@ -53,7 +66,7 @@ def mapper_of(object_: Object, mapping: FileMapping, *, path: Path, header: list
 
 
 def _taken(
-    object_: Object, mapping: FileMapping, *, path: Path, header: list[str], where: str
+    object_: Object, mapping: RecordMapping, *, path: Path, header: list[str], where: str
 ) -> dict[str, str]:
     """Canonical name = source column, in a steady order."""
     for name, column in mapping.columns.items():
@@ -85,7 +98,7 @@ def _no_surprises(names: list[str], *, path: Path, where: str) -> None:
         )
 
 
-def _no_strays(names: list[str], mapping: FileMapping, *, path: Path, where: str) -> None:
+def _no_strays(names: list[str], mapping: RecordMapping, *, path: Path, where: str) -> None:
     """A misspelt name here would let a leak through or leave words untranslated, in silence."""
     for key, meant in (("known_only_at_close", mapping.known_only_at_close), ("values", [*mapping.values])):
         strays = sorted(set(meant) - set(names))
@@ -113,14 +126,26 @@ def _word(name: str, value: pl.Expr, words: Mapping[str, Mapping[str, str]]) -> 
     return value.alias(name)
 
 
-def _other_file(path: Path, mapping: FileMapping, join: Join, where: str) -> pl.DataFrame:
-    """The joined file, keyed uniquely, its columns marked with `=`."""
-    found = find_file(path.parent, join.file)
-    if found is None:
+def _files_beside(path: Path, mapping: RecordMapping) -> Beside:
+    """Files of the same folder, written as the file itself."""
+    if not isinstance(mapping, FileMapping):
+        raise TypeError("only the records of a file can be joined with a file")
+
+    def beside(join: Join) -> tuple[Path, Iterator[Chunk]] | None:
+        found = find_file(path.parent, join.file)
+        return None if found is None else (found, read_chunks(found, mapping))
+
+    return beside
+
+
+def _joined(beside: tuple[Path, Iterator[Chunk]] | None, path: Path, join: Join, where: str) -> pl.DataFrame:
+    """What is joined, keyed uniquely, its columns marked with `=`."""
+    if beside is None:
         raise ExtractRefused(
             f"{path.parent / join.file}: no such file, but [{where}] joins it; deliver it or drop the join"
         )
-    other = _whole_file(found, mapping)
+    found, chunks = beside
+    other = _whole(found, chunks)
     for column in [*join.on.values(), *join.take.values()]:
         if f"={column}" not in other.columns:
             raise ExtractRefused(f"{found}: column {column!r} is missing, but [{where}] joins it")
@@ -137,9 +162,9 @@ def _other_file(path: Path, mapping: FileMapping, join: Join, where: str) -> pl.
     return other.drop("row")
 
 
-def _whole_file(path: Path, mapping: FileMapping) -> pl.DataFrame:
+def _whole(path: Path, chunks: Iterator[Chunk]) -> pl.DataFrame:
     parts = []
-    for chunk in read_chunks(path, mapping):
+    for chunk in chunks:
         if chunk.misfits:
             first = chunk.misfits[0]
             raise ExtractRefused(f"{path}: line {first.row}: {first.reason}; mend the record")
@@ -147,7 +172,7 @@ def _whole_file(path: Path, mapping: FileMapping) -> pl.DataFrame:
     return pl.concat(parts)
 
 
-def _with_join(mapped: pl.DataFrame, join: Join, other: pl.DataFrame, mapping: FileMapping) -> pl.DataFrame:
+def _with_join(mapped: pl.DataFrame, join: Join, other: pl.DataFrame, mapping: RecordMapping) -> pl.DataFrame:
     renamed = {column: name for name, column in mapping.columns.items()}
     ours = [name if name in mapped.columns else renamed.get(name, name) for name in join.on]
     theirs = [f"={column}" for column in join.on.values()]

@@ -40,6 +40,8 @@ class Told:
     known: deal_id and the same columns as known, with =closed and =is_deleted; only this source's deals.
     history: the drop's tracked changes with seq and told, and is_news: not in the ledger yet.
     stored: the ledger's changes of this source known no sooner than the drop, in CHANGE's columns.
+    tracked: fields whose every change the history tells.
+    alive: ids of deals that are told to be there beside those in deals.
     """
 
     deals: pl.DataFrame
@@ -47,6 +49,8 @@ class Told:
     history: pl.DataFrame
     stored: pl.DataFrame
     known_only_at_close: tuple[str, ...]
+    tracked: tuple[str, ...]
+    alive: pl.Series
 
 
 def changes_of(told: Told, moments: Moments) -> pl.DataFrame:
@@ -59,7 +63,7 @@ def changes_of(told: Told, moments: Moments) -> pl.DataFrame:
     known = told.known.with_columns(
         pl.lit(None, dtype=pl.String).alias(name) for name in fields if name not in told.known.columns
     )
-    tracked = set(told.history["field"].unique())
+    tracked = set(told.tracked)
     base = told.deals.join(
         known.select(
             "deal_id", pl.lit(True).alias("=is_known"), *(pl.col(f).alias(f"=known {f}") for f in fields)
@@ -180,7 +184,8 @@ def _when(name: str, told: Told, moments: Moments, *, is_tracked: bool) -> tuple
 
 def _restored(told: Told, moments: Moments) -> pl.DataFrame:
     """Deals that were gone and are back."""
-    back = told.known.filter("=is_deleted").join(told.deals, on="deal_id", how="semi")
+    there = pl.concat([told.deals["deal_id"], told.alive])
+    back = told.known.filter(pl.col("=is_deleted") & pl.col("deal_id").is_in(there.implode()))
     return deletions(back["deal_id"], moments, is_deleted=False)
 
 

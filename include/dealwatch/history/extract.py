@@ -1,21 +1,34 @@
 """Extract: land every drop of a source that is not known yet and remember it, in the order they speak for."""
 
 import logging
+from collections.abc import Mapping
 from datetime import datetime
 
 from sqlalchemy import Engine, and_, select, update
 
+from dealwatch.crm.pages import Reader
+from dealwatch.crm.readers import READERS, Opener, open_reader
 from dealwatch.errors import ExtractRefused, SettingsError
-from dealwatch.history.landing import land, speak_again, unread_drops
+from dealwatch.history.gates import keep_blocked
+from dealwatch.history.gather import gather, refuse
+from dealwatch.history.landing import land, land_pages, speak_again, unread_drops
 from dealwatch.history.remember import remember
 from dealwatch.settings import Settings
+from dealwatch.sources import LiveSource
 from dealwatch.tables import extract_runs
 from dealwatch.warehouse import reading, rows_of, writing
 
 log = logging.getLogger(__name__)
 
 
-def extract(engine: Engine, source_name: str, *, settings: Settings, now: datetime) -> dict[str, int]:
+def extract(
+    engine: Engine,
+    source_name: str,
+    *,
+    settings: Settings,
+    now: datetime,
+    readers: Mapping[str, Opener] = READERS,
+) -> dict[str, int]:
     """Bring the ledger up to the source's newest drop; counts of what that took.
 
     A killed run is completed by the next: a drop that landed but was not remembered comes first. A drop that
@@ -25,6 +38,7 @@ def extract(engine: Engine, source_name: str, *, settings: Settings, now: dateti
     `now`, so that a quiet weekend is not stale. Files that nobody wrote since stay as old as they are.
 
     The fault of a newest drop that is refused is kept until one can be used: alerts wait so long.
+    `readers` open live sources by kind. Such a source raises SourceDown when it stops on the way.
     """
     source = settings.sources.get(source_name)
     if source is None:
@@ -40,11 +54,15 @@ def extract(engine: Engine, source_name: str, *, settings: Settings, now: dateti
 
     for extract_id in _half_done(engine, source_name):
         count(remember(engine, extract_id, source_name, source, settings=settings, now=now))
+    if isinstance(source, LiveSource):
+        reader = open_reader(source_name, source.kind, settings=settings, readers=readers)
+        count(_extract_live(engine, source_name, source, reader, settings=settings, now=now))
+        return counts
     refusal: ExtractRefused | None = None
     try:
         unread_now = unread_drops(engine, source_name, source, settings=settings, now=now)
     except ExtractRefused as error:
-        _keep_fault(engine, source_name, str(error), now=now)
+        _keep_fault(engine, source_name, str(error), until=now)
         raise
     for unread in unread_now:
         refusal = None
@@ -55,22 +73,51 @@ def extract(engine: Engine, source_name: str, *, settings: Settings, now: dateti
             landed = land(engine, unread, source, settings=settings, now=now)
         except ExtractRefused as error:
             log.warning("refused: %s", error)
+            keep_blocked(engine, error, now=now)
             refusal = error
             count({"refused": 1})
             continue
         count({"drops": 1, "records": landed.records, "quarantined": landed.quarantined})
         count(remember(engine, landed.extract_id, source_name, source, settings=settings, now=now))
     if unread_now:
-        _keep_fault(engine, source_name, str(refusal) if refusal else None, now=now)
+        _keep_fault(engine, source_name, str(refusal) if refusal else None, until=now)
     if refusal is not None:
         raise refusal
     return counts
 
 
-def _keep_fault(engine: Engine, source_name: str, fault: str | None, *, now: datetime) -> None:
+def _extract_live(
+    engine: Engine, name: str, source: LiveSource, reader: Reader, *, settings: Settings, now: datetime
+) -> dict[str, int]:
+    """Read a live source to its end, land what it tells and remember it.
+
+    What cannot be used is let go with its pages, so that the next run reads anew; a source that stopped on
+    the way is gone on with.
+    """
+    try:
+        held = gather(engine, name, reader, source, settings=settings, now=now)
+        try:
+            landed = land_pages(engine, held, source, settings=settings, now=now)
+        except ExtractRefused:
+            refuse(engine, held.extract_id)
+            raise
+    except ExtractRefused as error:
+        keep_blocked(engine, error, now=now)
+        _keep_fault(engine, name, str(error))
+        raise
+    counts = {"drops": 1, "records": landed.records, "quarantined": landed.quarantined}
+    remembered = remember(engine, landed.extract_id, name, source, settings=settings, now=now)
+    _keep_fault(engine, name, None)
+    return counts | remembered
+
+
+def _keep_fault(
+    engine: Engine, source_name: str, fault: str | None, *, until: datetime | None = None
+) -> None:
     """Put what is wrong with the newest drop beside the one that still speaks, or take it away.
 
-    A source without any drop is stale, which says enough. A refusal to read the past again is no fault.
+    A source without any drop is stale, which says enough. A refusal to read the past again, for a moment
+    before the newest drop, is no fault; only files can be asked so, and they say `until`.
     """
     c = extract_runs.c
     newest = (
@@ -83,7 +130,9 @@ def _keep_fault(engine: Engine, source_name: str, fault: str | None, *, now: dat
         mended = and_(c.source == source_name, c.fault.is_not(None))
         connection.execute(update(extract_runs).where(mended).values(fault=None))
         if fault is not None:
-            last = and_(c.extract_id == newest.scalar_subquery(), c.extracted_at <= now)
+            last = c.extract_id == newest.scalar_subquery()
+            if until is not None:
+                last = and_(last, c.extracted_at <= until)
             connection.execute(update(extract_runs).where(last).values(fault=fault))
 
 

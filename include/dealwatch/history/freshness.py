@@ -9,12 +9,14 @@ from datetime import datetime, timedelta
 from statistics import median
 from typing import Literal
 
-from sqlalchemy import Connection, func, select
+from sqlalchemy import Connection, func, or_, select
 
+from dealwatch.history.gates import warnings
 from dealwatch.moments import local_day
 from dealwatch.settings import Settings
 from dealwatch.tables import extract_runs
 
+_TOLD = 3  # warnings in a morning's messages
 _USUAL_RUNS = 7  # of which the median is what a source usually tells of
 
 
@@ -80,6 +82,23 @@ def age_of_data(connection: Connection, as_of: datetime, *, settings: Settings) 
     return "Scores from yesterday's data" if days == 1 else f"Scores from data of {days} days ago"
 
 
+def caveats(connection: Connection, as_of: datetime, *, settings: Settings) -> str:
+    """What a reader of the morning's messages should know of its data, in a line; else empty.
+
+    That it is of an earlier day, and what the gates warned of when it was taken in.
+    """
+    newest = newest_extracts(connection)
+    told = [
+        f"{name}: {sentence.partition('. ')[0].rstrip('.')}."  # the remedy is for operations
+        for name in sorted(settings.sources)
+        if name in newest
+        for sentence in warnings(connection, name, newest[name])
+    ]
+    more = [f"{len(told) - _TOLD} more are in extract_gates."] if len(told) > _TOLD else []
+    lines = [age_of_data(connection, as_of, settings=settings), *told[:_TOLD], *more]
+    return " ".join(line for line in lines if line)
+
+
 def _refused(connection: Connection, settings: Settings) -> Incident | None:
     """A source's newest drop could not be used at all: the form of the export changed, or it is cut short."""
     c = extract_runs.c
@@ -137,11 +156,18 @@ def _fallen(connection: Connection, settings: Settings) -> Incident | None:
 
 
 def _deals_told(connection: Connection, source: str) -> list[int]:
-    """How many deals the newest extracts of a source held, the newest first."""
+    """How many deals the newest extracts of a source held, the newest first.
+
+    Extracts that tell all deals and those that tell the open ones count different things.
+    """
     c = extract_runs.c
+    told = (c.source == source, c.state == "remembered", c.deals.is_not(None))
+    newest = select(c.covers).where(*told).order_by(c.extracted_at.desc(), c.extract_id).limit(1)
+    is_all = or_(c.covers.is_(None), c.covers == "all")
+    covers = connection.execute(newest).scalar()
     query = (
         select(c.deals)
-        .where(c.source == source, c.state == "remembered", c.deals.is_not(None))
+        .where(*told, is_all if covers in (None, "all") else ~is_all)
         .order_by(c.extracted_at.desc(), c.extract_id)
         .limit(1 + _USUAL_RUNS)
     )

@@ -10,13 +10,19 @@ from typing import Any
 import polars as pl
 from sqlalchemy import Connection, Engine, func, select, update
 
-from dealwatch.crm.drops import PLAIN, Batch, Drop, digest_of, find_drops, read_drop, written_at
-from dealwatch.errors import ExtractRefused
-from dealwatch.history.strangers import known_ids, taken_up, without_strangers
+from dealwatch.crm.drops import PLAIN, Drop, arrival_of, digest_of, find_drops, written_at
+from dealwatch.errors import ExtractRefused, SourceDown
+from dealwatch.history.arriving import arrival_of_pages
+from dealwatch.history.gates import pass_gates
+from dealwatch.history.measures import faults_of
+from dealwatch.history.staging import Held, let_go, progress
+from dealwatch.history.taking import Taken, take_in
+from dealwatch.history.terms import terms_of, terms_of_plan
 from dealwatch.history.vanished import refuse_a_drop_that_lacks_too_much
 from dealwatch.knobs import Source
 from dealwatch.settings import Settings
-from dealwatch.tables import extract_runs, quarantine, raw_records
+from dealwatch.sources import LiveSource
+from dealwatch.tables import extract_runs
 from dealwatch.warehouse import add_missing, instant, reading, rows_of, writing
 
 log = logging.getLogger(__name__)
@@ -138,30 +144,49 @@ def land(engine: Engine, unread: Unread, source: Source, *, settings: Settings, 
     with writing(engine, alone="ledger") as connection:
         if _is_there(connection, extract_id):
             return Landed(extract_id, 0, 0)
-        known = known_ids(connection, drop.source)
-        records = faulty = deals_read = 0
-        first_fault = ""
-        for batch in read_drop(drop, source, settings=settings):
-            batch = without_strangers(batch, known)
-            if batch.object == "deals":
-                known.told.append(batch.rows["deal_id"])
-                deals_read += batch.rows.height
-                if not first_fault and not batch.faulty.is_empty():
-                    first_fault = "; line {row}: {reason}. {remedy}".format(**batch.faulty.row(0, named=True))
-            elif batch.object != "owners" and not deals_read:
-                break
-            records += _store(connection, extract_id, batch)
-            faulty += _set_aside(connection, unread, batch, now)
-        if not deals_read:
-            raise ExtractRefused(
-                f"{drop.folder / source.deals.file}: no deal in it can be used"
-                f"{first_fault or ', because there is none'}. Nothing was kept, so no deal counts as deleted"
+        arrival = arrival_of(drop, source)
+        terms = terms_of(None, source)
+        taken = take_in(connection, arrival, extract_id, terms, settings=settings, now=now)
+        refuse_a_drop_that_lacks_too_much(connection, arrival, extract_id, terms, source.max_vanished_share)
+        faults = faults_of(connection, extract_id)
+        pass_gates(connection, arrival, taken.measures, faults, settings=settings, now=now)
+        add_missing(connection, extract_runs, _run(unread, taken, now))
+    return Landed(extract_id, taken.records, taken.faulty)
+
+
+def land_pages(
+    engine: Engine, held: Held, source: LiveSource, *, settings: Settings, now: datetime
+) -> Landed:
+    """Store what the pages of a live source tell as a drop, and let the pages go; once, all or nothing.
+
+    Raises ExtractRefused when it cannot be used as a whole; the ledger is as it was, and the pages are kept.
+    """
+    extract_id = held.extract_id
+    with writing(engine, alone="ledger") as connection:
+        if not progress(connection, extract_id):
+            if not _is_there(connection, extract_id):
+                raise SourceDown(f"{held.source}: another run has let go what this one read; extract again")
+            return Landed(extract_id, 0, 0)
+        arrival = arrival_of_pages(connection, held)
+        terms = terms_of_plan(held.plan)
+        taken = take_in(connection, arrival, extract_id, terms, settings=settings, now=now)
+        refuse_a_drop_that_lacks_too_much(connection, arrival, extract_id, terms, source.max_vanished_share)
+        faults = faults_of(connection, extract_id)
+        pass_gates(connection, arrival, taken.measures, faults, settings=settings, now=now)
+        connection.execute(
+            update(extract_runs)
+            .where(extract_runs.c.extract_id == extract_id)
+            .values(
+                state="landed",
+                extracted_at=arrival.extracted_at,
+                records=taken.records,
+                quarantined=taken.faulty,
+                deals=taken.deals,
+                recorded_at=now,
             )
-        for batch in taken_up(connection, drop, source, settings=settings, known=known):
-            records += _store(connection, extract_id, batch)
-        refuse_a_drop_that_lacks_too_much(connection, drop, extract_id, source)
-        add_missing(connection, extract_runs, _run(unread, deals_read, records, faulty, now))
-    return Landed(extract_id, records, faulty)
+        )
+        let_go(connection, extract_id, landed=True)
+    return Landed(extract_id, taken.records, taken.faulty)
 
 
 def _is_there(connection: Connection, extract_id: str) -> bool:
@@ -169,29 +194,7 @@ def _is_there(connection: Connection, extract_id: str) -> bool:
     return bool(connection.execute(query).scalar_one())
 
 
-def _store(connection: Connection, extract_id: str, batch: Batch) -> int:
-    values = [name for name in batch.rows.columns if name not in ("row", "record")]
-    rows = batch.rows.select(
-        pl.lit(extract_id).alias("extract_id"),
-        pl.lit(batch.object).alias("object"),
-        "row",
-        pl.struct(values).struct.json_encode().alias("record"),
-    )
-    return add_missing(connection, raw_records, rows)
-
-
-def _set_aside(connection: Connection, unread: Unread, batch: Batch, now: datetime) -> int:
-    rows = batch.faulty.with_columns(
-        pl.lit(unread.extract_id).alias("extract_id"),
-        pl.lit(batch.object).alias("object"),
-        pl.lit(unread.drop.source).alias("source"),
-        pl.lit(batch.path.name).alias("file"),
-        instant(now).alias("recorded_at"),
-    )
-    return add_missing(connection, quarantine, rows)
-
-
-def _run(unread: Unread, deals: int, records: int, faulty: int, now: datetime) -> pl.DataFrame:
+def _run(unread: Unread, taken: Taken, now: datetime) -> pl.DataFrame:
     drop = unread.drop
     return pl.DataFrame(
         {
@@ -199,9 +202,9 @@ def _run(unread: Unread, deals: int, records: int, faulty: int, now: datetime) -
             "source": [drop.source],
             "drop_name": [drop.name],
             "state": ["landed"],
-            "records": [records],
-            "quarantined": [faulty],
+            "records": [taken.records],
+            "quarantined": [taken.faulty],
             "changes": [0],
-            "deals": [deals],
+            "deals": [taken.deals],
         }
     ).with_columns(instant(drop.extracted_at).alias("extracted_at"), instant(now).alias("recorded_at"))

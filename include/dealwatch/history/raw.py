@@ -11,11 +11,21 @@ from dealwatch.tables import raw_records
 from dealwatch.warehouse import frame
 
 SLICE_ROWS = 200_000
+_FEW_ROWS = 50_000  # where all but one column is dropped again
 
 
 def raw_rows(connection: Connection, extract_id: str, object_: Object) -> pl.DataFrame:
     """The records of one object of a drop, in the order of the file: all text, in the contract's columns."""
     return pl.concat(raw_slices(connection, extract_id, object_))
+
+
+def raw_column(connection: Connection, extract_id: str, object_: Object, name: str) -> pl.Series:
+    """One column of the records of an object, in the same order; null where the drop does not tell it."""
+    missing = pl.repeat(None, pl.len(), dtype=pl.String).alias(name)
+    return pl.concat(
+        rows.select(name if name in rows.columns else missing).to_series()
+        for rows in raw_slices(connection, extract_id, object_, rows=_FEW_ROWS)
+    )
 
 
 def raw_slices(

@@ -8,9 +8,8 @@ import polars as pl
 from sqlalchemy import Connection, bindparam, delete, select
 
 from dealwatch.crm.contract import Object
-from dealwatch.crm.drops import FAULTS, Batch, Drop, reread
+from dealwatch.crm.sheets import FAULTS, Arrival, Batch, reread
 from dealwatch.errors import ExtractRefused
-from dealwatch.knobs import Source
 from dealwatch.settings import Settings
 from dealwatch.tables import deals, quarantine
 from dealwatch.warehouse import frame
@@ -21,10 +20,15 @@ _ABOUT_DEALS: tuple[Object, ...] = ("deal_history", "activities")
 
 @dataclass
 class Known:
-    """Deal ids of this source known before, those that its drop tells, and those that other sources own."""
+    """Deal ids of this source known before, those that its drop tells, and those that other sources own.
+
+    open: those known before as open. gone: those that the drop tells as deleted.
+    """
 
     before: pl.Series
+    open: pl.Series
     told: list[pl.Series]
+    gone: list[pl.Series]
     elsewhere: pl.Series
 
     def own(self) -> pl.Series:
@@ -32,15 +36,40 @@ class Known:
 
 
 def known_ids(connection: Connection, source: str) -> Known:
-    own = frame(connection, select(deals.c.deal_id).where(deals.c.source == source))
+    columns = (deals.c.deal_id, deals.c.outcome, deals.c.is_deleted)
+    own = frame(connection, select(*columns).where(deals.c.source == source))
+    is_open = pl.col("outcome").is_null() & ~pl.col("is_deleted")
     others = frame(connection, select(deals.c.deal_id).where(deals.c.source != source))
-    return Known(before=own["deal_id"], told=[], elsewhere=others["deal_id"])
+    nothing = pl.Series("deal_id", [], dtype=pl.String)
+    return Known(
+        before=own["deal_id"],
+        open=own.filter(is_open)["deal_id"],
+        told=[],
+        gone=[nothing],
+        elsewhere=others["deal_id"],
+    )
 
 
 def without_strangers(batch: Batch, known: Known) -> Batch:
-    """Set aside rows of deals that another source owns, and history and activities of deals nobody knows."""
+    """Set aside rows of deals that another source owns, and history and activities of deals nobody knows.
+
+    A deal told as deleted leaves the drop: what else it tells of it was read before, or is of no use.
+    """
     if batch.object == "owners":
         return batch
+    if batch.object in ("deletions", "ids"):
+        if "is_deleted" in batch.rows.columns:
+            known.gone.append(batch.rows.filter(pl.col("is_deleted") == "true")["deal_id"])
+        elif batch.object == "deletions":
+            known.gone.append(batch.rows["deal_id"])
+        own = batch.rows.filter(pl.col("deal_id").is_in(known.own().implode()))
+        return Batch(batch.object, batch.file, own, batch.faulty)
+    gone = pl.concat(known.gone)
+    if batch.object != "deals":
+        gone = gone.filter(~gone.is_in(known.before.implode()))
+    if len(gone):
+        left = batch.rows.filter(~pl.col("deal_id").is_in(gone.implode()))
+        batch = Batch(batch.object, batch.file, left, batch.faulty)
     if batch.object == "deals":
         is_strange = pl.col("deal_id").is_in(known.elsewhere.implode())
         reason = pl.format("deal {} already belongs to another source", "deal_id")
@@ -57,11 +86,11 @@ def without_strangers(batch: Batch, known: Known) -> Batch:
         "record",
     )
     faulty = pl.concat([batch.faulty, strange.select(*FAULTS)]).sort("row")
-    return Batch(batch.object, batch.path, batch.rows.filter(~is_strange), faulty)
+    return Batch(batch.object, batch.file, batch.rows.filter(~is_strange), faulty)
 
 
 def taken_up(
-    connection: Connection, drop: Drop, source: Source, *, settings: Settings, known: Known
+    connection: Connection, arrival: Arrival, *, settings: Settings, known: Known
 ) -> Iterator[Batch]:
     """Rows of earlier drops that waited in quarantine for a deal which is known by this drop; they leave it.
 
@@ -70,7 +99,7 @@ def taken_up(
     waiting = frame(
         connection,
         select(quarantine).where(
-            quarantine.c.source == drop.source,
+            quarantine.c.source == arrival.source,
             quarantine.c.object.in_(_ABOUT_DEALS),
             quarantine.c.field == "deal_id",
             quarantine.c.reason.startswith(UNKNOWN_DEAL, autoescape=True),
@@ -82,13 +111,15 @@ def taken_up(
             pl.col("record").map_elements(_header, return_dtype=pl.String).alias("header"),
             (-1 - pl.int_range(pl.len())).alias("place"),
         )
-        for part in rows.partition_by("header", maintain_order=True):
+        for part in rows.partition_by("file", "header", maintain_order=True):
+            sheet = arrival.sheet_of(object_, part["file"][0])
+            if sheet is None:  # the source has none of that kind any more
+                continue
             try:
                 batch = reread(
-                    object_,
+                    sheet,
                     part.select(pl.col("place").alias("row"), "record"),
-                    drop,
-                    source,
+                    arrival,
                     settings=settings,
                 )
             except ExtractRefused:  # written in columns that the mapping of this day does not know

@@ -21,7 +21,7 @@ from dealwatch.alerts.speaking.routing import is_unheard
 from dealwatch.alerts.speaking.timeline import speak_on
 from dealwatch.alerts.speaking.updates import join_threads, queue_updates
 from dealwatch.errors import NotReady
-from dealwatch.history.freshness import age_of_data, incident
+from dealwatch.history.freshness import caveats, incident
 from dealwatch.moments import is_business_day, local_day, morning_of, newest_business_morning
 from dealwatch.settings import Settings
 from dealwatch.tables import alert_events, alerts, deliveries
@@ -76,7 +76,7 @@ def _occasions(
     fault, note = None, ""
     if is_live or is_newest:
         fault = incident(connection, as_of, settings=settings)
-        note = age_of_data(connection, as_of, settings=settings)
+        note = caveats(connection, as_of, settings=settings)
     found = []
     for morning in folded.mornings:
         if morning == as_of and is_live:

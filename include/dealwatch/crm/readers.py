@@ -1,0 +1,33 @@
+"""Which file reads which kind of live source; imported when asked, for each brings its own client."""
+
+from collections.abc import Callable, Mapping
+
+from dealwatch.crm.pages import Reader
+from dealwatch.errors import SettingsError
+from dealwatch.settings import Settings
+
+# Makes a reader of the source of that name in the settings.
+Opener = Callable[[str, Settings], Reader]
+
+
+def _salesforce(name: str, settings: Settings) -> Reader:
+    from dealwatch.crm.salesforce import open_salesforce
+
+    return open_salesforce(name, settings)
+
+
+def _hubspot(name: str, settings: Settings) -> Reader:
+    from dealwatch.crm.hubspot import open_hubspot
+
+    return open_hubspot(name, settings)
+
+
+# One line a kind: a function that imports its file and opens a reader.
+READERS: Mapping[str, Opener] = {"salesforce": _salesforce, "hubspot": _hubspot}
+
+
+def open_reader(name: str, kind: str, *, settings: Settings, readers: Mapping[str, Opener]) -> Reader:
+    """The reader of a source; SettingsError when nothing can read its kind."""
+    if kind not in readers:
+        raise SettingsError(f"[sources.{name}] kind = {kind!r} cannot be read by this dealwatch; use files")
+    return readers[kind](name, settings)

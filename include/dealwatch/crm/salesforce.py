@@ -1,0 +1,258 @@
+"""A Salesforce org as a live source: what is read each night, and each table page by page.
+
+All open deals are read in full, closed ones if they changed since the last extract, and with each deal its
+whole history. The histories come before the deals: what moves meanwhile is then in the deal's row and follows
+in its history the next night, while the other way round a deal would seem to move back.
+"""
+
+import json
+import logging
+import tempfile
+import time
+from collections.abc import Iterator
+from dataclasses import replace
+from datetime import datetime, timedelta
+from functools import cache
+from pathlib import Path
+
+import polars as pl
+
+from dealwatch.crm.api import LOOPBACK
+from dealwatch.crm.http import Policy
+from dealwatch.crm.pages import Page, Past, PlaceLost, Plan, Table
+from dealwatch.crm.salesforce_api import Gone, NoBulk, Place, Rows, Salesforce
+from dealwatch.crm.salesforce_fields import Fields, fields_of
+from dealwatch.crm.salesforce_history import COLUMNS as CHANGES
+from dealwatch.crm.salesforce_history import Spread
+from dealwatch.crm.salesforce_login import Session, login_of
+from dealwatch.crm.salesforce_queries import (
+    CREATED_OF_DEAL,
+    Night,
+    Request,
+    all_ids,
+    deals,
+    owners,
+    recycled,
+    states,
+    touches,
+    tracked,
+)
+from dealwatch.crm.salesforce_shape import Rates, rates_of, renamed, with_end, with_moment
+from dealwatch.crm.sheets import Covers
+from dealwatch.errors import SettingsError, SourceDown
+from dealwatch.knobs import RecordMapping
+from dealwatch.settings import Settings
+from dealwatch.sources import Access
+from dealwatch.sources import Salesforce as SalesforceSource
+
+log = logging.getLogger(__name__)
+
+WEEK = timedelta(days=6, hours=12)  # a run that begins a little early is a week later all the same
+
+_JOBS = 3  # tries of one query whose jobs come to nothing
+_PAGE_ROWS = 25_000
+_CODE = "CurrencyIsoCode"
+
+
+def open_salesforce(name: str, settings: Settings) -> "SalesforceReader":
+    """The reader of the source of that name; SettingsError when there is no connection."""
+    source = settings.sources[name]
+    if not isinstance(source, SalesforceSource):
+        raise TypeError(f"the source {name} is no Salesforce")
+    connection, access = source.connection or name, source.access
+    if access is None:
+        raise SettingsError(f"[sources.{name}] has no connection {connection}; make it in Airflow")
+    told = {**access.extra, "login": access.login, "password": access.password, "host": _host(access)}
+    policy = Policy(most_quota_share=source.max_quota_share)
+    session = Session(login_of(told, connection), version=source.api_version, policy=policy, sleep=time.sleep)
+    return SalesforceReader(
+        Salesforce(session),
+        own=source.deals,
+        where=f"sources.{name}",
+        overlap=source.overlap,
+        currency=source.currency,
+    )
+
+
+def _host(access: Access) -> str | None:
+    """The host with its port; a stand-in on loopback needs no scheme."""
+    if not access.host or "://" in access.host:
+        return access.host
+    scheme = "http" if access.host in LOOPBACK else "https"
+    return f"{scheme}://{access.host}{f':{access.port}' if access.port else ''}"
+
+
+class SalesforceReader:
+    """Reads one org. `own` is the settings' mapping of deals, `where` the source's place in the settings.
+
+    `currency` is what amounts are brought to in an org of several currencies, its own without it.
+    """
+
+    def __init__(
+        self,
+        wire: Salesforce,
+        *,
+        own: RecordMapping,
+        where: str,
+        overlap: timedelta,
+        currency: str | None = None,
+    ) -> None:
+        self._wire, self._own, self._where, self._overlap = wire, own, where, overlap
+        self._currency = currency
+        self._rates: Rates | None = None
+
+    def plan(self, past: Past) -> Plan:
+        """What to read tonight: everything, when nothing was read before or other fields were."""
+        with self._wire.session:
+            return self._planned(past)
+
+    def _planned(self, past: Past) -> Plan:
+        begun = self._wire.session.server_time()
+        self._wire.daily_requests()
+        describe = cache(self._wire.describe)
+        fields = fields_of(self._own, describe, where=f"{self._where}.deals")
+        kept = self._wire.tracked_fields()
+        whole = self._plan(fields, kept, Night(begun, None, describe), covers="all")
+        if past.last is None or past.cursor is None:
+            return whole
+        if not _is_alike(past.last, whole):
+            log.info("other fields or tables are there than the last time, so all is read anew")
+            return whole
+        is_week_over = past.whole_at is None or begun - past.whole_at >= WEEK
+        night = Night(begun, past.cursor - self._overlap, describe)
+        return self._plan(fields, kept, night, covers="ids" if is_week_over else "open")
+
+    def _plan(self, fields: Fields, kept: frozenset[str] | None, night: Night, *, covers: Covers) -> Plan:
+        found = [one for one in (states(fields, night), tracked(fields, night, kept)) if one is not None]
+        tables = [
+            *(table for table, _ in found),
+            *touches(night),
+            owners(night),
+            deals(fields, night),
+            recycled(night),
+            *([all_ids(night)] if covers == "ids" else []),
+        ]
+        return Plan(tuple(tables), night.begun, covers, tuple(name for _, names in found for name in names))
+
+    def pages(self, table: Table, place: str | None) -> Iterator[Page]:
+        """The table's pages from a place on; raises PlaceLost when its job is over."""
+        with self._wire.session:
+            request = Request.of(table.request)
+            told = self._changes if request.shape == "states" else self._pages
+            yield from told(table, request, place)
+
+    def _pages(self, table: Table, request: Request, place: str | None) -> Iterator[Page]:
+        for rows in self._rows(request, Place.of(place) if place else None):
+            shaped = self._shaped(rows.rows, request).select(table.columns)
+            # Rows that are left out on the way would look like rows that were lost.
+            total = None if rows.total < 0 or request.shape == "tracked" else rows.total
+            yield Page(table.name, shaped, rows.next.text() if rows.next else None, total, rows.read_at)
+
+    def _rows(self, request: Request, place: Place | None) -> Iterator[Rows]:
+        """The pages of a query; of a new job at first an empty one without a total, whose place keeps it."""
+        nothing = pl.DataFrame(schema=dict.fromkeys(request.asked, pl.String))
+        for nth in range(1, _JOBS + 1):
+            if place is None:
+                try:
+                    place = self._wire.create_job(request.soql, deleted=request.deleted)
+                except NoBulk:
+                    first = self._wire.query(request.soql, request.asked, deleted=request.deleted)
+                    yield from self._from(first, request)
+                    return
+                yield Rows(nothing, place, -1, None)
+            if place.path:
+                yield from self._from(self._wire.more(place, request.asked), request)
+                return
+            try:
+                place = place if place.total >= 0 else self._wire.wait(place)
+            except Gone as gone:
+                log.info("Salesforce: %s (job %d of %d at most)", gone, nth, _JOBS)
+                place = None
+                continue
+            yield from self._from(self._wire.results(place, request.asked), request)
+            return
+        raise SourceDown(f"Salesforce: {_JOBS} jobs in a row came to nothing")
+
+    def _from(self, page: Rows, request: Request) -> Iterator[Rows]:
+        yield page
+        while page.next is not None:
+            ask = self._wire.more if page.next.path else self._wire.results
+            page = ask(page.next, request.asked)
+            yield page
+
+    def _changes(self, table: Table, request: Request, place: str | None) -> Iterator[Page]:
+        """The changes between states; gone on with by reading the states of the same job once more."""
+        job, skip = _told(place) if place else (None, 0)
+        if job is not None and not job.job:
+            raise PlaceLost("a query without a job cannot be gone on with")
+        nothing = pl.DataFrame(schema=dict.fromkeys(CHANGES, pl.String))
+        with tempfile.TemporaryDirectory(prefix="dealwatch-") as folder:
+            spread, read_at = Spread(Path(folder)), None
+            for rows in self._rows(request, job):
+                if rows.total < 0:  # a new job: the changes told before were of another
+                    if skip:
+                        raise PlaceLost("its job came to nothing")
+                    job = rows.next
+                    yield Page(table.name, nothing, _place(job, 0))
+                spread.add(self._shaped(rows.rows, request))
+                read_at = rows.read_at or read_at
+            seen = 0
+            for part in spread.changes([theirs for theirs, _ in request.names]):
+                for page in part.iter_slices(_PAGE_ROWS):
+                    seen += page.height
+                    if seen > skip:
+                        fresh = page.tail(min(seen - skip, page.height))
+                        yield Page(table.name, fresh, _place(job, seen), None, read_at)
+        yield Page(table.name, nothing, None, None, read_at)
+
+    def _shaped(self, rows: pl.DataFrame, request: Request) -> pl.DataFrame:
+        match request.shape:
+            case "deals":
+                rows = with_end(rows, until=datetime.fromisoformat(request.until))
+                return self._in_one_currency(rows, request, created="CreatedDate")
+            case "states":
+                return self._in_one_currency(rows, request, created=CREATED_OF_DEAL)
+            case "tracked":
+                is_id = (pl.col("DataType") == "EntityId").fill_null(True)
+                is_plain = ~pl.col("Field").is_in(list(request.links))
+                return renamed(rows.filter(is_id | is_plain), dict(request.names))
+            case "tasks":
+                return with_moment(rows)
+        return rows
+
+    def _in_one_currency(self, rows: pl.DataFrame, request: Request, *, created: str) -> pl.DataFrame:
+        if _CODE not in rows.columns or not request.money:
+            return rows
+        if self._rates is None:
+            asked = ["IsoCode", "ConversionRate", "IsCorporate"]
+            dated = ["IsoCode", "ConversionRate", "StartDate"]
+            has_dated = self._wire.describe("DatedConversionRate") is not None
+            self._rates = rates_of(
+                self._wire.all_rows("CurrencyType", asked),
+                self._wire.all_rows("DatedConversionRate", dated) if has_dated else None,
+                self._currency,
+            )
+        return self._rates.convert(rows, request.money, code=_CODE, created=created)
+
+
+def _is_alike(last: Plan, whole: Plan) -> bool:
+    """Whether the same was read the last time; what is new is to be known of closed deals, too."""
+    try:
+        known = {table.name: (table.columns, Request.of(table.request).names) for table in last.tables}
+    except (KeyError, TypeError, ValueError):  # as another release wrote it
+        return False
+    return all(
+        known.get(table.name) == (table.columns, Request.of(table.request).names) for table in whole.tables
+    )
+
+
+def _told(place: str) -> tuple[Place, int]:
+    """What `_place` wrote."""
+    told = json.loads(place)
+    return Place.of(json.dumps(told["job"])), int(told["skip"])
+
+
+def _place(job: Place | None, seen: int) -> str:
+    """Where changes go on: the job from its start, and how many changes were told."""
+    start = replace(job or Place(), locator="", seen=0, total=-1)
+    return json.dumps({"job": json.loads(start.text()), "skip": seen})

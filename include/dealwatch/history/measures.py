@@ -1,0 +1,70 @@
+"""What a drop is like as a whole, summed up batch by batch while it is taken in."""
+
+from collections import Counter
+from dataclasses import dataclass, field
+
+import polars as pl
+from sqlalchemy import Connection, select
+
+from dealwatch.crm.sheets import Batch
+from dealwatch.tables import quarantine
+from dealwatch.warehouse import frame
+
+_MOMENTS = {
+    "deals": ("created_at", "closed_at"),
+    "deal_history": ("changed_at",),
+    "activities": ("happened_at",),
+}
+_NO_STAGE = " is no stage of the sales process"
+
+
+@dataclass
+class Measures:
+    """deals: those usable; of the open ones their number, the sum of their amounts and who lacks a value.
+
+    newest: the last instant that any row tells, in the contract's text.
+    """
+
+    deals: int = 0
+    open: int = 0
+    amount: float = 0.0
+    empty: Counter[str] = field(default_factory=Counter)
+    newest: str = ""
+
+    def add(self, batch: Batch) -> None:
+        for name in _MOMENTS.get(batch.object, ()):
+            last = batch.rows[name].max() if name in batch.rows.columns else None
+            self.newest = max(self.newest, str(last or ""))
+        if batch.object != "deals":
+            return
+        open_ = batch.rows.filter(pl.col("outcome") == "open")
+        self.deals += batch.rows.height
+        self.open += open_.height
+        if "amount" in open_.columns:
+            self.amount += float(open_["amount"].cast(pl.Float64).sum())
+        told = [name for name in open_.columns if name not in ("row", "record", "closed_at", "outcome")]
+        self.empty.update({name: open_[name].null_count() for name in told})
+
+
+@dataclass(frozen=True)
+class Faults:
+    """How many of a drop's deals could not be used, for the reasons that tell of the drop as a whole."""
+
+    unknown_stages: dict[str, int]
+    repeated: int
+    closed_before_created: int
+
+
+def faults_of(connection: Connection, extract_id: str) -> Faults:
+    c = quarantine.c
+    found = frame(
+        connection, select(c.field, c.reason).where(c.extract_id == extract_id, c.object == "deals")
+    )
+    field, reason = pl.col("field"), pl.col("reason")
+    stages = found.filter(field == "stage", reason.str.ends_with(_NO_STAGE))["reason"]
+    is_before = reason.str.contains(" is before created_at ", literal=True)
+    return Faults(
+        unknown_stages=dict(stages.str.strip_suffix(_NO_STAGE).value_counts(sort=True).iter_rows()),
+        repeated=found.filter(reason.str.contains(" is already on line ", literal=True)).height,
+        closed_before_created=found.filter(field == "closed_at", is_before).height,
+    )
