@@ -2,7 +2,7 @@
 #   make run      the demo: a company's history, a real Airflow, this morning's messages     (about 4 minutes)
 #   make ui       serve that Airflow on localhost (PORT=8080, SCHEDULES=on lets it start runs by itself)
 #   make fresh    remove the demo; the next `make run` shows today's morning
-#   make quick    the quick tests          make test     all tests (PostgreSQL and a real Airflow too)
+#   make quick    the quick tests (TESTS="tests/test_main.py" names some)   make test     all tests (PostgreSQL and a real Airflow too)
 #   make check    format, lint, types, and the house's arrows
 #   make bench    measure (the million too: DEALS="10000 100000 1000000")
 #   make lock     resolve the requirements files anew
@@ -12,6 +12,7 @@ PYTHON ?= python3
 VENV ?= .venv
 PORT ?= 8080
 SCHEDULES ?=
+TESTS ?=
 
 SHELL := /bin/bash
 .SHELLFLAGS := -euo pipefail -c
@@ -34,7 +35,7 @@ fresh: $(READY)
 	@$(BIN)/python -m dealwatch.launch fresh
 
 quick: $(READY_DEV)
-	$(BIN)/python -m pytest -n 2 --dist loadfile -m "not airflow and not slow"
+	$(BIN)/python -m pytest -n 2 --dist loadfile -m "not airflow and not slow" $(TESTS)
 
 # Three files of Airflow tests at a time on two cores: half of the time they wait.
 test: $(READY_DEV) postgresql

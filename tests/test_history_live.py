@@ -88,7 +88,8 @@ def test_nights_of_changes_end_at_the_truth(either_engine: Engine, either_settin
     assert len(kept["extract_runs"]) == len(NIGHTS)
 
 
-@pytest.mark.parametrize("seed", [1, 2, 3])
+@pytest.mark.slow
+@pytest.mark.parametrize("seed", [1, 2])
 def test_crashes_after_any_page_change_nothing(
     either_engine: Engine, either_settings: Settings, tmp_path: Path, seed: int
 ) -> None:
@@ -154,6 +155,7 @@ def run_until_killed(settings: Settings, *arguments: object) -> bool:
     return done.stdout == "done\n"
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("covers", ["all", "ids"])
 def test_a_drop_remembered_in_parts_is_the_same_drop(
     either_engine: Engine, either_settings: Settings, tmp_path: Path, covers: Covers

@@ -30,6 +30,7 @@ def gone(engine: Engine) -> list[str]:
         (Tables(NEXT, covers="ids", deals=[("a", *OPEN)], ids=["", "a"]), []),  # whose id is the blank one?
     ],
 )
+@pytest.mark.slow
 def test_absence_means_what_the_drop_covers(
     either_engine: Engine, either_settings: Settings, night: Tables, missing: list[str]
 ) -> None:

@@ -82,6 +82,7 @@ def test_a_drawn_deal_has_the_very_facts_it_has_among_all(whole: Panel, sample: 
     assert_same(sample.morning, whole.morning)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("at_most", [ALL, SOME])
 @pytest.mark.parametrize("rows", [50, 700, 1_000_000])
 def test_a_panel_of_slices_is_the_panel_of_the_ledger_in_memory(

@@ -188,6 +188,7 @@ def settled(org: Org) -> None:
     org.pass_to(org.now + timedelta(days=1))
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("seed", [1, 2])
 def test_nights_of_changes_end_at_the_org_s_truth(
     either_engine: Engine, either_settings: Settings, server: Salesforce, seed: int
@@ -210,7 +211,8 @@ def test_nights_of_changes_end_at_the_org_s_truth(
     assert sorted(active.values()) == [False, True, True]
 
 
-@pytest.mark.parametrize("seed", range(6))
+@pytest.mark.slow
+@pytest.mark.parametrize("seed", range(4))
 def test_whatever_fails_the_ledger_ends_at_the_truth_or_says_why(
     engine: Engine, settings: Settings, server: Salesforce, seed: int
 ) -> None:

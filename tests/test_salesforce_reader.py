@@ -87,6 +87,7 @@ def died_through(engine: Engine, settings: Settings, server: Salesforce, chance:
     raise AssertionError("the night never ended")
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("seed", [1, 2])
 def test_a_night_of_many_deaths_ends_as_a_calm_one(
     engine: Engine, settings: Settings, server: Salesforce, seed: int
