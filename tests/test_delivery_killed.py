@@ -1,4 +1,4 @@
-"""A hundred deliveries by four senders that are killed at random moments: none is lost, none is doubled."""
+"""Two hundred deliveries by four senders that are killed at random moments: none is lost, none is doubled."""
 
 import json
 import os
@@ -23,7 +23,7 @@ from sender import UNSETTLED
 from standins.slack import TOKEN, Slack
 from standins.smtp import Mailbox
 
-MANY = [f"a{n:03}" for n in range(100)]
+MANY = [f"a{n:03}" for n in range(200)]
 SPEED = 20  # a lease of a minute ends after three seconds
 PATIENCE = 480
 
@@ -89,12 +89,12 @@ def test_each_message_exists_exactly_once_in_slack(
     moods: list[Any] = [None, ("stall", 0.02), ("slow", 0.05), ("slow", 0.1)]
     if faults == "replies lost":
         moods += ["drop", "drop"]
-    slack.faults[POST].extend(dice.choice(moods) for _ in range(200))
+    slack.faults[POST].extend(dice.choice(moods) for _ in range(400))
     queue(either_engine, *MANY)
     told = {"slack_token": TOKEN, "slack_url": slack.url, "delivery": {"slack_pause_seconds": 0}}
     with nursery(either_settings, **told) as process:
         kills = kill_until_drained(process, either_engine, lambda: len(slack.messages["C0GENERAL"]), dice)
-    assert kills > 8
+    assert kills > 15
     assert Counter(slack.delivery_ids()) == Counter(MANY)
     assert {r.state for r in rows(either_engine)} == {"sent"}
     assert max(r.attempts for r in rows(either_engine)) > 1, "nobody was killed over a message"
@@ -104,7 +104,7 @@ def test_each_mail_arrives_and_a_second_copy_has_the_same_id(
     either_engine: Engine, either_settings: Settings, mailbox: Mailbox
 ) -> None:
     dice = random.Random(20260303)
-    mailbox.after_data.extend(dice.choice([*[None] * 9, "drop"]) for _ in range(200))
+    mailbox.after_data.extend(dice.choice([*[None] * 9, "drop"]) for _ in range(400))
     queue(either_engine, *MANY, channel="email")
     smtp = {"host": "127.0.0.1", "port": mailbox.port, "starttls": False}
     sender = {"sender": "dealwatch@example.com"}
