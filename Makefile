@@ -39,7 +39,7 @@ quick: $(READY_DEV)
 
 # Three files of Airflow tests at a time on two cores: half of the time they wait.
 test: $(READY_DEV) postgresql
-	$(BIN)/python -m pytest -n 2 --dist loadfile -m "not airflow"
+	$(BIN)/python -m pytest -n 2 --dist loadfile --no-loadscope-reorder -m "not airflow"
 	$(BIN)/python -m pytest -n 3 --dist loadfile -m airflow
 
 check: $(READY_DEV)

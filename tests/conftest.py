@@ -27,6 +27,13 @@ os.environ["PYTHONPATH"] = str(ROOT / "include")
 REAL_DATA = Path(os.environ.get("DEALWATCH_REAL_DATA", ROOT.parent / "shared" / "data"))
 
 
+def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
+    """Let workers begin with the files that hold long tests, so that none is left with one at the end."""
+    if hasattr(config, "workerinput"):
+        long = {item.path for item in items if item.get_closest_marker("slow")}
+        items.sort(key=lambda item: item.path not in long)
+
+
 @pytest.fixture
 def real_data() -> Path:
     """The folder of real data sets; tests that need it skip when it is absent."""
