@@ -237,9 +237,8 @@ def test_answers_are_let_in_by_a_signature_alone_and_no_link_is_logged(house: Ho
     [
         ("shell", {"max_active_runs": 10}),
         ("rest", {"max_active_runs": 2, "run_backwards": True}),
-        ("rest", {"max_active_runs": 1}),
     ],
-    ids=["shell-side-by-side", "rest-backwards", "rest-in-order"],
+    ids=["shell-side-by-side", "rest-backwards"],
 )
 def test_a_backfill_on_postgresql_ends_in_the_tables_of_fifteen_calm_mornings_on_sqlite(
     house: House, by: str, options: dict[str, Any]
