@@ -178,6 +178,17 @@ def test_a_night_that_changes_nothing_adds_nothing(engine: Engine, settings: Set
     assert (second["changes"], second["activities"]) == (0, 0)
 
 
+def test_a_share_of_the_days_requests_is_left_to_others(engine: Engine, settings: Settings) -> None:
+    portal = small_portal()
+    with source(portal, settings) as (server, own):
+        sparing = own.sources["crm"].model_copy(update={"max_quota_share": 0.01})
+        server.desk.used_today = server.desk.allowed_today // 50
+        with pytest.raises(SourceDown, match="above 1% are left to others"):
+            night(engine, own.model_copy(update={"sources": {"crm": sparing}}), portal, NIGHT)
+        night(engine, own, portal, NIGHT)
+    assert_is_the_truth_at(engine, portal, NIGHT)
+
+
 def test_a_night_broken_off_is_gone_on_with_and_ends_the_same(engine: Engine, settings: Settings) -> None:
     portal = small_portal()
     for number in range(200):

@@ -17,6 +17,7 @@ from typing import Any
 import polars as pl
 
 from dealwatch.crm.api import Declined
+from dealwatch.crm.http import Policy
 from dealwatch.crm.hubspot_answers import Listed, Thing, text_frame
 from dealwatch.crm.hubspot_api import HubSpot, connect
 from dealwatch.crm.hubspot_kept import Kept
@@ -221,7 +222,8 @@ def open_hubspot(name: str, settings: Settings) -> HubSpotReader:
             f"[sources.{name}] there is no key to read HubSpot with; make the Airflow connection "
             f"{getattr(source, 'connection', None) or name} and put a service key into its password"
         )
-    client = connect(source.access.password, origin=_origin(source.access))
+    policy = Policy(most_quota_share=source.max_quota_share)
+    client = connect(source.access.password, origin=_origin(source.access), policy=policy)
     api = HubSpot(client, version=source.version)
     reader = HubSpotReader(api, mapping=source.deals, touches=source.touches, overlap=source.overlap)
     weakref.finalize(reader, client.close)  # nobody is told when a reader has read its last
