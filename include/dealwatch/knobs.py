@@ -46,6 +46,10 @@ def _address(url: str | None) -> str | None:
 
 ZoneName = Annotated[str, AfterValidator(_zone)]
 Share = Annotated[float, Field(gt=0, lt=1)]
+VanishedShare = Annotated[
+    float,
+    Field(gt=0, le=1, description="A drop that lacks more than this share of open deals is refused."),
+]
 SegmentColumn = Literal["industry", "region", "product_type", "lead_source"]
 
 
@@ -108,12 +112,7 @@ class Source(Section):
     )
     activities: FileMapping | None = FileMapping(file="activities.csv")
     owners: FileMapping | None = FileMapping(file="owners.csv")
-    max_vanished_share: float = Field(
-        default=0.5,
-        gt=0,
-        le=1,
-        description="A drop that lacks more than this share of open deals is refused.",
-    )
+    max_vanished_share: VanishedShare = 0.5
 
 
 class Pipeline(Section):

@@ -9,7 +9,7 @@ from typing import Annotated, Any, Literal
 
 from pydantic import Discriminator, Field, SecretStr, Tag
 
-from dealwatch.knobs import RecordMapping, Section, Source
+from dealwatch.knobs import RecordMapping, Section, Source, VanishedShare
 
 
 class Access(Section):
@@ -34,12 +34,7 @@ class LiveSource(Section):
     access: Access | None = Field(
         default=None, description="What the connection says, where there is no Airflow to ask."
     )
-    max_vanished_share: float = Field(
-        default=0.5,
-        gt=0,
-        le=1,
-        description="A drop that lacks more than this share of open deals is refused.",
-    )
+    max_vanished_share: VanishedShare = 0.5
     overlap_hours: int = Field(
         default=24, ge=1, description="How far before the last extract changes are asked for again."
     )

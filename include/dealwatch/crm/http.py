@@ -33,7 +33,6 @@ _PATH = re.compile(r"(?:/[A-Za-z0-9_.~%:@!$&'()*+,;=\-]+)+/?")
 _CHANCE = SystemRandom()
 _AT_WORK = threading.local()
 
-
 Reads = Callable[[bytes, Mapping[str, str]], Any]
 
 

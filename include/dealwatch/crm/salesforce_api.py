@@ -192,10 +192,9 @@ class Salesforce:
                     raise SourceDown(f"Salesforce: a job is not done after {waited / 60:.0f} minutes")
                 self.session.sleep(pause)
                 waited, pause = waited + pause, min(pause * 1.5, 30.0)
-        except Exception:
-            raise
-        except BaseException:  # told to stop: SIGTERM, Ctrl-C, Airflow's own
-            self.abort(place)
+        except BaseException as error:
+            if not isinstance(error, Exception):  # told to stop: SIGTERM, Ctrl-C, Airflow's own
+                self.abort(place)
             raise
 
     def _job(self, place: Place) -> dict[str, Any]:
