@@ -12,7 +12,8 @@ Reading the same drop twice changes nothing, so a run may be cleared or repeated
 is not now.
 
 **When it fails**: `ExtractRefused` names file, column and remedy, and nothing of that drop was kept. Single
-bad rows fail nothing; they wait in `quarantine`, each with reason and remedy.
+bad rows fail nothing; they wait in `quarantine`, each with reason and remedy. `SourceDown`: a live CRM does
+not answer or takes no more questions for now. Airflow tries again, and goes on where the last run stopped.
 """
 
 from datetime import UTC, datetime, timedelta
