@@ -8,8 +8,16 @@ from dealwatch.settings import Settings
 
 # Makes a reader of the source of that name in the settings.
 Opener = Callable[[str, Settings], Reader]
+
+
+def _sql(name: str, settings: Settings) -> Reader:
+    from dealwatch.crm.sql import open_sql
+
+    return open_sql(name, settings)
+
+
 # One line a kind: `"salesforce": _salesforce`, a function that imports its file and opens a reader.
-READERS: Mapping[str, Opener] = {}
+READERS: Mapping[str, Opener] = {"sql": _sql}
 
 
 def open_reader(name: str, kind: str, *, settings: Settings, readers: Mapping[str, Opener]) -> Reader:
