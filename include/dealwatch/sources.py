@@ -11,22 +11,10 @@ from pydantic import AfterValidator, Discriminator, Field, SecretStr, Tag, model
 from sqlalchemy import URL
 
 from dealwatch.checks import plain_name, plain_names
-from dealwatch.knobs import RecordMapping, Section, Source, ZoneName
+from dealwatch.knobs import Access, RecordMapping, Section, Source, ZoneName
 
 Name = Annotated[str | None, AfterValidator(plain_name)]
 Names = Annotated[tuple[str, ...], AfterValidator(plain_names)]
-
-
-class Access(Section):
-    """Where a live source is and as whom it is read; what is blank counts as not said."""
-
-    host: str | None = Field(default=None, description="Host of the source, where its kind asks for one.")
-    port: int | None = Field(default=None, ge=1, le=65535, description="Its port, where it is no usual one.")
-    login: str | None = Field(default=None, description="Who reads.")
-    password: SecretStr | None = Field(default=None, description="The password or token.")
-    extra: dict[str, SecretStr] = Field(
-        default_factory=dict, description="What else the connection says, such as consumer_secret."
-    )
 
 
 class LiveSource(Section):
@@ -177,7 +165,7 @@ KINDS = ("files", "salesforce", "hubspot", "sql")
 
 def connected(name: str, source: AnySource, connection: Callable[[str], Any]) -> AnySource:
     """A live source with what its Airflow connection says; others, and one told in full, as they are."""
-    if isinstance(source, Source) or source.access is not None:
+    if source.access is not None or (isinstance(source, Source) and not source.url):
         return source
     if isinstance(source, Sql) and source.url is not None:
         return source
