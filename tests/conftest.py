@@ -1,4 +1,4 @@
-"""What tests share: a warehouse of each kind, and where the real data lies."""
+"""What tests share: a warehouse of each kind, a provider of each kind, and where the real data lies."""
 
 import os
 import shutil
@@ -17,6 +17,9 @@ from dealwatch.warehouse import connect
 
 if TYPE_CHECKING:
     from small_company import SmallCompany
+    from standins.slack import Slack
+    from standins.smtp import Mailbox
+    from standins.teams import Webhook
 
 ROOT = Path(__file__).resolve().parents[1]
 # Processes that a test starts run this tree's package, whatever is installed.
@@ -128,3 +131,38 @@ def either_engine(either_settings: Settings) -> Iterator[Engine]:
     migrations.upgrade(made)
     yield made
     made.dispose()
+
+
+@pytest.fixture
+def _no_proxy(monkeypatch: pytest.MonkeyPatch) -> None:
+    """The stand-ins are on loopback, where no proxy leads."""
+    for name in ("HTTPS_PROXY", "HTTP_PROXY", "ALL_PROXY"):
+        monkeypatch.delenv(name, raising=False)
+        monkeypatch.delenv(name.lower(), raising=False)
+
+
+@pytest.fixture
+def slack(_no_proxy: None) -> Iterator["Slack"]:
+    """A workspace that knows nobody yet."""
+    from standins.slack import slack_server  # not above: most tests send nothing
+
+    with slack_server() as running:
+        yield running
+
+
+@pytest.fixture
+def mailbox() -> Iterator["Mailbox"]:
+    """A mail server that wants neither encryption nor a login."""
+    from standins.smtp import smtp_server
+
+    with smtp_server() as running:
+        yield running
+
+
+@pytest.fixture
+def webhook(_no_proxy: None) -> Iterator["Webhook"]:
+    """A workflow of Teams that takes every card."""
+    from standins.teams import teams_webhook
+
+    with teams_webhook() as running:
+        yield running

@@ -19,13 +19,13 @@ from dealwatch.alerts.evidence.measure import judged, outcomes_of
 from dealwatch.alerts.evidence.past_scores import scores_then
 from dealwatch.alerts.evidence.record_table import record_table
 from dealwatch.alerts.evidence.replay import Replay, replay, replayed
-from dealwatch.alerts.rules.rule import INSTANT, load_rules
+from dealwatch.alerts.rules.rule import load_rules
 from dealwatch.history.ledger import Ledger
 from dealwatch.moments import morning_of, mornings
 from dealwatch.scoring.known import history_of, microseconds_of
 from dealwatch.scoring.panel import outcomes_at
 from dealwatch.settings import Settings
-from dealwatch.warehouse import connect, reading
+from dealwatch.warehouse import INSTANT, connect, reading
 from loans_rivals import LAST, TRAININGS, landed
 
 FIRST = date(2012, 1, 1)

@@ -1,10 +1,13 @@
 """Small trained models and what tests do with them: store, promote, ask who serves."""
 
+from collections.abc import Iterator
+from contextlib import contextmanager
 from datetime import datetime, timedelta
 from functools import cache
 from typing import Any
 
 import polars as pl
+import pytest
 from sqlalchemy import Engine, select
 
 from dealwatch.scoring.registry import Model, champion_at, store
@@ -17,6 +20,14 @@ from made_up_facts import PANEL_UNTIL, small_training
 
 MONTH = timedelta(days=30)
 JANUARY, FEBRUARY, MARCH = PANEL_UNTIL, PANEL_UNTIL + MONTH, PANEL_UNTIL + 2 * MONTH
+
+
+@contextmanager
+def without_rivals() -> Iterator[None]:
+    """Trainings without rivals: less than half of the time, and rivals have no say in what is decided."""
+    with pytest.MonkeyPatch.context() as patched:
+        patched.setattr("dealwatch.scoring.trial.rivals", lambda *_, **__: [])
+        yield
 
 
 @cache

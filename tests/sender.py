@@ -16,10 +16,12 @@ from datetime import datetime, timedelta
 from pydantic import SecretStr
 from sqlalchemy import func, select
 
+from dealwatch.delivery.chart import chart_png
 from dealwatch.delivery.outbox import deliver
 from dealwatch.settings import Settings
 from dealwatch.tables import deliveries
 from dealwatch.warehouse import connect
+from delivery_samples import ALERT
 
 UNSETTLED = ("queued", "sending", "uncertain")
 
@@ -45,6 +47,7 @@ def empty(settings: Settings, now: Callable[[], datetime]) -> None:
 
 
 def nursery(settings: Settings, begin: datetime, speed: float) -> None:
+    chart_png(ALERT)  # what is loaded and built once is inherited by the senders
     signal.signal(signal.SIGCHLD, signal.SIG_IGN)  # the dead are buried by the system
     started = time.monotonic()
 

@@ -1,7 +1,6 @@
 """The real SMTP client against a mail server on loopback."""
 
 import time
-from collections.abc import Iterator
 from dataclasses import replace
 from datetime import UTC, date, datetime, timedelta
 from pathlib import Path
@@ -19,12 +18,6 @@ from delivery_samples import ALERT, OPERATIONS, card
 from standins.smtp import Clock, Mailbox, endless_answer, self_signed, smtp_server
 
 ANN, BOB = "ann@example.com", "bob@example.com"
-
-
-@pytest.fixture
-def mailbox() -> Iterator[Mailbox]:
-    with smtp_server() as running:
-        yield running
 
 
 @pytest.fixture

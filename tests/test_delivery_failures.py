@@ -1,6 +1,5 @@
 """What fails by one channel goes by another, once; what a person has to mend is told once a day."""
 
-from collections.abc import Iterator
 from datetime import datetime, timedelta
 from typing import Any
 
@@ -11,32 +10,12 @@ from dealwatch.delivery.outbox import deliver
 from dealwatch.errors import ChannelDown
 from dealwatch.settings import Settings
 from outbox_rows import LEASE, MINUTE, NOW, POST, at, connected, hire, queue, row, rows
-from standins.slack import Slack, slack_server
-from standins.smtp import Mailbox, smtp_server
-from standins.teams import Webhook, teams_webhook
+from standins.slack import Slack
+from standins.smtp import Mailbox
+from standins.teams import Webhook
 
 HOUR = timedelta(hours=1)
 ANN = "ann@example.com"
-
-
-@pytest.fixture
-def slack(monkeypatch: pytest.MonkeyPatch) -> Iterator[Slack]:
-    for name in ("HTTPS_PROXY", "https_proxy", "HTTP_PROXY", "http_proxy"):
-        monkeypatch.delenv(name, raising=False)
-    with slack_server() as running:
-        yield running
-
-
-@pytest.fixture
-def mailbox() -> Iterator[Mailbox]:
-    with smtp_server() as running:
-        yield running
-
-
-@pytest.fixture
-def webhook() -> Iterator[Webhook]:
-    with teams_webhook() as running:
-        yield running
 
 
 def ann(engine: Engine, slack: Slack, delivery_id: str = "a1") -> None:

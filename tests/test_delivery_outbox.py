@@ -7,7 +7,7 @@ import subprocess
 import sys
 import threading
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from datetime import UTC, date, datetime, timedelta
 from pathlib import Path
@@ -25,23 +25,8 @@ from dealwatch.tables import deliveries, tellings
 from dealwatch.warehouse import writing
 from delivery_samples import ALERT, DIGEST, card
 from outbox_rows import LEASE, MINUTE, NOW, POST, at, connected, hire, open_alert, queue, row, rows
-from standins.slack import TOKEN, Slack, slack_server
+from standins.slack import TOKEN, Slack
 from standins.smtp import Mailbox, self_signed, smtp_server
-
-
-@pytest.fixture
-def slack(monkeypatch: pytest.MonkeyPatch) -> Iterator[Slack]:
-    for name in ("HTTPS_PROXY", "https_proxy", "HTTP_PROXY", "http_proxy"):
-        monkeypatch.delenv(name, raising=False)
-    with slack_server() as running:
-        yield running
-
-
-@pytest.fixture
-def mailbox() -> Iterator[Mailbox]:
-    with smtp_server() as running:
-        yield running
-
 
 # --- when a message goes out, and when it does not ----------------------------------------------------------
 

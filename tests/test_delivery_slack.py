@@ -1,6 +1,5 @@
 """The real Slack client against a Slack on loopback: what each answer means for the message."""
 
-from collections.abc import Iterator
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
@@ -13,18 +12,15 @@ from dealwatch.delivery.parcel import NoSuchRecipient, Parcel, Refused, TryLater
 from dealwatch.knobs import Delivery
 from dealwatch.settings import Settings
 from delivery_samples import ALERT
-from standins.slack import TOKEN, Slack, slack_server
+from standins.slack import TOKEN, Slack
 
 POST = "chat.postMessage"
 
 
 @pytest.fixture
-def slack(monkeypatch: pytest.MonkeyPatch) -> Iterator[Slack]:
-    for name in ("HTTPS_PROXY", "https_proxy", "HTTP_PROXY", "http_proxy"):
-        monkeypatch.delenv(name, raising=False)
-    with slack_server() as running:
-        running.members["ann@example.com"] = "U0ANN"
-        yield running
+def slack(slack: Slack) -> Slack:
+    slack.members["ann@example.com"] = "U0ANN"
+    return slack
 
 
 @pytest.fixture

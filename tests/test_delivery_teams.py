@@ -18,18 +18,10 @@ from dealwatch.delivery.teams_card import MOST_BYTES, teams_body
 from dealwatch.knobs import Delivery
 from dealwatch.settings import Settings
 from delivery_samples import ALERT, DIGEST, HOSTILE_NAMES, SAMPLES, card
-from standins.teams import Webhook, is_card, teams_webhook
+from standins.teams import Webhook, is_card
 
 NOW = datetime(2026, 3, 2, 7, tzinfo=UTC)
 GOLDENS = Path(__file__).parent / "goldens"
-
-
-@pytest.fixture
-def webhook(monkeypatch: pytest.MonkeyPatch) -> Iterator[Webhook]:
-    for name in ("HTTPS_PROXY", "https_proxy", "HTTP_PROXY", "http_proxy", "ALL_PROXY", "all_proxy"):
-        monkeypatch.delenv(name, raising=False)
-    with teams_webhook() as running:
-        yield running
 
 
 def settings_of(url: str, **knobs: object) -> Settings:

@@ -1,6 +1,5 @@
 """Messages in Slack are changed where they stand, and what follows them stands in their thread."""
 
-from collections.abc import Iterator
 from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from typing import Any
@@ -16,18 +15,18 @@ from dealwatch.tables import deliveries, tellings
 from dealwatch.warehouse import writing
 from delivery_samples import ALERT
 from outbox_rows import LEASE, MINUTE, NOW, POST, at, connected, open_alert, queue, row
-from standins.slack import Slack, slack_server
+from standins.slack import Slack
 
 UPDATE = "chat.update"
 RESOLVED = ALERT.model_copy(update={"state": "Resolved 3 Mar 2026: won & <!channel>"})
 
 
-@pytest.fixture
-def slack(monkeypatch: pytest.MonkeyPatch) -> Iterator[Slack]:
-    for name in ("HTTPS_PROXY", "https_proxy", "HTTP_PROXY", "http_proxy"):
-        monkeypatch.delenv(name, raising=False)
-    with slack_server() as running:
-        yield running
+def first_sent(engine: Engine, settings: Settings, slack: Slack) -> Settings:
+    """Settings that lead to the workspace, where the first message stands."""
+    found = connected(settings, slack)
+    queue(engine, "first")
+    deliver(engine, settings=found, now=at(NOW))
+    return found
 
 
 def posted(slack: Slack) -> list[dict[str, Any]]:
@@ -42,10 +41,8 @@ def change(engine: Engine, delivery_id: str, edits: str, *, follows: str | None 
 def test_a_resolution_changes_the_message_and_leaves_a_note_in_its_thread(
     either_engine: Engine, either_settings: Settings, slack: Slack
 ) -> None:
-    settings = connected(either_settings, slack)
     open_alert(either_engine, "won", state="resolved", resolved_at=NOW, resolution="won")
-    queue(either_engine, "first")
-    deliver(either_engine, settings=settings, now=at(NOW))
+    settings = first_sent(either_engine, either_settings, slack)
     change(either_engine, "second", "first", follows="first", alert_id="won")
     assert deliver(either_engine, settings=settings, now=at(NOW + MINUTE))["sent"] == 1
     first, note = posted(slack)
@@ -56,9 +53,7 @@ def test_a_resolution_changes_the_message_and_leaves_a_note_in_its_thread(
 
 
 def test_a_change_without_a_note_posts_nothing(engine: Engine, settings: Settings, slack: Slack) -> None:
-    settings = connected(settings, slack)
-    queue(engine, "first")
-    deliver(engine, settings=settings, now=at(NOW))
+    settings = first_sent(engine, settings, slack)
     change(engine, "second", "first")
     deliver(engine, settings=settings, now=at(NOW + MINUTE))
     assert slack.calls.count(POST) == 1 and posted(slack)[0]["edits"] == 1
@@ -105,9 +100,7 @@ def test_a_change_waits_until_it_is_known_whether_there_is_something_to_change(
 def test_a_lost_reply_to_a_change_leaves_one_note(
     engine: Engine, settings: Settings, slack: Slack, lost: str
 ) -> None:
-    settings = connected(settings, slack)
-    queue(engine, "first")
-    deliver(engine, settings=settings, now=at(NOW))
+    settings = first_sent(engine, settings, slack)
     change(engine, "second", "first", follows="first")
     slack.faults[lost].append("drop")
     deliver(engine, settings=settings, now=at(NOW + MINUTE))
@@ -121,9 +114,7 @@ def test_a_lost_reply_to_a_change_leaves_one_note(
 def test_changes_of_one_message_go_out_one_after_the_other(
     engine: Engine, settings: Settings, slack: Slack
 ) -> None:
-    settings = connected(settings, slack)
-    queue(engine, "first")
-    deliver(engine, settings=settings, now=at(NOW))
+    settings = first_sent(engine, settings, slack)
     change(engine, "b", "first")
     slack.faults[UPDATE].append("unavailable")
     deliver(engine, settings=settings, now=at(NOW + MINUTE))
@@ -137,9 +128,7 @@ def test_changes_of_one_message_go_out_one_after_the_other(
 def test_a_change_of_a_message_that_somebody_deleted_ends_dead(
     engine: Engine, settings: Settings, slack: Slack
 ) -> None:
-    settings = connected(settings, slack)
-    queue(engine, "first")
-    deliver(engine, settings=settings, now=at(NOW))
+    settings = first_sent(engine, settings, slack)
     change(engine, "second", "first", follows="first")
     slack.messages.clear()
     deliver(engine, settings=settings, now=at(NOW + MINUTE))
@@ -159,10 +148,8 @@ def follow_up(engine: Engine, delivery_id: str, kind: str) -> None:
 def test_a_follow_up_stands_in_the_thread_and_what_got_worse_is_seen_in_the_channel(
     either_engine: Engine, either_settings: Settings, slack: Slack, kind: str, is_loud: bool
 ) -> None:
-    settings = connected(either_settings, slack)
     open_alert(either_engine, "a", fingerprint="f")
-    queue(either_engine, "first")
-    deliver(either_engine, settings=settings, now=at(NOW))
+    settings = first_sent(either_engine, either_settings, slack)
     follow_up(either_engine, "second", kind)
     deliver(either_engine, settings=settings, now=at(NOW + MINUTE))
     first, second = posted(slack)
@@ -173,10 +160,8 @@ def test_a_follow_up_stands_in_the_thread_and_what_got_worse_is_seen_in_the_chan
 def test_a_reply_whose_answer_was_lost_is_found_in_the_thread(
     engine: Engine, settings: Settings, slack: Slack, kind: str
 ) -> None:
-    settings = connected(settings, slack)
     open_alert(engine, "a", fingerprint="f")
-    queue(engine, "first")
-    deliver(engine, settings=settings, now=at(NOW))
+    settings = first_sent(engine, settings, slack)
     follow_up(engine, "second", kind)
     slack.faults[POST].append("drop")
     deliver(engine, settings=settings, now=at(NOW + MINUTE))
@@ -199,9 +184,7 @@ def test_a_follow_up_of_a_message_that_went_elsewhere_stands_for_itself(
 def test_a_thread_whose_first_message_was_deleted_loses_no_news(
     engine: Engine, settings: Settings, slack: Slack
 ) -> None:
-    settings = connected(settings, slack)
-    queue(engine, "first")
-    deliver(engine, settings=settings, now=at(NOW))
+    settings = first_sent(engine, settings, slack)
     queue(engine, "second", follows="first")
     slack.messages.clear()
     slack.faults[POST].extend([None, "drop"])  # the thread is refused; the message itself is in doubt
@@ -228,10 +211,8 @@ def test_history_that_lags_behind_is_why_a_doubt_waits_for_its_lease(
 def test_a_wrong_timestamp_costs_the_change_and_nothing_else(
     engine: Engine, settings: Settings, slack: Slack
 ) -> None:
-    settings = connected(settings, slack)
     slack.wrong_ts = True
-    queue(engine, "first")
-    deliver(engine, settings=settings, now=at(NOW))
+    settings = first_sent(engine, settings, slack)
     slack.wrong_ts = False
     change(engine, "second", "first")
     queue(engine, "third", follows="first")

@@ -1,6 +1,5 @@
 """A message in Slack shows what became of its alert, and what is said anew joins its thread."""
 
-from collections.abc import Iterator
 from datetime import timedelta
 from pathlib import Path
 from typing import Any
@@ -17,19 +16,16 @@ from dealwatch.settings import Settings
 from dealwatch.tables import deliveries
 from dealwatch.warehouse import writing
 from outbox_rows import connected
-from standins.slack import Slack, slack_server
+from standins.slack import Slack
 
 TUESDAY, WEDNESDAY, THURSDAY, FRIDAY = "2026-03-03", "2026-03-04", "2026-03-05", "2026-03-06"
 STALLED = Deal("1", {"stage_stall": 1}, name="Northwind")
 
 
 @pytest.fixture
-def slack(monkeypatch: pytest.MonkeyPatch) -> Iterator[Slack]:
-    for name in ("HTTPS_PROXY", "https_proxy", "HTTP_PROXY", "http_proxy"):
-        monkeypatch.delenv(name, raising=False)
-    with slack_server() as running:
-        running.members["ann@example.com"] = "U0ANN"
-        yield running
+def slack(slack: Slack) -> Slack:
+    slack.members["ann@example.com"] = "U0ANN"
+    return slack
 
 
 @pytest.fixture

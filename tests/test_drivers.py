@@ -90,7 +90,7 @@ def test_planted_causes_are_found_in_their_order_and_innocent_facts_come_last(tm
     settings = Settings(
         home=tmp_path, sources={"crm": Source(path=tmp_path / "drop")}, scoring=Scoring(trees=100)
     )
-    jobs.simulate("planted", tmp_path / "drop", deals=12_000, days=730, seed=7, until=UNTIL)
+    jobs.simulate("planted", tmp_path / "drop", deals=8_000, days=730, seed=7, until=UNTIL)
     jobs.upgrade(settings)
     jobs.extract(settings, now=datetime(2026, 6, 30, 22, tzinfo=UTC))
     engine, as_of = connect(settings), morning_of(UNTIL, settings)

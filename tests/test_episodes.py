@@ -9,8 +9,8 @@ import pytest
 from alert_samples import at
 from dealwatch.alerts.episodes.fold import Background, Episodes, fold
 from dealwatch.alerts.fingerprints import digest
-from dealwatch.alerts.rules.rule import INSTANT
 from dealwatch.settings import Settings
+from dealwatch.warehouse import INSTANT
 
 MORNINGS = [f"2026-03-{day:02d}" for day in range(1, 32)]
 Signal = tuple[str, int]  # day, level

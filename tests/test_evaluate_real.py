@@ -57,7 +57,7 @@ def land(real_data: Path, tmp_path: Path) -> Iterator[Land]:
 
 def with_fewer_trees(settings: Settings) -> Settings:
     """Enough to be refused by: what a forest finds where there is nothing does not grow with its size."""
-    return settings.model_copy(update={"scoring": settings.scoring.model_copy(update={"trees": 60})})
+    return settings.model_copy(update={"scoring": settings.scoring.model_copy(update={"trees": 30})})
 
 
 def trained_at(ledger: Ledger, day: date, settings: Settings) -> Trained:
@@ -95,9 +95,9 @@ def test_a_month_of_loans_is_scored_well_on_outcomes_that_came_later(land: Land)
     assert give_aways(ledger) == []
 
 
-def test_the_challenge_is_refused_at_every_moment_because_nothing_in_it_tells(land: Land) -> None:
+def test_the_challenge_is_refused_early_and_late_because_nothing_in_it_tells(land: Land) -> None:
     settings, _, ledger = land("challenge", now=datetime(2024, 8, 2, tzinfo=UTC))
-    for day in (date(2023, 10, 1), date(2024, 1, 1), date(2024, 4, 1), date(2024, 8, 1)):
+    for day in (date(2023, 10, 1), date(2024, 8, 1)):
         trained = trained_at(ledger, day, with_fewer_trees(settings))
         assert trained.usable and not trained.may_alert
         assert re.fullmatch(r"no evidence: AUC ([^.]|\.\d)*\.", trained.reason), "not one sentence"

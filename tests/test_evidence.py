@@ -11,13 +11,13 @@ from sqlalchemy import Engine, select
 
 from dealwatch.alerts.evidence.measure import measure, records
 from dealwatch.alerts.evidence.replay import replayed
-from dealwatch.alerts.rules.rule import INSTANT, Rule, load_rule
+from dealwatch.alerts.rules.rule import Rule, load_rule
 from dealwatch.alerts.speaking.content import record_line
 from dealwatch.history.ledger import CHANGE_ORDER, Ledger
 from dealwatch.moments import local_day, morning_of
 from dealwatch.settings import Settings
 from dealwatch.tables import activities, deal_changes, rule_evidence
-from dealwatch.warehouse import add_missing, frame, reading, writing
+from dealwatch.warehouse import INSTANT, add_missing, frame, reading, writing
 
 NOW = datetime(2026, 3, 2, 5, tzinfo=UTC)
 LIVES_DAYS = 20

@@ -15,11 +15,11 @@ from dealwatch.alerts.evidence.lift import Flagged, Panel, lifts
 from dealwatch.alerts.evidence.measure import Outcomes, judged, records
 from dealwatch.alerts.evidence.past_scores import scores_then
 from dealwatch.alerts.evidence.record_table import record_table
-from dealwatch.alerts.rules.rule import INSTANT, Rule, load_rule
+from dealwatch.alerts.rules.rule import Rule, load_rule
 from dealwatch.history.ledger import Ledger
 from dealwatch.scoring.facts import facts_at
 from dealwatch.settings import Settings
-from dealwatch.warehouse import reading
+from dealwatch.warehouse import INSTANT, reading
 from test_evidence import BIG, NOW, RULE, change, ledger
 
 DAY = timedelta(days=1)

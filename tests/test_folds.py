@@ -9,7 +9,7 @@ import pytest
 from dealwatch.knobs import Scoring
 from dealwatch.scoring import folds, horizons
 from dealwatch.scoring.folds import FOLDS, Folds, grow_folds
-from dealwatch.scoring.forest import fit, leaves, table
+from dealwatch.scoring.forest import fit, inputs, leaves, table
 from dealwatch.scoring.horizons import Leaves, learn_horizons
 from dealwatch.settings import Settings
 from made_up_facts import PANEL_UNTIL, made_up_facts, made_up_panel
@@ -51,16 +51,18 @@ def test_a_leafs_chance_within_a_horizon_comes_from_other_deals_than_those_it_is
     taught: list[set[str]] = []
     asked: list[set[str]] = []
 
-    def rates(forest: Any, by_days: list[pl.DataFrame]) -> Leaves:
+    def rates(forest: Any, facts: np.ndarray, by_days: list[pl.DataFrame]) -> Leaves:
+        assert facts[:, 0].tolist() == by_days[0]["deal_id"].to_list()
         taught.append({deal for rows in by_days for deal in rows["deal_id"]})
         return Leaves(np.array([0]), np.zeros((3, 1)))
 
-    def reached(forest: Any, facts: pl.DataFrame) -> np.ndarray:
-        asked.append(set(facts["deal_id"]))
-        return np.zeros((facts.height, 1), dtype=np.int64)
+    def reached(forest: Any, facts: np.ndarray) -> np.ndarray:
+        asked.append(set(facts[:, 0]))
+        return np.zeros((len(facts), 1), dtype=np.int64)
 
     monkeypatch.setattr(horizons, "leaf_rates", rates)
     monkeypatch.setattr(horizons, "leaves", reached)
+    monkeypatch.setattr(horizons, "inputs", lambda forest, facts: facts.select("deal_id").to_numpy())
     learn_horizons(panel, PANEL_UNTIL, set(), parted, settings=SETTINGS)  # type: ignore[arg-type]
     everyone = set(panel["deal_id"])
     assert [seen | unseen for seen, unseen in zip(taught, asked, strict=False)] == [everyone] * FOLDS
@@ -71,5 +73,5 @@ def test_a_leafs_chance_within_a_horizon_comes_from_other_deals_than_those_it_is
 def test_leaves_are_those_of_the_forest_and_of_no_rows_there_are_none() -> None:
     pipeline, facts = fit(made_up_panel(90, signal=1.0), settings=SETTINGS), made_up_facts(20)
     columns = pipeline["columns"].transform(table(facts))
-    assert leaves(pipeline, facts).tolist() == pipeline["forest"].apply(columns).tolist()
-    assert leaves(pipeline, facts.clear()).shape == (0, 10)
+    assert leaves(pipeline, inputs(pipeline, facts)).tolist() == pipeline["forest"].apply(columns).tolist()
+    assert leaves(pipeline, inputs(pipeline, facts.clear())).shape == (0, 10)

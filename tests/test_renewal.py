@@ -25,6 +25,7 @@ from dealwatch.scoring.facts import facts_at
 from dealwatch.settings import Settings
 from dealwatch.tables import deal_scores, model_promotions, model_versions
 from dealwatch.warehouse import frame
+from model_samples import without_rivals
 from small_company import opened
 
 pytestmark = pytest.mark.slow
@@ -43,6 +44,12 @@ QUICK = Scoring(
     gate_slope_off=1,
     auto_approve=True,
 )
+
+
+@pytest.fixture(scope="module", autouse=True)
+def unrivalled() -> Iterator[None]:
+    with without_rivals():
+        yield
 
 
 @pytest.fixture(scope="module")
@@ -224,8 +231,10 @@ def test_when_the_champion_cannot_be_loaded_the_gate_is_enough(home: Settings) -
 CHILD = """
 import os, pathlib
 os.sched_setaffinity(0, sorted(os.sched_getaffinity(0))[:1])
+from model_samples import without_rivals
 from test_renewal import outcome, settled
-print(outcome(settled(pathlib.Path({home!r}), pathlib.Path({drop!r}), threads=1)))
+with without_rivals():
+    print(outcome(settled(pathlib.Path({home!r}), pathlib.Path({drop!r}), threads=1)))
 """
 ONE_CORE = {"POLARS_MAX_THREADS": "1", "OMP_NUM_THREADS": "1", "NUMBA_NUM_THREADS": "1"}
 

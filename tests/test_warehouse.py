@@ -15,7 +15,17 @@ from dealwatch import migrations
 from dealwatch.errors import NotReady, SettingsError, WarehouseDown
 from dealwatch.settings import Settings
 from dealwatch.tables import deals, metadata, raw_records
-from dealwatch.warehouse import add_missing, as_json, connect, frame, put, reading, replace, writing
+from dealwatch.warehouse import (
+    add_missing,
+    as_json,
+    connect,
+    frame,
+    put,
+    reading,
+    replace,
+    schema_of,
+    writing,
+)
 
 HOSTILE = 'a"b,\\N <!channel> \n=cmd() ; é 漢 \\'
 
@@ -75,6 +85,19 @@ def test_a_failed_block_leaves_nothing(either_engine: Engine) -> None:
         raise RuntimeError
     with reading(either_engine) as connection:
         assert frame(connection, select(deals)).is_empty()
+
+
+def test_a_table_s_schema_is_that_of_the_frames_read_from_it(either_engine: Engine) -> None:
+    with reading(either_engine) as connection:
+        for table in metadata.sorted_tables:
+            assert list(frame(connection, select(table)).schema.items()) == list(schema_of(table).items())
+    instant, text = pl.Datetime("us", "UTC"), pl.String()
+    told = {"is_deleted": pl.Boolean(), "deal_id": text, "close_date": pl.Date(), "attributes": text}
+    assert list(schema_of(deals, *told).items()) == list(told.items())
+    assert schema_of(deals, "created_at", "amount") == {"created_at": instant, "amount": pl.Float64()}
+    assert schema_of(raw_records, "row") == {"row": pl.Int64()}
+    with pytest.raises(KeyError):
+        schema_of(deals, "nonsense")
 
 
 def test_an_unknown_column_is_refused(engine: Engine) -> None:

@@ -14,6 +14,7 @@ from dealwatch.scoring.trial import train
 from dealwatch.settings import Settings
 from dealwatch.tables import deal_scores, deliveries, model_versions, rule_evidence
 from dealwatch.warehouse import connect, reading
+from model_samples import without_rivals
 from year import QUARTERS, lived_through, rows, scores_that_do_not_sum
 
 pytestmark = pytest.mark.slow
@@ -40,20 +41,20 @@ def test_no_rule_is_called_evidence(world: Settings) -> None:
 
 def test_nothing_interrupts(world: Settings) -> None:
     messages = rows(world, deliveries.c.kind, deliveries.c.state)
-    assert messages.height > 1000, "no would-be message at all, so nothing is shown"
+    assert messages.height > 500, "no would-be message at all, so nothing is shown"
     assert set(messages["kind"]) == {"digest", "manager_digest"}
     assert set(messages["state"]) == {"not_sent"}
 
 
-def test_points_sum_to_the_score_for_every_deal_of_the_year(world: Settings) -> None:
+def test_points_sum_to_the_score_for_every_deal_of_half_a_year(world: Settings) -> None:
     judged, wrong = scores_that_do_not_sum(world)
-    assert judged > 130_000 and wrong.is_empty()
+    assert judged > 65_000 and wrong.is_empty()
 
 
 def verdict(folder: Path, seed: int) -> tuple[bool, str]:
     """Whether a null company of 800 deals in a year passes the gate, and what the gate says."""
     until = date(2026, 6, 30)
-    knobs = Scoring(trees=20, panel_every_days=14)
+    knobs = Scoring(trees=10, panel_every_days=14)
     settings = Settings(home=folder, sources={"crm": Source(path=folder / "drop")}, scoring=knobs)
     as_of = morning_of(until, settings)
     jobs.simulate("null", folder / "drop", deals=800, days=365, seed=seed, until=until)
@@ -63,13 +64,11 @@ def verdict(folder: Path, seed: int) -> tuple[bool, str]:
     with reading(engine) as connection:
         ledger = read_ledger(connection)
     engine.dispose()
-    trained = train(followed_panel(ledger, as_of, settings=settings), as_of, settings=settings)
+    with without_rivals():
+        trained = train(followed_panel(ledger, as_of, settings=settings), as_of, settings=settings)
     return trained.may_alert, trained.reason
 
 
-def test_in_ten_worlds_the_gate_refuses_at_least_nine_for_want_of_evidence(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.setattr("dealwatch.scoring.trial.rivals", lambda *_, **__: [])  # half the time, no say here
+def test_in_ten_worlds_the_gate_refuses_at_least_nine_for_want_of_evidence(tmp_path: Path) -> None:
     told = [verdict(tmp_path / str(seed), seed) for seed in range(1, 11)]
     assert sum(not passed and reason.startswith("no evidence: ") for passed, reason in told) >= 9, told

@@ -30,9 +30,9 @@ def test_the_scores_foresee_the_outcomes(world: Settings) -> None:
     assert pooled.p_loss.slope_low <= 1 <= pooled.p_loss.slope_high
 
 
-def test_points_sum_to_the_score_for_every_deal_of_the_year(world: Settings) -> None:
+def test_points_sum_to_the_score_for_every_deal_of_half_a_year(world: Settings) -> None:
     judged, wrong = scores_that_do_not_sum(world)
-    assert judged > 130_000 and wrong.is_empty()
+    assert judged > 65_000 and wrong.is_empty()
 
 
 def test_stalls_and_breaches_are_proven_and_interrupt(world: Settings) -> None:

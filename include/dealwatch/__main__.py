@@ -1,7 +1,6 @@
 """The verbs of `jobs.py` from a shell: `python -m dealwatch VERB`. The clock is read here, not deeper."""
 
 import argparse
-import getpass
 import json
 import logging
 import os
@@ -15,6 +14,7 @@ from sqlalchemy.exc import OperationalError
 
 from dealwatch import jobs
 from dealwatch.alerts.evidence.record_table import record_table
+from dealwatch.answering import add_answers
 from dealwatch.errors import DealwatchError, SettingsError, SourceDown, WarehouseDown
 from dealwatch.moments import newest_business_morning, not_to_come, parse_moment
 from dealwatch.questions import Answer, add_verbs
@@ -138,31 +138,6 @@ def _deliver(options: argparse.Namespace, settings: Settings) -> Any:
     return jobs.deliver(settings, now=lambda: datetime.now(UTC), dry=options.dry)
 
 
-def _acknowledge(options: argparse.Namespace, settings: Settings) -> Any:
-    return _answer(options, settings, kind="acknowledged")
-
-
-def _snooze(options: argparse.Namespace, settings: Settings) -> Any:
-    return _answer(options, settings, kind="snoozed", choice=options.choice, reason=options.reason)
-
-
-def _feedback(options: argparse.Namespace, settings: Settings) -> Any:
-    return _answer(options, settings, kind=options.kind)
-
-
-def _answer(options: argparse.Namespace, settings: Settings, **said: str) -> str:
-    said["by"] = options.by or _login()
-    return jobs.answer(settings, options.deal, said, rule=options.rule, now=datetime.now(UTC))
-
-
-def _login() -> str:
-    """Who is at the shell; a container may know nobody by that number."""
-    try:
-        return getpass.getuser()
-    except (KeyError, OSError):
-        return ""
-
-
 def _evaluate(options: argparse.Namespace, settings: Settings) -> Any:
     out = _folder(options.out) if options.out else None
     return jobs.evaluate(settings, first=options.first, until=options.until, out=out)
@@ -271,7 +246,7 @@ def _parser() -> argparse.ArgumentParser:
     deliver = verb("deliver", _deliver, "Send what is queued and due.")
     deliver.add_argument("--dry", action="store_true", help="say what would be sent; send nothing")
 
-    _add_answers(verb)
+    add_answers(verb, clock=lambda: datetime.now(UTC))
 
     evaluate = verb("evaluate", _evaluate, "Judge past scores by the outcomes that came later.")
     evaluate.add_argument("--from", dest="first", type=_day, required=True)
@@ -285,22 +260,6 @@ def _parser() -> argparse.ArgumentParser:
 
     verb("quarantine", _quarantine, "List the rows that could not be used, with reason and remedy.")
     return parser
-
-
-def _add_answers(verb: Any) -> None:
-    """The verbs by which somebody at a shell answers what others answer by a button."""
-    acknowledge = verb("acknowledge", _acknowledge, "Say that somebody sees to a deal's alerts.")
-    snooze = verb("snooze", _snooze, "Keep a deal's alerts quiet for a while.")
-    feedback = verb("feedback", _feedback, "Say what a deal's alerts were worth.")
-    for answer in (acknowledge, snooze, feedback):
-        answer.add_argument("deal", help="the deal's id in the CRM")
-        answer.add_argument("--rule", help="only the alert of this rule (default: all that are open)")
-        answer.add_argument("--by", default="", help="who answers (default: your login)")
-    ways = ["1", "3", "7", "next_step", "close_date"]
-    snooze.add_argument("--for", dest="choice", choices=ways, required=True, help="days, or until when")
-    snooze.add_argument("--reason", required=True, help="why this may wait")
-    kinds = ["already_knew", "false_alarm", "useful"]
-    feedback.add_argument("--as", dest="kind", choices=kinds, required=True, help="what it was")
 
 
 if __name__ == "__main__":

@@ -69,21 +69,22 @@ def train(settings: Settings, *, as_of: datetime) -> dict[str, Any]:
     "ask" a person, by `promote` or `reject`.
     """
     from dealwatch.alerts.renewal.training import decide
-    from dealwatch.history.ledger import read_ledger
     from dealwatch.history.lookback import nothing_to_look_back_on
+    from dealwatch.history.stored import StoredLedger
     from dealwatch.scoring import leaks, panel, trial
 
     with _warehouse(settings) as engine:
         with reading(engine) as connection:
-            ledger = read_ledger(connection, until=as_of)
             lacking = nothing_to_look_back_on(connection, as_of)
+            ledger = StoredLedger(connection, as_of)
+            known = panel.read_panel(ledger, as_of, settings=settings)
+            leaking = leaks.give_aways(leaks.some_known(ledger, known.deal_ids, settings=settings))
         if lacking:
             log.warning("%s", lacking)
-        for _, warning in leaks.give_aways(ledger):
+        for _, warning in leaking:
             log.warning("%s", warning)
-        rows = panel.followed_panel(ledger, as_of, settings=settings)
-        trained = trial.train(rows, as_of, settings=settings)
-        decided = decide(engine, ledger, rows, trained, as_of, settings=settings)
+        trained = trial.train(known.rows, as_of, draw=known.draw, settings=settings)
+        decided = decide(engine, known, trained, as_of, settings=settings)
     gate = {"gate": "passed" if trained.may_alert else "refused", "verdict": trained.reason}
     gate |= {"history": lacking} if lacking else {}
     numbers = {k: v for k, v in trained.metrics.items() if not isinstance(v, dict | list | tuple)}

@@ -193,6 +193,11 @@ class Scoring(Section):
         default=7, ge=1, description="Days between snapshots of the training panel, at most."
     )
     panel_months: int = Field(default=24, ge=1, description="How far back the training panel reaches.")
+    panel_deals: int = Field(
+        default=160_000,
+        ge=100,
+        description="Deals open on the panel's mornings, at most; of more so many are drawn by lot.",
+    )
     trees: int = Field(default=200, ge=10, description="Trees in the forest.")
     max_depth: int = Field(default=8, ge=2, description="Depth of a tree; explanation pays for nodes.")
     min_leaf_weight_share: float = Field(

@@ -95,8 +95,7 @@ def _post(client: WebClient, parcel: Parcel, channel: str, payload: dict[str, An
 def _change(client: WebClient, parcel: Parcel, edits_ref: str) -> Receipt:
     """Show the message anew where it stands; on a resolution also leave a line in its thread."""
     channel, _, ts = edits_ref.partition(":")
-    buttons_of = "" if parcel.follows_ref else parcel.edits  # what is resolved asks for no answer
-    payload = shaped(lambda message: slack_payload(message, buttons_of), parcel.message)
+    payload = shaped(lambda message: slack_payload(message, parcel.edits), parcel.message)
     metadata = Metadata(EVENT_TYPE, {"delivery_id": parcel.edits})
     called(lambda: client.chat_update(channel=channel, ts=ts, **payload, metadata=metadata), place=channel)
     if parcel.follows_ref:

@@ -21,17 +21,12 @@ from dataclasses import dataclass
 import polars as pl
 
 from dealwatch.history.knowing import COMPARED_PLACE, FIRST_PLACE, TRACKED_PLACE, Moments, known_in_order
-from dealwatch.warehouse import instant
+from dealwatch.tables import deal_changes
+from dealwatch.warehouse import instant, schema_of
 
-CHANGE: dict[str, pl.DataType | type[pl.DataType]] = {
-    "deal_id": pl.String,
-    "field": pl.String,
-    "old_value": pl.String,
-    "new_value": pl.String,
-    "happened_at": pl.Datetime("us", "UTC"),
-    "known_at": pl.Datetime("us", "UTC"),
-    "seq": pl.Int64,
-    "told": pl.String,  # how the source's history tells it; null for what it does not
+_KEPT = ("deal_id", "field", "old_value", "new_value", "happened_at", "known_at", "seq")
+CHANGE = schema_of(deal_changes, *_KEPT) | {
+    "told": pl.String(),  # how the source's history tells it; null for what it does not
 }
 MOVING = ("stage", "close_date", "next_step_on")
 FIRST, COMPARED = 0, 0  # tracked changes of one instant count from 1: a first value comes before them

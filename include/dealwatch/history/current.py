@@ -6,29 +6,23 @@ from sqlalchemy import Connection, select
 from dealwatch.crm.contract import COLUMNS, UNTRACKED
 from dealwatch.history.ledger import CHANGE_ORDER
 from dealwatch.tables import deal_changes, deals
-from dealwatch.warehouse import frame, put
+from dealwatch.warehouse import among, frame, put
 
-_ASKED_AT_ONCE = 500
-_FEW = 20_000
+_DEALS_AT_ONCE = 10_000
 _PLAIN = tuple(name for name in COLUMNS["deals"] if name not in UNTRACKED)
 
 
 def rebuild_deals(connection: Connection, deal_ids: pl.Series, *, source: str) -> int:
     """Write these deals of the source anew from the ledger; how many there are."""
-    changes = _changes_of(connection, deal_ids, source)
+    asked = pl.DataFrame({"deal_id": deal_ids}).iter_slices(_DEALS_AT_ONCE)
+    return sum(_rebuilt(connection, some["deal_id"], source) for some in asked)
+
+
+def _rebuilt(connection: Connection, deal_ids: pl.Series, source: str) -> int:
+    own = among(deal_changes.c.deal_id, deal_ids, connection)
+    wanted = select(*(deal_changes.c[name] for name in (*CHANGE_ORDER, "new_value"))).where(own)
+    changes = frame(connection, wanted)
     return put(connection, deals, current_deals(changes).with_columns(pl.lit(source).alias("source")))
-
-
-def _changes_of(connection: Connection, deal_ids: pl.Series, source: str) -> pl.DataFrame:
-    wanted = select(*(deal_changes.c[name] for name in (*CHANGE_ORDER, "new_value")))
-    if len(deal_ids) > _FEW:
-        changes = frame(connection, wanted.where(deal_changes.c.source == source))
-        return changes.filter(pl.col("deal_id").is_in(deal_ids.implode()))
-    ids = deal_ids.to_list()
-    slices = [ids[start : start + _ASKED_AT_ONCE] for start in range(0, len(ids), _ASKED_AT_ONCE)]
-    return pl.concat(
-        [frame(connection, wanted.where(deal_changes.c.deal_id.in_(some))) for some in slices or [[]]]
-    )
 
 
 def current_deals(changes: pl.DataFrame) -> pl.DataFrame:

@@ -37,6 +37,11 @@ class Ledger:
         known = pl.col("known_at") <= instant(moment)
         return Ledger(changes=self.changes.filter(known), activities=self.activities.filter(known))
 
+    def first_known(self) -> datetime | None:
+        """When the first of its changes became known; None without any."""
+        first = self.changes["known_at"].min()
+        return first if isinstance(first, datetime) else None
+
     def slices(self, fields: Sequence[str]) -> Iterator[pl.DataFrame]:
         """The changes of these fields, all of a deal's in one slice, deals in order; one slice at least."""
         wanted = self.changes.filter(pl.col("field").is_in(fields))

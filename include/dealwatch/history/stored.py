@@ -4,7 +4,7 @@ A million deals do not fit in memory as text, and of most of them, the closed on
 """
 
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import datetime
 from typing import Any
 
@@ -25,6 +25,16 @@ class StoredLedger:
     connection: Connection
     until: datetime
     rows_a_slice: int = ROWS_A_SLICE
+
+    def known_at(self, moment: datetime) -> "StoredLedger":
+        """As `Ledger.known_at`."""
+        return replace(self, until=min(self.until, moment))
+
+    def first_known(self) -> datetime | None:
+        """As `Ledger.first_known`."""
+        first = select(func.min(deal_changes.c.known_at)).where(deal_changes.c.known_at <= self.until)
+        found: datetime | None = self.connection.execute(first).scalar_one()
+        return found
 
     def slices(self, fields: Sequence[str]) -> Iterator[pl.DataFrame]:
         """As `Ledger.slices`."""

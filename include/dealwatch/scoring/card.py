@@ -89,6 +89,11 @@ def _data(dossier: Dossier, day: str) -> str:
     if m.get("first_morning"):
         lines.append(f"The mornings reach from {m['first_morning'][:10]} to {m['last_morning'][:10]}.")
     lines[0] += "."
+    if "drawn_of" in m:
+        lines.append(
+            f"They are of a sample, drawn by lot: {m['drawn_deals']:,} of the {m['drawn_of']:,} deals that "
+            "were open on its mornings, closed since or not. What follows was measured on it, too."
+        )
     return "## Data\n\n" + " ".join(lines)
 
 

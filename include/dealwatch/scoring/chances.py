@@ -28,15 +28,17 @@ Floats = NDArray[np.float64]
 Counts = NDArray[np.int64]
 
 
-def loss_chances(lives: Lives, grid: Grid, order: StageOrder) -> pl.DataFrame:
-    """The chance of a loss of each pair of the grid, by its stage and days there; null without a stage."""
+def loss_chances(lives: Lives, grid: Grid, everyone: Grid, order: StageOrder) -> pl.DataFrame:
+    """The chance of a loss of each pair of the grid, by its stage and days there; null without a stage.
+
+    everyone: the pairs of all open deals, which teach by having lasted so far.
+    """
     moments, stages, bins = len(grid.moments), len(order.stages), len(_EDGES)
-    run = lives.runs[lives.timeline["run"].gather(grid.row)]
-    stage = order.codes(run["stage"])
-    days = (grid.moments[grid.moment] - microseconds(run["begun_at"])) / _DAY
-    start = _bin(days)
-    here = (grid.moment * (stages + 1) + stage) * bins + start
+    theirs, so_far = _stretch(lives, everyone, order)
+    here = (everyone.moment * (stages + 1) + theirs) * bins + _bin(so_far)
     running = np.bincount(here, minlength=moments * (stages + 1) * bins).reshape(moments, stages + 1, bins)
+    stage, days = _stretch(lives, grid, order)
+    start = _bin(days)
     chance = np.full((moments, stages + 1, bins + 1), np.nan)
     chance[:, :stages] = _solved(_left(lives.stays, grid.moments, order), running[:, :stages])
     passed = (np.maximum(days, 0) - _EDGES[start]) / np.append(np.diff(_EDGES), np.inf)[start]
@@ -46,6 +48,13 @@ def loss_chances(lives: Lives, grid: Grid, order: StageOrder) -> pl.DataFrame:
         "stage_loss_chance": chance[grid.moment, stage, 0],
     }
     return pl.DataFrame(told).fill_nan(None)
+
+
+def _stretch(lives: Lives, grid: Grid, order: StageOrder) -> tuple[Counts, Floats]:
+    """The stage of each pair and how many days it has lasted."""
+    begun = microseconds(lives.timeline["begun_at"].gather(grid.row))
+    days = (grid.moments[grid.moment] - begun) / _DAY
+    return order.codes(lives.timeline["stage"].gather(grid.row)), days
 
 
 def _bin(days: Floats) -> Counts:

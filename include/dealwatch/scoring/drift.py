@@ -25,7 +25,7 @@ from dealwatch.scoring.registry import Model, champions_at
 from dealwatch.scoring.stability import CHANCE, Stability, false_discovery, stability
 from dealwatch.settings import Settings
 from dealwatch.tables import deal_scores, deal_snapshots, model_health, scored_mornings
-from dealwatch.warehouse import frame, instant, reading, rows_of, writing
+from dealwatch.warehouse import frame, instant, reading, rows_of, schema_of, writing
 from dealwatch.warehouse import replace as write_anew
 
 WEEK = timedelta(days=7)
@@ -86,18 +86,10 @@ def keep(engine: Engine, as_of: datetime, rows: Sequence[Health]) -> None:
     """Write the rows of a week in the place of those that were measured for it before."""
     table = pl.DataFrame(
         [{"measured_as_of": as_of, **asdict(row)} for row in rows],
-        schema={column.name: _TYPES.get(str(column.type), pl.String()) for column in model_health.columns},
+        schema=schema_of(model_health),
     )
     with writing(engine, alone="health") as connection:
         write_anew(connection, model_health, model_health.c.measured_as_of == as_of, table)
-
-
-_TYPES: dict[str, pl.DataType] = {
-    "DATETIME": pl.Datetime("us", "UTC"),
-    "FLOAT": pl.Float64(),
-    "INTEGER": pl.Int64(),
-    "BOOLEAN": pl.Boolean(),
-}
 
 
 def health(

@@ -4,10 +4,12 @@ Training, scoring, replay and rules all use `facts_at`; there is no second way t
 `definitions` lists what is computed, `known` lays out what it is computed from.
 """
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from datetime import datetime
 
+import numpy as np
 import polars as pl
+from numpy.typing import NDArray
 
 from dealwatch.history.ledger import Ledger
 from dealwatch.scoring.definitions import FACTS as FACTS
@@ -50,8 +52,22 @@ def facts_at(ledger: Ledger, moments: Sequence[datetime], *, settings: Settings)
 
 def facts_of(history: History, moments: Sequence[datetime], *, settings: Settings) -> pl.DataFrame:
     """As `facts_at`, of a history that was made for these moments, perhaps among others."""
-    slices = in_slices(history.lives.timeline, microseconds_of(moments), rows=_ROWS_AT_ONCE)
-    return pl.concat([_facts(known_at(history, part, settings=settings)) for part in slices])
+    return pl.concat(facts_in_parts(history, moments, settings=settings))
+
+
+def facts_in_parts(
+    history: History,
+    moments: Sequence[datetime],
+    *,
+    settings: Settings,
+    only: NDArray[np.bool_] | None = None,
+) -> Iterator[pl.DataFrame]:
+    """As `facts_of`, some moments at a time and one part at least, perhaps of the marked deals alone."""
+    timeline = history.lives.timeline
+    if only is not None:
+        timeline = timeline.filter(pl.Series(only[timeline["deal"].to_numpy()], dtype=pl.Boolean))
+    for part in in_slices(timeline, microseconds_of(moments), rows=_ROWS_AT_ONCE):
+        yield _facts(known_at(history, part, settings=settings, only=only))
 
 
 def _facts(known: pl.DataFrame) -> pl.DataFrame:

@@ -27,6 +27,7 @@ MODEL_FACTS = tuple(fact for fact in FACTS if fact.in_model)
 _RARE = 0.01  # a category below this share of rows is treated as one of the rare ones
 UNKNOWN = "(unknown)"
 _TRIED = 0.3  # share of columns a split may choose from; the root of their number starves on idle columns
+_AT_ONCE = 100_000  # rows made ready at a time
 _LARGEST = 1e30  # trees count in single precision; beyond its range they refuse
 
 
@@ -51,7 +52,7 @@ class Bundle:
 
     def leaves(self, facts: pl.DataFrame) -> NDArray[np.int64]:
         """The leaf that each row reaches in each tree."""
-        return leaves(self.pipeline, facts)
+        return leaves(self.pipeline, self.inputs(facts))
 
     def raw(self, facts: pl.DataFrame) -> Floats:
         """The forest's share of losing votes, before the curve."""
@@ -84,29 +85,32 @@ def fit(panel: pl.DataFrame, *, settings: Settings) -> Pipeline:
         random_state=knobs.seed,
         n_jobs=knobs.threads,
     )
-    pipeline = Pipeline([("columns", columns()), ("forest", forest)])
-    pipeline.fit(table(panel), panel["lost"].to_numpy(), forest__sample_weight=weight)
+    encoder = columns()
+    # Trees count in single precision anyway; twice as much need not be held while they grow.
+    known = encoder.fit_transform(table(panel, of=pl.Float32)).astype(np.float32)
+    forest.fit(known, panel["lost"].to_numpy(), sample_weight=weight)
     forest.set_params(n_jobs=1)  # threads add votes in any order; one thread keeps the last digit
     for tree in forest.estimators_:
         wipe_padding(tree.tree_)
-    return pipeline
+    return Pipeline([("columns", encoder), ("forest", forest)])
 
 
 def inputs(pipeline: Pipeline, facts: pl.DataFrame) -> NDArray[np.float32]:
     """Rows x columns as the trees compare them: single precision, NaN for unknown."""
-    if facts.is_empty():
-        return np.empty((0, pipeline["forest"].n_features_in_), dtype=np.float32)
-    return np.asarray(pipeline["columns"].transform(table(facts)), dtype=np.float32)
+    asked = np.empty((facts.height, pipeline["forest"].n_features_in_), dtype=np.float32)
+    for start in range(0, facts.height, _AT_ONCE):
+        part = slice(start, start + _AT_ONCE)
+        asked[part] = pipeline["columns"].transform(table(facts[part]))
+    return asked
 
 
 def votes(pipeline: Pipeline, facts: pl.DataFrame) -> Floats:
     """The share of losing votes for each row; at least one row."""
-    return np.asarray(pipeline.predict_proba(table(facts))[:, 1])
+    return np.asarray(pipeline["forest"].predict_proba(inputs(pipeline, facts))[:, 1])
 
 
-def leaves(pipeline: Pipeline, facts: pl.DataFrame) -> NDArray[np.int64]:
-    """Rows x trees: the leaf that each row reaches in each tree; of no rows, none."""
-    asked = inputs(pipeline, facts)
+def leaves(pipeline: Pipeline, asked: NDArray[np.float32]) -> NDArray[np.int64]:
+    """Rows x trees: the leaf that each row of `inputs` reaches in each tree; of no rows, none."""
     return np.column_stack([tree.tree_.apply(asked) for tree in pipeline["forest"].estimators_])
 
 
@@ -143,11 +147,11 @@ def wipe_padding(tree: Any) -> None:
     tree.__setstate__(state | {"nodes": clean})
 
 
-def table(facts: pl.DataFrame) -> pl.DataFrame:
+def table(facts: pl.DataFrame, *, of: type[pl.DataType] = pl.Float64) -> pl.DataFrame:
     """The model's facts as the pipeline takes them: numbers with NaN for unknown, categories as words."""
     return facts.select(
         pl.col(fact.name).cast(pl.String).fill_null(UNKNOWN)
         if fact.kind == "category"
-        else pl.col(fact.name).cast(pl.Float64).clip(-_LARGEST, _LARGEST).fill_null(float("nan"))
+        else pl.col(fact.name).cast(pl.Float64).clip(-_LARGEST, _LARGEST).fill_null(float("nan")).cast(of)
         for fact in MODEL_FACTS
     )

@@ -103,14 +103,17 @@ def learn_horizons(
     panel: of `followed_panel`, in order of time. A forest of the folds takes its leaves' chances from the
     deals that it was grown on and speaks of the others, those still open included.
     """
-    by_days = [followed(panel, days, until=moment) for days in HORIZONS]
-    watched = by_days[0]  # for the shortest horizon; the longer ones' rows are the first of these
+    ends = panel.select("as_of", "deal_id", "lost", "closed_at", "outcome_known_at")
+    by_days = [followed(ends, days, until=moment) for days in HORIZONS]
+    # For the shortest horizon; the longer ones' rows are the first of these.
+    watched = panel.head(by_days[0].height)
     raw = np.empty((watched.height, len(HORIZONS)))
     for like, unseen in folds.parts(watched):
+        asked = inputs(like, watched)
         seen = [rows.filter(~unseen[: rows.height]) for rows in by_days]
-        raw[unseen] = leaf_rates(like, seen).mean(leaves(like, watched.filter(unseen)))
+        raw[unseen] = leaf_rates(like, asked[~unseen], seen).mean(leaves(like, asked[unseen]))
     curves = [_curve(rows, raw[: rows.height, n], settings) for n, rows in enumerate(by_days)]
-    return Horizons(leaf_rates(forest, by_days), tuple(curves))
+    return Horizons(leaf_rates(forest, inputs(forest, watched), by_days), tuple(curves))
 
 
 def judge_horizons(
@@ -123,7 +126,7 @@ def judge_horizons(
     """
     told = []
     for days, column in zip(HORIZONS, COLUMNS, strict=True):
-        rows = followed(panel, days, until=until).filter(pl.col("as_of") >= instant(since))
+        rows = followed(panel.filter(pl.col("as_of") >= instant(since)), days, until=until)
         found: dict[str, Any] = {"days": days, "n": rows.height}
         said = chances_within(before, rows, before.p_loss(rows)) if _is_enough(rows, settings) else {}
         if column in said:
@@ -145,12 +148,12 @@ def offered(horizons: Horizons, told: Sequence[dict[str, Any]]) -> Horizons:
     return replace(horizons, curves=tuple(curves))
 
 
-def leaf_rates(pipeline: Pipeline, by_days: Sequence[pl.DataFrame]) -> Leaves:
+def leaf_rates(pipeline: Pipeline, asked: NDArray[np.float32], by_days: Sequence[pl.DataFrame]) -> Leaves:
     """The chance of each leaf in rows `followed` for each horizon; of few deals, drawn to the overall rate.
 
-    The rows of a horizon are the first of those of the next shorter one: they stand in order of time.
+    asked: the inputs of the first horizon's rows. Those of a horizon are the first of those of the next
+    shorter one: they stand in order of time.
     """
-    asked = inputs(pipeline, by_days[0])
     trees = [tree.tree_ for tree in pipeline["forest"].estimators_]
     rates = []
     for tree in trees:

@@ -14,32 +14,62 @@ from dealwatch.history.stored import StoredLedger
 from dealwatch.knobs import Pipeline
 from dealwatch.moments import local_day
 from dealwatch.scoring.chances import loss_chances
-from dealwatch.scoring.spells import Grid, Lives, ever_open, joined, life_fields, lives, open_deals
+from dealwatch.scoring.spells import (
+    Grid,
+    Lives,
+    ever_open,
+    joined,
+    life_fields,
+    lives,
+    open_deals,
+    with_runs_of,
+)
 from dealwatch.scoring.stage_order import moves_back, stage_order, stage_reached
 from dealwatch.scoring.touches import touches
 from dealwatch.scoring.values import own_values
 from dealwatch.scoring.waits import stage_norms, win_norms
 from dealwatch.scoring.win_rates import win_rates
 from dealwatch.settings import Settings
+from dealwatch.warehouse import INSTANT
 
 
 @dataclass(frozen=True)
-class History:
-    """A ledger made ready for questions: deals numbered in the order of their ids, and their lives.
+class Past:
+    """What all deals of a ledger teach at some moments: their ids, numbered in this order, and their lives.
 
-    changes, activities: of deals open at a moment that may be asked for; others share the number -1.
     amounts: of all deals; deal, known_at, amount.
     """
 
     deal_ids: pl.Series
-    changes: pl.DataFrame
-    activities: pl.DataFrame
     amounts: pl.DataFrame
     lives: Lives
 
+    def open_at(self, moments: NDArray[np.int64]) -> NDArray[np.bool_]:
+        """A mark on each deal that was open, as known, at one of these moments; all are of the past's own."""
+        marked = np.zeros(len(self.deal_ids), dtype=np.bool_)
+        marked[ever_open(self.lives.timeline, moments)["deal"].to_numpy()] = True
+        return marked
+
+
+@dataclass(frozen=True)
+class History(Past):
+    """A ledger made ready for questions about some of its deals, if not all that were open.
+
+    changes, activities: of the deals that may be asked for; others share the number -1.
+    """
+
+    changes: pl.DataFrame
+    activities: pl.DataFrame
+
 
 def history_of(ledger: Ledger | StoredLedger, moments: NDArray[np.int64], *, pipeline: Pipeline) -> History:
-    """What facts at these moments (microseconds, ascending) are computed from, deals by the slice."""
+    """What facts at these moments (microseconds, ascending) are computed from, of every deal open by then."""
+    past = past_of(ledger, moments, pipeline=pipeline)
+    return told_of(ledger, past, past.open_at(moments))
+
+
+def past_of(ledger: Ledger | StoredLedger, moments: NDArray[np.int64], *, pipeline: Pipeline) -> Past:
+    """What deals open at these moments (microseconds, ascending) are compared with, deals by the slice."""
     parts, deal_ids, amounts, deals = [], [], [], 0
     for part in ledger.slices([*life_fields(pipeline), "amount"]):
         changes = part.with_columns((pl.col("deal_id").rle_id().cast(pl.Int64) + deals).alias("deal"))
@@ -48,15 +78,19 @@ def history_of(ledger: Ledger | StoredLedger, moments: NDArray[np.int64], *, pip
         amounts.append(changes.filter(pl.col("field") == "amount").select("deal", "known_at", amount))
         parts.append(lives(changes, moments, pipeline=pipeline))
         deals += len(deal_ids[-1])
-    lived = joined(parts)
-    numbers = pl.concat(deal_ids).to_frame().with_row_index("deal").cast({"deal": pl.Int64})
-    asked = numbers.join(ever_open(lived.timeline, moments), on="deal", how="semi", maintain_order="left")
+    return Past(deal_ids=pl.concat(deal_ids), amounts=pl.concat(amounts), lives=joined(parts))
+
+
+def told_of(ledger: Ledger | StoredLedger, past: Past, deals: NDArray[np.bool_]) -> History:
+    """The past with everything else that facts about the marked deals are computed from."""
+    numbers = past.deal_ids.to_frame().with_row_index("deal").cast({"deal": pl.Int64})
+    asked = numbers.filter(pl.Series(deals, dtype=pl.Boolean))
     return History(
-        deal_ids=numbers["deal_id"],
+        deal_ids=past.deal_ids,
+        amounts=past.amounts,
+        lives=with_runs_of(past.lives, deals),
         changes=_numbered(ledger.changes_of(asked["deal_id"]), asked, CHANGE_ORDER).drop("seq"),
         activities=_numbered(ledger.touches_of(asked["deal_id"]), asked, TOUCH_ORDER),
-        amounts=pl.concat(amounts),
-        lives=lived,
     )
 
 
@@ -78,34 +112,56 @@ def _numbered(parts: Iterable[pl.DataFrame], asked: pl.DataFrame, order: list[st
     return pl.concat(told).sort("deal", *keys)
 
 
-def known_at(history: History, moments: NDArray[np.int64], *, settings: Settings) -> pl.DataFrame:
-    """One row per deal open at each of the moments (microseconds, ascending), by moment and deal_id."""
+def known_at(
+    history: History,
+    moments: NDArray[np.int64],
+    *,
+    settings: Settings,
+    only: NDArray[np.bool_] | None = None,
+) -> pl.DataFrame:
+    """One row per deal open at each of the moments (microseconds, ascending), by moment and deal_id.
+
+    only: a mark on the deals that are asked for; the others still are what these are compared with.
+    """
     pipeline = settings.pipeline
-    grid = open_deals(history.lives.timeline, moments)
+    everyone = open_deals(history.lives.timeline, moments)
+    grid = everyone if only is None else everyone.only(only)
     current = (
         history.lives.timeline[grid.row]
         .drop("deal", "known_from", "known_to", "run", "status", "begun_at")
         .with_columns(pl.col(pl.Categorical).cast(pl.String))
     )
-    columns = pl.concat(
+    return pl.concat(
         [
             _calendar(grid, settings),
             pl.DataFrame({"deal_id": history.deal_ids.gather(grid.deal)}),
             current,
-            _stages(history.lives, grid, pipeline),
+            _stages(history.lives, grid, everyone, pipeline),
             own_values(history.changes, history.amounts, grid, large_quantile=pipeline.large_deal_quantile),
             touches(history.activities, history.lives, grid, time_zone=settings.time_zone),
             grid.latest(_news(history.changes)),
             win_rates(history.lives, grid),
             win_norms(history.lives, grid, pipeline=pipeline),
+            _among_others(history.lives.timeline, everyone, pipeline).filter(_asked(everyone, only)),
         ],
         how="horizontal",
     )
+
+
+def _asked(everyone: Grid, only: NDArray[np.bool_] | None) -> pl.Series | pl.Expr:
+    return pl.lit(True) if only is None else pl.Series(only[everyone.deal], dtype=pl.Boolean)
+
+
+def _among_others(timeline: pl.DataFrame, everyone: Grid, pipeline: Pipeline) -> pl.DataFrame:
+    """How each pair stands among all deals open at its moment."""
+    columns = dict.fromkeys(["created_at", "stage", "owner_id", *pipeline.segment_by])
+    rows = timeline.select(*columns)[everyone.row].with_columns(moment=pl.Series(everyone.moment))
     older = pl.col("created_at").rank("average", descending=True) - 1
-    return columns.with_columns(
-        age_percentile=pl.when(pl.len() > 1).then(older / (pl.len() - 1)).over("as_of", *pipeline.segment_by),
-        stage_open_deals=pl.when(pl.col("stage").is_not_null()).then(pl.len().over("as_of", "stage")),
-        owner_open_deals=pl.when(pl.col("owner_id").is_not_null()).then(pl.len().over("as_of", "owner_id")),
+    of_segment = older / (pl.len() - 1)
+    return rows.select(
+        age_percentile=pl.when(pl.len() > 1).then(of_segment).over("moment", *pipeline.segment_by),
+        stage_open_deals=pl.when(pl.col("stage").is_not_null()).then(pl.len().over("moment", "stage")),
+        owner_open_deals=pl.when(pl.col("owner_id").is_not_null()).then(pl.len().over("moment", "owner_id")),
     )
 
 
@@ -119,7 +175,7 @@ def _calendar(grid: Grid, settings: Settings) -> pl.DataFrame:
     moments = [datetime.fromtimestamp(0, UTC) + timedelta(microseconds=int(m)) for m in grid.moments]
     days = [local_day(moment, settings) for moment in moments]
     ends = [quarter_end(day, settings.pipeline.fiscal_year_starts) for day in days]
-    schema = {"as_of": pl.Datetime("us", "UTC"), "today": pl.Date(), "quarter_ends_on": pl.Date()}
+    schema = {"as_of": INSTANT, "today": pl.Date(), "quarter_ends_on": pl.Date()}
     return pl.DataFrame({"as_of": moments, "today": days, "quarter_ends_on": ends}, schema=schema)[
         grid.moment
     ]
@@ -132,7 +188,7 @@ def quarter_end(day: date, fiscal_year_starts: int) -> date:
     return date(month // 12, month % 12 + 1, 1) - timedelta(days=1)
 
 
-def _stages(lives: Lives, grid: Grid, pipeline: Pipeline) -> pl.DataFrame:
+def _stages(lives: Lives, grid: Grid, everyone: Grid, pipeline: Pipeline) -> pl.DataFrame:
     """How each deal stands in its stage, how it came there, and the stage's norms; null without a stage."""
     order = stage_order(lives.stays, grid.moments, pipeline=pipeline)
     run = lives.runs[lives.timeline["run"].gather(grid.row)]
@@ -146,7 +202,11 @@ def _stages(lives: Lives, grid: Grid, pipeline: Pipeline) -> pl.DataFrame:
         stage_reached=stage_reached(lives.runs, grid, order),
     )
     return pl.concat(
-        [told, stage_norms(lives, grid, order, pipeline=pipeline), loss_chances(lives, grid, order)],
+        [
+            told,
+            stage_norms(lives, grid, order, pipeline=pipeline),
+            loss_chances(lives, grid, everyone, order),
+        ],
         how="horizontal",
     )
 

@@ -10,12 +10,26 @@ import numpy as np
 import polars as pl
 from numpy.typing import NDArray
 
-from dealwatch.history.ledger import Ledger
+from dealwatch.history.ledger import CHANGE_ORDER, Ledger
+from dealwatch.history.stored import StoredLedger
+from dealwatch.scoring.lots import drawn
+from dealwatch.settings import Settings
 
 GIVEN_AWAY = 0.98  # AUC of one column alone beyond which it cannot be honest
 _LEAST = 30  # won and lost deals that have to agree
 _NOT_ASKED = ("outcome", "deleted", "name", "created_at")
 _SHARE_FILLED = 0.995
+
+
+def some_known(ledger: StoredLedger, deal_ids: pl.Series, *, settings: Settings) -> Ledger:
+    """What is known of the deals, without touches, to look for leaks in: no more deals than a panel has.
+
+    Of more deals some are drawn by lot.
+    """
+    knobs = settings.scoring
+    asked = deal_ids.filter(pl.Series(drawn(deal_ids, knobs.panel_deals, seed=knobs.seed)))
+    changes = pl.concat(ledger.changes_of(asked)).sort(CHANGE_ORDER)
+    return Ledger(changes, changes.clear())
 
 
 def give_aways(ledger: Ledger) -> list[tuple[str, str]]:

@@ -11,12 +11,11 @@ from typing import Any, Literal
 import numpy as np
 from numpy.typing import NDArray
 
+from dealwatch.scoring.measures import Errors, Floats, Means, Mornings, Ranks
 from dealwatch.scoring.reliability import Bin, bins_of, calibration_error, chance_error, recalibration
 
-Floats = NDArray[np.float64]
 RESAMPLES = 400
 INTERVAL = (2.5, 97.5)  # percentiles of the resamples: a 95% interval
-TOP = 0.1  # share of rows, riskiest first, whose loss rate is the lift's
 NEAR_SLOPE = 0.5  # nobody acts otherwise for a slope between 1/1.5 and 1.5 ...
 NEAR_BIAS = 0.05  # ... nor for 5 more or fewer lost in 100 than was said
 WIDE_SLOPE, WIDE_BIAS = 1.0, 0.2  # an interval this wide, end to end, covers the right value and much else
@@ -166,19 +165,19 @@ def quality(
     if len(outcome) == 0 or outcome.min() == outcome.max():
         return unknown
     found: dict[str, Any] = {}
-    found |= _with_interval(("loss_rate",), _Means(deal, outcome, deals=len(names)), len(names), seed)
-    ranks = _Ranks(outcome, deal, np.asarray(ranking, dtype=np.float64))
+    found |= _with_interval(("loss_rate",), Means(deal, outcome, deals=len(names)), len(names), seed)
+    ranks = Ranks(outcome, deal, np.asarray(ranking, dtype=np.float64))
     found |= _with_interval(("auc", "average_precision", "lift"), ranks, len(names), seed)
     if mornings is not None:
-        within = _Mornings(outcome, deal, np.asarray(ranking, dtype=np.float64), np.asarray(mornings))
+        within = Mornings(outcome, deal, np.asarray(ranking, dtype=np.float64), np.asarray(mornings))
         found |= _with_interval(("morning_auc",), within, len(names), seed)
     if p is not None:
         chances = np.asarray(p, dtype=np.float64)
-        errors = _Errors(outcome, deal, chances, len(names))
+        errors = Errors(outcome, deal, chances, len(names))
         found |= _with_interval(("brier", "brier_constant", "brier_skill"), errors, len(names), seed)
         if line := recalibration(chances, outcome, deal, deals=len(names)):
             found |= _with_interval(("intercept", "slope"), line.redrawn, len(names), seed)
-        missed = _Means(deal, outcome - chances, deals=len(names))
+        missed = Means(deal, outcome - chances, deals=len(names))
         found |= _with_interval(("bias",), missed, len(names), seed)
         bins = bins_of(chances, outcome, deal)
         found |= {"reliability": bins, "calibration_error": calibration_error(bins)}
@@ -199,90 +198,12 @@ def difference(
     names, deal = np.unique(np.asarray(deals), return_inverse=True)
     if len(outcome) == 0 or outcome.min() == outcome.max():
         return Difference()
-    first, second = (_Ranks(outcome, deal, np.asarray(r, dtype=np.float64)) for r, _ in (ours, theirs))
+    first, second = (Ranks(outcome, deal, np.asarray(r, dtype=np.float64)) for r, _ in (ours, theirs))
     found = _with_interval(("auc",), lambda t: (first(t)[0] - second(t)[0],), len(names), seed)
     if ours[1] is not None and theirs[1] is not None:
-        a, b = (_Errors(outcome, deal, np.asarray(p), len(names)) for p in (ours[1], theirs[1]))
+        a, b = (Errors(outcome, deal, np.asarray(p), len(names)) for p in (ours[1], theirs[1]))
         found |= _with_interval(("brier",), lambda t: (a(t)[0] - b(t)[0],), len(names), seed)
     return Difference(**found)
-
-
-class _Ranks:
-    """AUC, average precision and lift, with each deal counted `times` times.
-
-    Rows stand in order of rank, so that each resample is a few passes over arrays.
-    """
-
-    def __init__(self, outcome: Floats, deal: NDArray[np.intp], ranking: Floats) -> None:
-        order = np.argsort(ranking, kind="stable")
-        self.outcome, self.deal = outcome[order], deal[order]
-        self.ties = np.flatnonzero(np.r_[True, np.diff(ranking[order]) > 0])
-
-    def __call__(self, times: Floats) -> tuple[float, float, float]:
-        weight = times[self.deal]
-        lost = np.add.reduceat(weight * self.outcome, self.ties)
-        rows = np.add.reduceat(weight, self.ties)
-        won = rows - lost
-        pairs = lost.sum() * won.sum()
-        if pairs == 0:
-            return (np.nan,) * 3
-        auc = (lost * (np.cumsum(won) - won / 2)).sum() / pairs
-        caught, seen = np.cumsum(lost[::-1]), np.cumsum(rows[::-1])
-        precise = np.divide(caught, seen, out=np.zeros_like(caught), where=seen > 0)
-        top = TOP * seen[-1]  # of ties at its edge, their share
-        lift = np.interp(top, np.r_[0, seen], np.r_[0, caught]) / (TOP * caught[-1])
-        return float(auc), float((lost[::-1] * precise).sum() / caught[-1]), float(lift)
-
-
-class _Mornings:
-    """The mean over mornings of the AUC among that morning's rows; mornings of one outcome have none."""
-
-    def __init__(
-        self, outcome: Floats, deal: NDArray[np.intp], ranking: Floats, mornings: NDArray[Any]
-    ) -> None:
-        _, morning = np.unique(mornings, return_inverse=True)
-        order = np.lexsort((ranking, morning))
-        self.outcome, self.deal = outcome[order], deal[order]
-        new_morning = np.r_[True, np.diff(morning[order]) > 0]
-        self.ties = np.flatnonzero(new_morning | np.r_[True, np.diff(ranking[order]) > 0])
-        self.starts = np.flatnonzero(new_morning[self.ties])
-        self.lengths = np.diff(np.r_[self.starts, len(self.ties)])
-
-    def __call__(self, times: Floats) -> tuple[float]:
-        weight = times[self.deal]
-        lost = np.add.reduceat(weight * self.outcome, self.ties)
-        won = np.add.reduceat(weight * (1 - self.outcome), self.ties)
-        before = np.cumsum(won) - won
-        before -= np.repeat(before[self.starts], self.lengths)
-        right = np.add.reduceat(lost * (before + won / 2), self.starts)
-        pairs = np.add.reduceat(lost, self.starts) * np.add.reduceat(won, self.starts)
-        both = pairs > 0
-        return (float((right[both] / pairs[both]).mean()) if both.any() else np.nan,)
-
-
-class _Means:
-    """The mean over rows of a value."""
-
-    def __init__(self, deal: NDArray[np.intp], value: Floats, *, deals: int) -> None:
-        self.sums = np.column_stack([np.bincount(deal, value, deals), np.bincount(deal, minlength=deals)])
-
-    def __call__(self, times: Floats) -> tuple[float]:
-        total, rows = times @ self.sums
-        return (float(total / rows),)
-
-
-class _Errors:
-    """Brier score, the best constant's and the skill, from sums by deal."""
-
-    def __init__(self, outcome: Floats, deal: NDArray[np.intp], p: Floats, deals: int) -> None:
-        parts = (np.ones_like(outcome), outcome, (p - outcome) ** 2)
-        self.sums = np.column_stack([np.bincount(deal, part, deals) for part in parts])
-
-    def __call__(self, times: Floats) -> tuple[float, float, float]:
-        rows, lost, error = times @ self.sums
-        rate = lost / rows
-        brier, constant = error / rows, rate * (1 - rate)
-        return float(brier), float(constant), float(1 - brier / constant) if constant > 0 else np.nan
 
 
 def _with_interval(names: tuple[str, ...], measure: Any, deals: int, seed: int) -> dict[str, float | None]:

@@ -48,8 +48,9 @@ def rivals(
 def predictions(learned: pl.DataFrame, later: pl.DataFrame, *, settings: Settings) -> dict[str, Floats]:
     """Each rival's probability of a loss for the later rows, by name."""
     lost, weight = learned["lost"].to_numpy(), teaching_weights(learned)
-    encoder = columns().fit(table(learned))
-    known, asked = encoder.transform(table(learned)), encoder.transform(table(later))
+    encoder = columns()
+    known = encoder.fit_transform(table(learned))
+    asked = encoder.transform(table(later))
     told = ~np.isnan(known).all(axis=0)
     known, asked = known[:, told], asked[:, told]
     boosting = HistGradientBoostingClassifier(
@@ -85,12 +86,15 @@ def _line(known: Floats, lost: NDArray[Any], weight: Floats) -> Callable[[Floats
     middle = np.nanmedian(known, axis=0)
     filled = np.where(np.isnan(known), middle, known)
     mean, spread = filled.mean(axis=0), filled.std(axis=0)
+    del filled  # as large as what is known
     spread[spread == 0] = 1
 
     def scaled(facts: Floats) -> Floats:
         missing = np.isnan(facts)
-        steps = (np.where(missing, middle, facts) - mean) / spread
-        return np.hstack([np.clip(steps, -_FAR, _FAR), missing])
+        steps = np.where(missing, middle, facts)
+        steps -= mean
+        steps /= spread
+        return np.hstack([np.clip(steps, -_FAR, _FAR, out=steps), missing])
 
     model = LogisticRegression(C=0.1, max_iter=1000).fit(scaled(known), lost, sample_weight=weight)
     return lambda facts: np.asarray(model.predict_proba(scaled(facts))[:, 1])

@@ -17,30 +17,18 @@ from numpy.typing import NDArray
 from dealwatch.scoring.bands import band
 from dealwatch.scoring.explain import Explanation, explain
 from dealwatch.scoring.facts import GROUPS
-from dealwatch.scoring.horizons import COLUMNS, chances_within
+from dealwatch.scoring.horizons import chances_within
 from dealwatch.scoring.reasons import GROUP_WORDS, sentence
 from dealwatch.scoring.registry import Model
 from dealwatch.settings import Settings
-from dealwatch.warehouse import as_json
+from dealwatch.tables import deal_scores
+from dealwatch.warehouse import as_json, schema_of
 
 Floats = NDArray[np.float64]
 RULE_POINTS, MODEL_POINTS = 40, 60
 REASONS = 3
 _KEYS = ["as_of", "deal_id"]
 _AT_ONCE = 5_000  # deals put in words at a time: an object for each fact of each would take hundreds of MB
-_SCHEMA: dict[str, pl.DataType | type[pl.DataType]] = {
-    "as_of": pl.Datetime("us", "UTC"),
-    "deal_id": pl.String,
-    "score": pl.Int64,
-    "band": pl.String,
-    "p_loss": pl.Float64,
-    **dict.fromkeys(COLUMNS, pl.Float64),
-    "method": pl.String,
-    "model_version": pl.String,
-    "points": pl.String,
-    "reasons": pl.String,
-    "action": pl.String,
-}
 
 
 @dataclass(frozen=True)
@@ -110,7 +98,7 @@ def _scored(
                 "action": reasons[0]["action"] if reasons else None,
             }
         )
-    return pl.DataFrame(rows, schema=_SCHEMA)
+    return pl.DataFrame(rows, schema=schema_of(deal_scores))
 
 
 def whole_points(sizes: list[float]) -> list[int]:

@@ -6,7 +6,7 @@ moments.
 """
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 import polars as pl
@@ -186,6 +186,11 @@ class Grid:
     deal: NDArray[np.int64]
     row: NDArray[np.int64]
 
+    def only(self, deals: NDArray[np.bool_]) -> "Grid":
+        """The pairs of the marked deals, at the same moments."""
+        kept = deals[self.deal]
+        return Grid(self.moments, self.moment[kept], self.deal[kept], self.row[kept])
+
     def latest(self, rows: pl.DataFrame) -> pl.DataFrame:
         """For each pair the deal's last of `rows` known by then, or nulls.
 
@@ -267,6 +272,16 @@ def ever_open(timeline: pl.DataFrame, moments: NDArray[np.int64]) -> pl.DataFram
     first, end = valid(timeline, moments)
     is_open = (timeline["status"] == "open").to_numpy() & (first < end)
     return timeline.filter(pl.Series(is_open)).select(pl.col("deal").unique())
+
+
+def with_runs_of(lives: Lives, deals: NDArray[np.bool_]) -> Lives:
+    """The same lives without the `runs` of deals that are not marked: nobody will ask for these."""
+    kept = pl.Series(deals[lives.runs["deal"].to_numpy()])
+    if kept.all():
+        return lives
+    number = (kept.cast(pl.Int64).cum_sum() - 1).set(~kept, None)
+    timeline = lives.timeline.with_columns(run=number.gather(lives.timeline["run"]))
+    return replace(lives, timeline=timeline, runs=lives.runs.filter(kept))
 
 
 def in_slices(timeline: pl.DataFrame, moments: NDArray[np.int64], *, rows: int) -> list[NDArray[np.int64]]:

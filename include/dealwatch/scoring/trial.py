@@ -19,10 +19,12 @@ from numpy.typing import NDArray
 from dealwatch.knobs import Scoring
 from dealwatch.scoring.artefacts import packed
 from dealwatch.scoring.calibration import Calibrator, fit_calibrator, with_stages
+from dealwatch.scoring.facts import IDENTITY
 from dealwatch.scoring.folds import Folds, grow_folds
-from dealwatch.scoring.forest import Bundle, fit, votes
+from dealwatch.scoring.forest import MODEL_FACTS, Bundle, fit, votes
 from dealwatch.scoring.horizons import judge_horizons, learn_horizons, offered
 from dealwatch.scoring.judgement import LEAST, by_slices
+from dealwatch.scoring.lots import Draw
 from dealwatch.scoring.panel import known_by
 from dealwatch.scoring.quality import Quality, calibration, quality
 from dealwatch.scoring.rivals import rivals
@@ -50,15 +52,16 @@ class Trained:
         return packed(self.bundle)
 
 
-def train(panel: pl.DataFrame, as_of: datetime, *, settings: Settings) -> Trained:
+def train(panel: pl.DataFrame, as_of: datetime, *, settings: Settings, draw: Draw | None = None) -> Trained:
     """A forest from the panel (see `panel.followed_panel`) and whether it may be used.
 
+    draw: how many deals the panel has, of how many; without it, all there were.
     usable: there was enough to train on. may_alert: it also passed the gate, so its scores may be shown.
     Same panel and settings, same bundle to the byte, however many threads.
     """
-    panel = panel.sort("as_of", "deal_id")
+    panel = _in_order(_without_names(panel, settings))
     learned = known_by(panel, as_of)
-    counts = _counts(learned) | _reach(learned)
+    counts = _counts(learned) | _reach(learned) | _sample(draw)
     knobs = settings.scoring
     if min(counts["n_won"], counts["n_lost"]) < knobs.train_minimum:
         reason = f"too little history: {_closed(counts)}, and training takes {knobs.train_minimum} of each."
@@ -85,6 +88,7 @@ def bundle_at(panel: pl.DataFrame, moment: datetime, *, settings: Settings) -> B
 
     panel: in order of time. Nothing that became known after the moment enters.
     """
+    panel = _without_names(panel, settings)
     learned = known_by(panel, moment)
     if _fewest(learned) < settings.scoring.train_minimum:
         return None
@@ -101,7 +105,8 @@ def _made(
 ) -> Bundle:
     """Forest, curve and horizons; with `told`, only the horizons that were judged."""
     forest = fit(learned, settings=settings)
-    folds = grow_folds(panel.filter(pl.col("as_of") < instant(moment)), learned, settings=settings)
+    before = panel.select("as_of", "deal_id").filter(pl.col("as_of") < instant(moment))
+    folds = grow_folds(before, learned, settings=settings)
     horizons = learn_horizons(panel, moment, forest, folds, settings=settings)
     return Bundle(forest, curve_of(learned, folds), offered(horizons, told) if told else horizons)
 
@@ -141,6 +146,18 @@ def quality_of(judged: pl.DataFrame, *, settings: Settings) -> Quality:
     )
 
 
+def _without_names(panel: pl.DataFrame, settings: Settings) -> pl.DataFrame:
+    """The panel without what no model asks: a quarter of each of its many copies."""
+    unasked = set(IDENTITY) - set(settings.pipeline.segment_by) - {fact.name for fact in MODEL_FACTS}
+    return panel.drop(*unasked, strict=False)
+
+
+def _in_order(panel: pl.DataFrame) -> pl.DataFrame:
+    """By as_of and deal_id; a panel that is so already is not copied."""
+    keys = panel.select("as_of", "deal_id")
+    return panel if keys.equals(keys.sort("as_of", "deal_id")) else panel.sort("as_of", "deal_id")
+
+
 def _split(learned: pl.DataFrame) -> datetime:
     """The morning that begins the later part of what is known; at least one row, in order of time."""
     moments = learned["as_of"].to_list()
@@ -157,6 +174,11 @@ def _reach(panel: pl.DataFrame) -> dict[str, str]:
     """The first and last morning learned from."""
     mornings = panel["as_of"].dt.to_string("iso:strict").to_list()
     return {"first_morning": min(mornings), "last_morning": max(mornings)} if mornings else {}
+
+
+def _sample(draw: Draw | None) -> dict[str, int]:
+    """How many deals were drawn for the panel, of how many; nothing where all are in it."""
+    return {"drawn_deals": draw.deals, "drawn_of": draw.of} if draw and draw.is_sample else {}
 
 
 def _fewest(panel: pl.DataFrame) -> int:

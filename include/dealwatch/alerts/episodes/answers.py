@@ -14,7 +14,8 @@ from sqlalchemy import Connection, Select, and_, func, or_, select, update
 
 from dealwatch.alerts.episodes.quiet import Given, Quiet, after, event_of
 from dealwatch.alerts.fingerprints import digest
-from dealwatch.alerts.rules.rule import INSTANT
+from dealwatch.delivery.replies import BUTTONS, SNOOZES
+from dealwatch.delivery.wording import day
 from dealwatch.errors import DecisionRefused, NotFound
 from dealwatch.moments import local_day, morning_of
 from dealwatch.settings import Settings
@@ -28,40 +29,17 @@ from dealwatch.tables import (
     scored_mornings,
     tellings,
 )
-from dealwatch.warehouse import add_missing, put, rows_of
+from dealwatch.warehouse import add_missing, put, rows_of, schema_of
 
-KINDS = ("acknowledged", "snoozed", "already_knew", "false_alarm", "useful")
-SNOOZES = ("1", "3", "7", "next_step", "close_date")
+KINDS = (*BUTTONS, "useful")
 FEEDBACK = ("already_knew", "false_alarm", "useful")  # welcome when the alert is over, too
-CHOICE_WORDS = {
-    "1": "1 day",
-    "3": "3 days",
-    "7": "7 days",
-    "next_step": "until the next step",
-    "close_date": "until the close date moves",
-}
+CHOICE_WORDS = {choice: words[:1].lower() + words[1:] for choice, words in SNOOZES.items()}
 _THANKS = {
     "acknowledged": "Got it.",
     "snoozed": "Snoozed.",
     "already_knew": "Noted that you knew already.",
     "false_alarm": "Noted as a false alarm.",
     "useful": "Noted as useful.",
-}
-_ACTIONS: dict[str, Any] = {
-    "action_id": pl.String,
-    "at": INSTANT,
-    "fingerprint": pl.String,
-    "rule": pl.String,
-    "deal_id": pl.String,
-    "kind": pl.String,
-    "choice": pl.String,
-    "reason": pl.String,
-    "by": pl.String,
-    "via": pl.String,
-    "until": INSTANT,
-    "close_date": pl.Date,
-    "delivery_id": pl.String,
-    "recorded_at": INSTANT,
 }
 
 
@@ -99,7 +77,7 @@ def record(connection: Connection, answer: Answer, *, settings: Settings) -> Rec
     is_over = alert.resolved_at is not None and alert.resolved_at <= answer.at
     if is_over and answer.kind not in FEEDBACK:
         raise DecisionRefused(
-            f"the alert is over since {_written(local_day(alert.resolved_at, settings))}"
+            f"the alert is over since {day(local_day(alert.resolved_at, settings))}"
             f" ({alert.resolution.replace('_', ' ')}), so there is nothing to keep quiet"
         )
     given = _over(answer) if is_over else _given(connection, answer, alert, settings)
@@ -264,7 +242,7 @@ def _keep(connection: Connection, answer: Answer, given: Given, alert: Any, numb
         "delivery_id": answer.delivery_id,
         "recorded_at": answer.at,
     }
-    add_missing(connection, alert_actions, pl.DataFrame([row], schema=_ACTIONS))
+    add_missing(connection, alert_actions, pl.DataFrame([row], schema=schema_of(alert_actions)))
 
 
 def _mark(connection: Connection, at: datetime) -> None:
@@ -278,11 +256,7 @@ def _sentence(given: Given, quiet: Quiet | None, settings: Settings) -> str:
     thanks = _THANKS[given.kind]
     if quiet is None:
         return f"{thanks} The alert is over, so there is nothing to keep quiet."
-    last = _written(local_day(quiet.until, settings))
+    last = day(local_day(quiet.until, settings))
     if given.choice == "close_date" and given.until == quiet.until:
         return f"{thanks} Quiet until the close date moves, {last} at the latest, unless it gets worse."
     return f"{thanks} Quiet until {last} unless it gets worse."
-
-
-def _written(day: date) -> str:
-    return f"{day.day} {day:%b %Y}"

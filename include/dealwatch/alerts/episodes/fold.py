@@ -17,32 +17,12 @@ from dealwatch.alerts.episodes.lives import answered, handovers, tenures
 from dealwatch.alerts.episodes.quiet import Given
 from dealwatch.alerts.episodes.runs import FINGERPRINT, in_episodes, in_runs, resolved, runs_of
 from dealwatch.alerts.fingerprints import digest
-from dealwatch.alerts.rules.rule import INSTANT
 from dealwatch.settings import Settings
+from dealwatch.tables import alert_events, alerts, deal_snapshots
+from dealwatch.warehouse import INSTANT, schema_of
 
-_ALERTS: dict[str, Any] = {
-    "alert_id": pl.String,
-    "fingerprint": pl.String,
-    "rule": pl.String,
-    "deal_id": pl.String,
-    "scope": pl.String,
-    "opened_at": INSTANT,
-    "last_seen_at": INSTANT,
-    "level": pl.Int64,
-    "state": pl.String,
-    "owner_id": pl.String,
-    "quiet_until": INSTANT,
-    "is_held_out": pl.Boolean,
-    "resolved_at": INSTANT,
-    "resolution": pl.String,
-}
-_EVENTS: dict[str, Any] = {
-    "alert_id": pl.String,
-    "at": INSTANT,
-    "kind": pl.String,
-    "reason": pl.String,
-    "fingerprint": pl.String,
-}
+_ALERTS = schema_of(alerts)
+_EVENTS = schema_of(alert_events)
 _STANDING: dict[str, Any] = {
     "as_of": INSTANT,
     "alert_id": pl.String,
@@ -60,7 +40,7 @@ _STANDING: dict[str, Any] = {
 }
 _PENDING: dict[str, Any] = {"as_of": INSTANT, "alert_id": pl.String, "fingerprint": pl.String}
 _ENDINGS: dict[str, Any] = {"deal_id": pl.String, "known_at": INSTANT, "ending": pl.String}
-_CLOSE_DATES: dict[str, Any] = {"as_of": INSTANT, "deal_id": pl.String, "close_date": pl.Date}
+_CLOSE_DATES = schema_of(deal_snapshots, "as_of", "deal_id", "close_date")
 
 
 @dataclass(frozen=True)

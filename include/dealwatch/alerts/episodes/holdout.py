@@ -4,13 +4,13 @@ Whole deals are drawn: a deal with one silent alert and one told would show the 
 episode keeps what it was drawn as, whatever the share is set to while it is open.
 """
 
-import hashlib
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 
 import polars as pl
 
+from dealwatch.scoring.lots import lot
 from dealwatch.settings import Settings
 
 
@@ -40,9 +40,7 @@ def draw(runs: pl.DataFrame, drawn: Mapping[str, Sequence[Drawn]], settings: Set
 
 def is_drawn(deal_id: str, share: float, settings: Settings) -> bool:
     """Whether a deal falls into the share, by a number made of its name: even over deals, ever the same."""
-    name = f"holdout {len(settings.tenant)}:{settings.tenant} {deal_id}".encode("utf-8", "surrogatepass")
-    number = int.from_bytes(hashlib.sha256(name).digest()[:7], "big") / 2**56
-    return number < share
+    return lot(f"holdout {len(settings.tenant)}:{settings.tenant} {deal_id}") < share
 
 
 def _overlap(one: Drawn, opened_at: datetime, ended_at: datetime | None) -> bool:

@@ -10,8 +10,9 @@ import polars as pl
 
 from dealwatch.alerts.episodes.cooldowns import Tenure
 from dealwatch.alerts.episodes.quiet import Given, Sight, event_of, walk
-from dealwatch.alerts.rules.rule import INSTANT
 from dealwatch.settings import Settings
+from dealwatch.tables import alert_events
+from dealwatch.warehouse import INSTANT, schema_of
 
 Span = tuple[datetime, datetime | None]
 _MORNINGS: dict[str, Any] = {
@@ -21,13 +22,6 @@ _MORNINGS: dict[str, Any] = {
     "answered_at": INSTANT,
 }
 _NOW: dict[str, Any] = {"alert_id": pl.String, "quiet": pl.String, "quiet_until": INSTANT}
-_EVENTS: dict[str, Any] = {
-    "alert_id": pl.String,
-    "at": INSTANT,
-    "kind": pl.String,
-    "reason": pl.String,
-    "fingerprint": pl.String,
-}
 
 
 @dataclass(frozen=True)
@@ -109,7 +103,7 @@ def answered(
     return Answered(
         pl.DataFrame(mornings, schema=_MORNINGS, orient="row"),
         pl.DataFrame(now, schema=_NOW, orient="row"),
-        pl.DataFrame(list(events.values()), schema=_EVENTS, orient="row"),
+        pl.DataFrame(list(events.values()), schema=schema_of(alert_events), orient="row"),
     )
 
 

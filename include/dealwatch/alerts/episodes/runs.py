@@ -7,8 +7,9 @@ from collections.abc import Mapping
 
 import polars as pl
 
-from dealwatch.alerts.rules.rule import INSTANT, STAYS_OPEN
+from dealwatch.alerts.rules.rule import STAYS_OPEN
 from dealwatch.settings import Settings
+from dealwatch.warehouse import INSTANT
 
 FINGERPRINT = ["rule", "deal_id", "scope"]
 

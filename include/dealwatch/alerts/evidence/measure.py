@@ -21,39 +21,17 @@ from dealwatch.alerts.evidence.noise import Found, Noise, found, noise
 from dealwatch.alerts.evidence.past_scores import given_then, scores_then
 from dealwatch.alerts.evidence.replay import AGE_BANDS, EVERYONE, Replay, replay
 from dealwatch.alerts.evidence.replay import replayed as replayed
-from dealwatch.alerts.rules.rule import INSTANT, STAYS_OPEN, Rule, load_rules
+from dealwatch.alerts.rules.rule import STAYS_OPEN, Rule, load_rules
 from dealwatch.history.ledger import Ledger, values_as_of
 from dealwatch.history.stored import StoredLedger
 from dealwatch.scoring.known import history_of, microseconds_of
 from dealwatch.scoring.panel import outcomes_at
 from dealwatch.settings import Settings
 from dealwatch.tables import rule_evidence
-from dealwatch.warehouse import reading, replace, writing
+from dealwatch.warehouse import INSTANT, reading, replace, schema_of, writing
 
 MATURE_SHARE = 0.75  # of a morning's open deals must have ended by now; those a year old for themselves
 SEGMENT_MINIMUM = 30  # alerted deals that ended; with fewer a segment's share is an anecdote
-_SCHEMA: dict[str, Any] = {
-    "rule": pl.String,
-    "level": pl.Int64,
-    "segment": pl.String,
-    "measured_as_of": INSTANT,
-    "alerted": pl.Int64,
-    "lost": pl.Int64,
-    "base_rate": pl.Float64,
-    "lift": pl.Float64,
-    "lift_low": pl.Float64,
-    "lift_high": pl.Float64,
-    "losses": pl.Int64,
-    "recall": pl.Float64,
-    "recall_low": pl.Float64,
-    "recall_high": pl.Float64,
-    "lead_days": pl.Float64,
-    "alerts_per_owner_week": pl.Float64,
-    "reopened_share": pl.Float64,
-    "proven": pl.Boolean,
-    "months": pl.Int64,
-    "condition": pl.String,
-}
 
 
 @dataclass(frozen=True)
@@ -142,7 +120,8 @@ def judged(past: Replay, outcomes: Outcomes, as_of: datetime, *, settings: Setti
             numbers = _numbers(lift, finds.get(segment), costs.get(segment))
             made.append(identity | numbers | {"proven": _is_proven(segment, lift, settings)})
     known = {"measured_as_of": as_of, "months": settings.alerts.evidence_months}
-    return pl.DataFrame([row | known for row in made], schema=_SCHEMA).sort("rule", "level", "segment")
+    rows = pl.DataFrame([row | known for row in made], schema=schema_of(rule_evidence))
+    return rows.sort("rule", "level", "segment")
 
 
 def _lifts(

@@ -10,9 +10,10 @@ import polars as pl
 
 from dealwatch.alerts.episodes.fold import Background, fold
 from dealwatch.alerts.evidence.replay import EVERYONE, Replay
-from dealwatch.alerts.rules.rule import INSTANT, Rule
+from dealwatch.alerts.rules.rule import Rule
 from dealwatch.scoring.reliability import wilson
 from dealwatch.settings import Settings
+from dealwatch.warehouse import INSTANT
 
 WARNING_DAYS = 7  # an alert later than this many days before the loss came too late to act on
 _AT_ONCE = 300_000  # signals folded together

@@ -13,24 +13,20 @@ from typing import Any
 import numpy as np
 import polars as pl
 
-from dealwatch.alerts.rules.rule import INSTANT, Rule
+from dealwatch.alerts.rules.rule import Rule
 from dealwatch.alerts.rules.signals import signals
 from dealwatch.moments import local_day, mornings
 from dealwatch.scoring.facts import facts_of
 from dealwatch.scoring.known import History, microseconds_of
 from dealwatch.scoring.spells import in_slices
 from dealwatch.settings import Settings
+from dealwatch.tables import deal_scores
+from dealwatch.warehouse import INSTANT, schema_of
 
 Scores = Callable[[pl.DataFrame], pl.DataFrame]  # facts in; scores of the mornings that have some out
 AGE_BANDS = (7.0, 14.0, 30.0, 60.0, 90.0, 180.0, 365.0)  # days; deals between two are about the same age
 EVERYONE = ""  # the segment of all deals together
-SCORED: dict[str, Any] = {
-    "as_of": INSTANT,
-    "deal_id": pl.String,
-    "score": pl.Int64,
-    "band": pl.String,
-    "p_loss": pl.Float64,
-}
+SCORED = schema_of(deal_scores, "as_of", "deal_id", "score", "band", "p_loss")
 _ROWS_AT_ONCE = 200_000  # pairs of deal and morning whose facts are in memory together
 _KEYS = ["as_of", "deal_id"]
 _ROWS: dict[str, Any] = {

@@ -13,7 +13,7 @@ from typing import Any
 import polars as pl
 from sqlalchemy import Connection, Engine, Table, select
 
-from dealwatch.alerts.rules.rule import INSTANT, Rule, points_added
+from dealwatch.alerts.rules.rule import Rule, points_added
 from dealwatch.alerts.rules.signals import signals
 from dealwatch.alerts.speaking.queue import speak
 from dealwatch.history.stored import StoredLedger
@@ -40,7 +40,7 @@ from dealwatch.tables import (
     rule_evidence,
     scored_mornings,
 )
-from dealwatch.warehouse import frame, in_memory, instant, put, reading, writing
+from dealwatch.warehouse import INSTANT, frame, in_memory, instant, put, reading, writing
 
 log = logging.getLogger(__name__)
 WARM_UP_DAYS = 28  # replayed before and not counted: else all that stands on the first morning would be news

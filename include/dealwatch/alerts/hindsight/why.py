@@ -6,7 +6,7 @@
 import tempfile
 from collections import defaultdict
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, fields
 from datetime import date, datetime
 from pathlib import Path
 from typing import Any
@@ -256,21 +256,7 @@ def _tellings(
     )
     found: dict[str, list[Told]] = defaultdict(list)
     for row in rows:
-        found[row.fingerprint].append(
-            Told(
-                said_as=row.said_as,
-                kind=row.kind,
-                recipient=row.recipient,
-                channel=row.channel,
-                state=row.state,
-                reason=row.reason,
-                not_before=row.not_before,
-                expires_at=row.expires_at,
-                sent_at=row.sent_at,
-                provider_ref=row.provider_ref,
-                last_error=row.last_error,
-            )
-        )
+        found[row.fingerprint].append(Told(**{one.name: getattr(row, one.name) for one in fields(Told)}))
     return found
 
 

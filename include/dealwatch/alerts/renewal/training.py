@@ -13,10 +13,9 @@ from sqlalchemy import Connection, Engine, func, select
 
 from dealwatch.alerts.renewal.model_card import dossier_of, draw, refused_card
 from dealwatch.alerts.rules.rule import load_rules, rule_points
-from dealwatch.history.ledger import Ledger
+from dealwatch.history.stored import StoredLedger
 from dealwatch.scoring.card import card as write_card
-from dealwatch.scoring.facts import facts_at
-from dealwatch.scoring.panel import followed_panel
+from dealwatch.scoring.panel import Panel, followed_panel
 from dealwatch.scoring.promotion import Comparison, advice, band_changes, compare, share_moved
 from dealwatch.scoring.registry import Model, champion_at, found, retire_waiting, standing, store, version_of
 from dealwatch.scoring.succession import promote, reject
@@ -40,8 +39,7 @@ class Case:
 
 def decide(
     engine: Engine,
-    ledger: Ledger,
-    panel: pl.DataFrame,
+    known: Panel,
     trained: Trained,
     as_of: datetime,
     *,
@@ -56,7 +54,7 @@ def decide(
         with reading(engine) as connection:
             is_open = trained.may_alert and _earlier(connection, version) is None
             champion, _ = champion_at(connection, settings, as_of)
-        case = _case(ledger, panel, trained, champion, as_of, settings=settings) if is_open else None
+        case = _case(engine, known, trained, champion, as_of, settings=settings) if is_open else None
         card = _card(case, trained, version, as_of, settings=settings)
         with writing(engine, alone="models") as connection:
             if (earlier := _earlier(connection, version)) is not None or case is None:
@@ -70,8 +68,8 @@ def decide(
 
 
 def _case(
-    ledger: Ledger,
-    panel: pl.DataFrame,
+    engine: Engine,
+    known: Panel,
     trained: Trained,
     champion: Model | None,
     as_of: datetime,
@@ -81,20 +79,21 @@ def _case(
     if trained.bundle is None:
         raise ValueError("a training without a model cannot pass the gate")
     challenger = Model(version_of(trained, as_of), as_of, trained.bundle, trained.metrics)
-    facts = facts_at(ledger, [as_of], settings=settings)
-    points = rule_points(load_rules(settings.alerts.rules), facts)
-    changes = band_changes(facts, points, champion, challenger, settings=settings)
-    compared = _compared(ledger, panel, champion, as_of, settings=settings) if champion else None
+    points = rule_points(load_rules(settings.alerts.rules), known.morning)
+    changes = band_changes(known.morning, points, champion, challenger, settings=settings)
+    compared = _compared(engine, known.rows, champion, as_of, settings=settings) if champion else None
     said = trained.judged.select("as_of", "deal_id", "p_loss")
-    judged = panel.join(said, on=["as_of", "deal_id"], how="inner")
-    return Case(challenger, champion, compared, facts, judged, changes)
+    judged = known.rows.join(said, on=["as_of", "deal_id"], how="inner")
+    return Case(challenger, champion, compared, known.morning, judged, changes)
 
 
 def _compared(
-    ledger: Ledger, panel: pl.DataFrame, champion: Model, as_of: datetime, *, settings: Settings
+    engine: Engine, panel: pl.DataFrame, champion: Model, as_of: datetime, *, settings: Settings
 ) -> Comparison:
     def earlier() -> pl.DataFrame:
-        return followed_panel(ledger, champion.trained_as_of, settings=settings)
+        with reading(engine) as connection:
+            ledger = StoredLedger(connection, champion.trained_as_of)
+            return followed_panel(ledger, champion.trained_as_of, settings=settings)
 
     return compare(panel, champion, as_of, earlier=earlier, settings=settings)
 

@@ -16,20 +16,14 @@ from pydantic import BaseModel, SecretStr
 from sqlalchemy import Connection, and_, delete, select
 
 from dealwatch.alerts.fingerprints import digest
-from dealwatch.alerts.rules.rule import INSTANT, Rule, load_rules
+from dealwatch.alerts.rules.rule import Rule, load_rules
 from dealwatch.errors import SettingsError
 from dealwatch.settings import Settings
 from dealwatch.tables import rule_books
-from dealwatch.warehouse import as_json, put, rows_of
+from dealwatch.warehouse import as_json, put, rows_of, schema_of
 
 # What says where things are or how they travel, not who is told what.
 _NOT_DECIDING = frozenset({"alerts.rules", "delivery.sender"})
-_SCHEMA: Mapping[str, Any] = {
-    "digest": pl.String,
-    "in_force_from": INSTANT,
-    "rules": pl.String,
-    "settings": pl.String,
-}
 
 
 @dataclass(frozen=True)
@@ -90,8 +84,13 @@ def record(connection: Connection, as_of: datetime, *, settings: Settings) -> No
     if before is not None and before.digest == book.digest:
         connection.execute(delete(rule_books).where(is_todays))
         return
-    row = [book.digest, as_of, as_json(dict(book.rules)), as_json(dict(book.settings))]
-    put(connection, rule_books, pl.DataFrame([row], schema=dict(_SCHEMA), orient="row"))
+    row = {
+        "digest": book.digest,
+        "in_force_from": as_of,
+        "rules": as_json(dict(book.rules)),
+        "settings": as_json(dict(book.settings)),
+    }
+    put(connection, rule_books, pl.DataFrame([row], schema=schema_of(rule_books)))
 
 
 def in_force(connection: Connection, as_of: datetime | None = None) -> RuleBook | None:

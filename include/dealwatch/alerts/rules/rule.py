@@ -17,13 +17,13 @@ from dealwatch.alerts.rules.files import RuleFile, read_rule_file
 from dealwatch.alerts.rules.sayings import Saying, SayingFault, saying
 from dealwatch.errors import SettingsError
 from dealwatch.scoring.facts import FACTS
+from dealwatch.warehouse import INSTANT
 
 Scope = Literal["deal", "stage_spell"]
 RECIPIENTS = ("owner", "manager", "revops")
 MAX_POINTS = 40
 MAX_COOLDOWN_DAYS = 90
 MAX_CONFIRM_MORNINGS = 10
-INSTANT = pl.Datetime("us", "UTC")  # how frames carry moments
 _HELD: Mapping[str, Any] = {"as_of": INSTANT, "deal_id": pl.String, "rule": pl.String, "level": pl.Int64}
 _POINTS: Mapping[str, Any] = {
     "as_of": INSTANT,

@@ -4,19 +4,12 @@ from collections.abc import Sequence
 
 import polars as pl
 
-from dealwatch.alerts.rules.rule import INSTANT, Rule, levels_held
+from dealwatch.alerts.rules.rule import Rule, levels_held
+from dealwatch.tables import alert_signals
+from dealwatch.warehouse import schema_of
 
 _KEYS = ["as_of", "deal_id"]
-_SCHEMA: dict[str, pl.DataType | type[pl.DataType]] = {
-    "as_of": INSTANT,
-    "rule": pl.String,
-    "deal_id": pl.String,
-    "level": pl.Int64,
-    "scope": pl.String,
-    "owner_id": pl.String,
-    "amount": pl.Float64,
-    "score": pl.Int64,
-}
+_SCHEMA = schema_of(alert_signals)
 
 
 def signals(rules: Sequence[Rule], facts: pl.DataFrame, scores: pl.DataFrame) -> pl.DataFrame:

@@ -9,26 +9,16 @@ import polars as pl
 from sqlalchemy import Connection, select
 
 from dealwatch.alerts.fingerprints import digest
-from dealwatch.alerts.rules.rule import INSTANT
+from dealwatch.delivery.wording import day as day_words
 from dealwatch.errors import DecisionRefused
 from dealwatch.moments import local_day
 from dealwatch.settings import Settings
 from dealwatch.tables import recipient_choices
-from dealwatch.warehouse import add_missing, rows_of
+from dealwatch.warehouse import add_missing, rows_of, schema_of
 
 EVERYTHING, DIGEST_ONLY, NOTHING = CHOICES = ("everything", "digest_only", "nothing")
 Wish = Literal["everything", "digest_only", "nothing"]
 LONGEST = timedelta(days=366)  # a person who wants nothing for longer has another job by then
-_ROW: dict[str, Any] = {
-    "choice_id": pl.String,
-    "at": INSTANT,
-    "recipient": pl.String,
-    "choice": pl.String,
-    "until": pl.Date,
-    "by": pl.String,
-    "via": pl.String,
-    "recorded_at": INSTANT,
-}
 
 
 @dataclass(frozen=True)
@@ -103,7 +93,7 @@ def choices_at(connection: Connection, at: datetime, *, settings: Settings) -> d
 def sentence_of(choice: str, until: date | None) -> str:
     """What a choice means, in plain words."""
     if choice == NOTHING and until is not None:
-        return f"Nothing about deals up to and including {until.day} {until:%b %Y}."
+        return f"Nothing about deals up to and including {day_words(until)}."
     if choice == DIGEST_ONLY:
         return "One digest a morning at most, and no single messages."
     return "Single messages when they are worth it, and a digest of the rest."
@@ -121,7 +111,7 @@ def _check(choice: Choice, today: date) -> None:
 def _keep(connection: Connection, choice: Choice) -> None:
     parts = (choice.recipient, choice.choice, str(choice.until or ""), choice.at.isoformat())
     row = {"choice_id": digest(*parts), **vars(choice), "recorded_at": choice.at}
-    add_missing(connection, recipient_choices, pl.DataFrame([row], schema=_ROW))
+    add_missing(connection, recipient_choices, pl.DataFrame([row], schema=schema_of(recipient_choices)))
 
 
 def _given(connection: Connection, recipient: str, at: datetime) -> list[Choice]:

@@ -44,26 +44,28 @@ def digest_of(
 
     There is a card for each deal that is listed; `lines` go on with those that are not.
     """
-    count = len(lines)
+    count, listed = len(lines), list(zip(cards, lines, strict=False))
     whose = {"manager_digest": " of your team", "channel_digest": " of this channel"}.get(planned.kind, "")
     title = f"Look at {'this deal' if count == 1 else f'these {count} deals'}{whose} this morning"
+    intro, more = _intro(lines, len(cards)), count - len(cards)
+    theirs = {line.owner_id for _, line in listed}
     if planned.kind == "manager_digest":
-        return _manager(planned, title, cards, lines, day, titles, settings=settings)
+        ended = _ended(day, theirs, titles, settings) if day else ()
+        return _manager(planned.team, listed, ended, title=title, intro=intro, more=more)
     owners = {planned.route.recipient}
     if not planned.is_bystanders:  # who stands in for others has their deals to work on
-        owners |= {line.owner_id for line in lines[: len(cards)]}
+        owners |= theirs
     is_personal = planned.kind == "digest" and not planned.route.is_shared
     return Message(
         kind=planned.kind,
         title=title,
-        intro=_intro(lines, len(cards)),
+        intro=intro,
         sections=_beside(day, owners, titles, settings) if is_personal else (),
         cards_title=_cards_title(len(cards)),
         cards=tuple(
-            card if card.news else card.model_copy(update={"news": line.word})
-            for card, line in zip(cards, lines, strict=False)
+            card if card.news else card.model_copy(update={"news": line.word}) for card, line in listed
         ),
-        more=count - len(cards),
+        more=more,
     )
 
 
@@ -105,36 +107,33 @@ def _sum(lines: Sequence[ItemLine]) -> str:
 
 
 def _manager(
-    planned: Planned,
-    title: str,
-    cards: Sequence[DealCard],
-    lines: Sequence[ItemLine],
-    day: Day | None,
-    titles: Mapping[str, str],
+    team: Sequence[Share],
+    listed: Sequence[tuple[DealCard, ItemLine]],
+    ended: tuple[Section, ...],
     *,
-    settings: Settings,
+    title: str,
+    intro: str,
+    more: int,
 ) -> Message:
     """By owner, then the three deals with most at risk in full."""
     by_owner: dict[str, list[tuple[DealCard, ItemLine]]] = {}
-    listed = list(zip(cards, lines, strict=False))
     for card, line in listed:
         by_owner.setdefault(line.owner_id, []).append((card, line))
     sections = [
         Section(title=_share_title(share), entries=tuple(_entry(*one) for one in by_owner[share.owner_id]))
-        for share in planned.team
+        for share in team
         if share.owner_id in by_owner
     ]
-    ended = _ended(day, set(by_owner), titles, settings) if day else ()
     worst = sorted(listed, key=lambda one: -one[1].at_risk)[:EXPANDED_CARDS]
-    deals = sum(share.deals for share in planned.team)
+    deals = sum(share.deals for share in team)
     return Message(
         kind="manager_digest",
         title=title,
-        intro=f"{_intro(lines, len(cards))} Your team has {deals} {_deals(deals)} with an open alert.",
+        intro=f"{intro} Your team has {deals} {_deals(deals)} with an open alert.",
         sections=(*sections, *ended),
-        cards_title="Most at risk" if len(cards) > 1 else "",
+        cards_title="Most at risk" if len(listed) > 1 else "",
         cards=tuple(card for card, _ in worst),
-        more=len(lines) - len(cards),
+        more=more,
     )
 
 

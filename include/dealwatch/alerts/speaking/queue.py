@@ -16,8 +16,9 @@ from sqlalchemy import Connection, Engine, func, or_, select
 from dealwatch.alerts.episodes.keeping import Folded, refold
 from dealwatch.alerts.rules import books as rule_books
 from dealwatch.alerts.rules.rule import load_rules
+from dealwatch.alerts.speaking.occasions import Occasion
 from dealwatch.alerts.speaking.routing import is_unheard
-from dealwatch.alerts.speaking.timeline import Occasion, speak_on
+from dealwatch.alerts.speaking.timeline import speak_on
 from dealwatch.alerts.speaking.updates import join_threads, queue_updates
 from dealwatch.errors import NotReady
 from dealwatch.history.freshness import caveats, incident

@@ -17,13 +17,12 @@ from sqlalchemy import Connection, and_, func, or_, select, update
 
 from dealwatch.alerts.episodes.keeping import LIVE_STATES
 from dealwatch.alerts.fingerprints import digest
-from dealwatch.alerts.rules.rule import INSTANT
 from dealwatch.delivery.messages import Message, told_again
 from dealwatch.delivery.wording import NAME_LENGTH, clean, day
 from dealwatch.moments import local_day
 from dealwatch.settings import Settings
 from dealwatch.tables import alert_actions, alert_events, alerts, deliveries, owners
-from dealwatch.warehouse import add_missing, as_json, rows_of
+from dealwatch.warehouse import add_missing, as_json, rows_of, schema_of
 
 _TAKEN_BACK = "Open after all: the data that ended it was corrected"
 _DAYS = 30  # a message older than this has scrolled out of everybody's sight
@@ -37,24 +36,6 @@ _ANSWERS = {
     "snoozed": "Snoozed by {by} until {until} unless it gets worse",
     "already_knew": "Already known to {by}, quiet until {until} unless it gets worse",
     "false_alarm": "Called a false alarm by {by}, quiet until {until} unless it gets worse",
-}
-_ROW: dict[str, Any] = {
-    "delivery_id": pl.String,
-    "alert_id": pl.String,
-    "fingerprint": pl.String,
-    "as_of": INSTANT,
-    "kind": pl.String,
-    "recipient": pl.String,
-    "channel": pl.String,
-    "address": pl.String,
-    "state": pl.String,
-    "reason": pl.String,
-    "message": pl.String,
-    "not_before": INSTANT,
-    "expires_at": INSTANT,
-    "attempts": pl.Int64,
-    "edits": pl.String,
-    "follows": pl.String,
 }
 
 
@@ -99,7 +80,7 @@ def queue_updates(connection: Connection, morning: datetime, *, now: datetime, s
             rows.append(_row(row, news, last, morning, now=now, settings=settings))
     stale = and_(deliveries.c.state == "queued", deliveries.c.edits.in_([row["edits"] for row in rows]))
     connection.execute(update(deliveries).where(stale).values(state="cancelled", reason="no_longer_wanted"))
-    return add_missing(connection, deliveries, pl.DataFrame(rows, schema=_ROW))
+    return add_missing(connection, deliveries, pl.DataFrame(rows, schema=schema_of(deliveries)))
 
 
 def join_threads(connection: Connection, morning: datetime) -> None:
