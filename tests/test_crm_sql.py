@@ -264,9 +264,13 @@ def test_names_that_sql_keeps_for_itself_are_quoted(
 
 def test_nothing_can_be_written(filled: Filled, settings: Settings) -> None:
     filled.fill("opps", DEALS, opp(1))
-    reader = open_sql("crm", with_sql(settings, filled.url, deals=MAPPED))
-    with reader._connected() as connection, pytest.raises(Exception, match="(?i)read.?only"):
-        connection.exec_driver_sql("DELETE FROM opps")
+    urls = [filled.url]
+    if filled.url.startswith("sqlite"):  # a URL that asks for the right to write
+        urls.append(filled.url.replace("sqlite:///", "sqlite:///file:") + "?mode=rw&uri=true")
+    for url in urls:
+        reader = open_sql("crm", with_sql(settings, url, deals=MAPPED))
+        with reader._connected() as connection, pytest.raises(Exception, match="(?i)read.?only"):
+            connection.exec_driver_sql("DELETE FROM opps")
 
 
 def test_a_file_that_is_not_there_is_not_made(tmp_path: Path, settings: Settings, engine: Engine) -> None:
@@ -313,6 +317,13 @@ def test_no_error_holds_a_password_a_statement_or_a_row(
     refused(own.replace("canaries", "nowhere"), ExtractRefused, "refuses the login|is not there")
     refused(f"postgresql+psycopg://a:{CANARY}@h:port/d", SettingsError, "url is no SQLAlchemy URL")
     refused(f"nobase://a:{CANARY}@h/d", SettingsError, "driver is not installed")
+    filled.run("CREATE VIEW odd AS SELECT opps.*, CAST(stage_name AS INTEGER) AS amount_text FROM opps")
+    odd = {**MAPPED, "table": "odd", "columns": {**MAPPED["columns"], "amount": "amount_text"}}
+    with pytest.raises(ExtractRefused, match="does not take our query .*22P02") as caught:
+        read_now(engine, with_sql(settings, url, deals=odd))
+    said.append(repr(caught.value))
+    caplog.set_level("DEBUG", logger="sqlalchemy.engine")
+    assert told_rows(with_sql(settings, url, deals=MAPPED), "deals")[0]["stage_name"] == CANARY
     filled.run("CREATE VIEW slow AS SELECT * FROM opps WHERE pg_sleep(3) IS NOT NULL")
     slow = {**MAPPED, "table": "slow"}
     with pytest.raises(ExtractRefused, match="took longer than 1 seconds .*57014") as caught:

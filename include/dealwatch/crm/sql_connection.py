@@ -1,5 +1,6 @@
 """A connection to a warehouse that can only read, and that sees one state of it until it is closed."""
 
+import logging
 from pathlib import Path
 
 import sqlalchemy as sa
@@ -9,10 +10,13 @@ from dealwatch.errors import SettingsError
 from dealwatch.sources import Sql
 
 _CONNECT_SECONDS = 30
+_LOG = "source"
 
 
 def engine_of(name: str, source: Sql, url: str) -> sa.Engine:
     """An engine that logs no values. Raises SettingsError, without a word of the URL, when it is none."""
+    # At DEBUG SQLAlchemy logs whole rows.
+    logging.getLogger(f"sqlalchemy.engine.Engine.{_LOG}").setLevel(logging.WARNING)
     made: sa.Engine | None = None
     what = "is no SQLAlchemy URL, as postgresql+psycopg://reader@host/database"
     try:
@@ -20,7 +24,9 @@ def engine_of(name: str, source: Sql, url: str) -> sa.Engine:
         is_postgresql = parsed.get_backend_name() == "postgresql"
         arguments = {"connect_timeout": _CONNECT_SECONDS} if is_postgresql else {}
         arguments = {key: value for key, value in arguments.items() if key not in parsed.query}
-        made = sa.create_engine(parsed, poolclass=NullPool, hide_parameters=True, connect_args=arguments)
+        made = sa.create_engine(
+            parsed, poolclass=NullPool, hide_parameters=True, logging_name=_LOG, connect_args=arguments
+        )
     except (ImportError, sa.exc.NoSuchModuleError):
         what = "names a database whose driver is not installed; install it"
     except (sa.exc.ArgumentError, ValueError, TypeError):
