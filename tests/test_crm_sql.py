@@ -9,8 +9,10 @@ from collections.abc import Iterator
 from datetime import UTC, date, datetime
 from decimal import Decimal
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 from uuid import UUID
+from zoneinfo import ZoneInfo
 
 import pytest
 from sqlalchemy import Engine
@@ -19,7 +21,7 @@ from conftest import new_database
 from dealwatch.crm.pages import Past
 from dealwatch.crm.readers import READERS
 from dealwatch.crm.sql import open_sql
-from dealwatch.crm.sql_text import place_of, read_place
+from dealwatch.crm.sql_text import place_of, read_place, text_of
 from dealwatch.errors import ExtractRefused, SettingsError, SourceDown
 from dealwatch.settings import Settings, load
 from dealwatch.sources import Sql
@@ -332,3 +334,68 @@ def test_no_error_holds_a_password_a_statement_or_a_row(
     assert CANARY not in "\n".join([*said, caplog.text]) and "SELECT" not in "".join(said).replace(
         "grant it SELECT", ""
     )
+
+
+def airflow_connection(**fields: Any) -> SimpleNamespace:
+    blank = {"conn_type": "postgres", "host": "", "port": None, "login": "", "password": "", "schema": ""}
+    return SimpleNamespace(**{**blank, "extra_dejson": {}, **fields})
+
+
+def test_an_airflow_connection_says_where_the_warehouse_is(tmp_path: Path) -> None:
+    path = tmp_path / "settings.toml"
+    path.write_text('[sources.crm]\nkind = "sql"\npreset = "fivetran_hubspot"\n', encoding="utf-8")
+    asked: list[str] = []
+
+    def url_of(**fields: Any) -> str:
+        def connection(name: str) -> Any:
+            asked.append(name)
+            return airflow_connection(**fields) if name == "crm" else None
+
+        source = load(path, connection=connection).sources["crm"]
+        assert isinstance(source, Sql) and source.url is not None and CANARY not in repr(source)
+        return source.url.get_secret_value()
+
+    told = {"host": "h", "port": 5433, "login": "me", "password": f"{CANARY}/@:", "schema": "dw"}
+    extra = {"extra_dejson": {"sslmode": "verify-full", "cursor": "dictcursor"}}
+    quoted = f"{CANARY}%2F%40%3A"
+    assert url_of(**told, **extra) == f"postgresql+psycopg://me:{quoted}@h:5433/dw?sslmode=verify-full"
+    assert url_of(extra_dejson={"url": "sqlite:///x.db"}) == "sqlite:///x.db"
+    assert "crm" in asked
+
+
+def test_a_source_without_a_url_says_what_to_make(engine: Engine, settings: Settings) -> None:
+    source = Sql.model_validate({"kind": "sql", "deals": MAPPED, "connection": "dw"})
+    with pytest.raises(
+        SettingsError, match="make the Airflow connection 'dw', or set DEALWATCH_SOURCES__CRM"
+    ):
+        open_sql("crm", settings.model_copy(update={"sources": {"crm": source}}))
+
+
+@pytest.mark.parametrize(
+    ("value", "text"),
+    [
+        (datetime(2026, 7, 1, 10), "2026-07-01T08:00:00Z"),
+        (datetime(2026, 7, 1, 10, tzinfo=UTC), "2026-07-01T10:00:00Z"),
+        (date(2026, 7, 1), "2026-07-01"),
+        (Decimal("1000000.50"), "1000000.50"),
+        (Decimal("1E+3"), "1000"),
+        (Decimal("NaN"), None),
+        (True, "true"),
+        (7, "7"),
+        ({"b": 1}, '{"b": 1}'),
+        (None, None),
+    ],
+)
+def test_a_value_has_one_text(value: Any, text: str | None) -> None:
+    assert text_of(value, ZoneInfo("Europe/Berlin")) == text
+
+
+def test_what_is_no_text_is_refused_by_its_column(filled: Filled, engine: Engine, settings: Settings) -> None:
+    filled.fill("opps", DEALS, opp(1))
+    kind = "BYTEA" if filled.url.startswith("postgresql") else "BLOB"
+    filled.run(f"ALTER TABLE opps ADD COLUMN picture {kind}")
+    literal = "'\\x00'" if kind == "BYTEA" else "x'00'"
+    filled.run(f"UPDATE opps SET picture = {literal}")
+    deals = {**MAPPED, "columns": {**MAPPED["columns"], "region": "picture"}}
+    with pytest.raises(ExtractRefused, match="deals holds a value of type bytes, which is no text; leave it"):
+        read_now(engine, with_sql(settings, filled.url, deals=deals))

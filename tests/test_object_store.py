@@ -5,6 +5,7 @@ import hashlib
 from collections.abc import Iterator
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
@@ -14,7 +15,7 @@ from dealwatch.crm import object_store
 from dealwatch.errors import ExtractRefused, SettingsError, SourceDown
 from dealwatch.history.extract import extract
 from dealwatch.knobs import Source
-from dealwatch.settings import Settings
+from dealwatch.settings import Settings, load
 from dealwatch.tables import drop_files
 from dealwatch.warehouse import reading
 from drop_files import DEALS, HISTORY, contents, current
@@ -245,3 +246,22 @@ def test_an_url_is_of_a_kind_we_know_and_holds_no_secret(url: str, words: str) -
     assert PASSWORD not in str(caught.value)
     with pytest.raises(ValueError, match="say where the files are: by path, or by url"):
         Source.model_validate({"url": "s3://b/f", "path": "here"})
+
+
+def test_credentials_come_from_the_airflow_connection(tmp_path: Path) -> None:
+    """A folder here asks for none."""
+    path = tmp_path / "settings.toml"
+    path.write_text('[sources.crm]\nurl = "s3://b/f"\nconnection = "aws"\n[sources.own]\npath = "x"\n')
+    found = SimpleNamespace(
+        host="", port=None, login="key", password=PASSWORD, extra_dejson={"region_name": "eu"}
+    )
+    asked: list[str] = []
+
+    def connection(name: str) -> Any:
+        asked.append(name)
+        return found if name == "aws" else None
+
+    source = load(path, connection=connection).sources["crm"]
+    assert isinstance(source, Source) and source.access is not None and source.access.password is not None
+    assert source.access.password.get_secret_value() == PASSWORD and PASSWORD not in repr(source)
+    assert "own" not in asked

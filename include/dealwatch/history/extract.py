@@ -61,7 +61,7 @@ def extract(
         return counts
     try:
         with at_hand(engine, source_name, source, settings=settings, now=now) as hand:
-            _extract_files(engine, source_name, hand, count, settings=settings, now=now)
+            _extract_files(hand, count, settings=settings, now=now)
     except ExtractRefused as error:
         _keep_fault(engine, source_name, str(error), until=now)
         raise
@@ -69,18 +69,13 @@ def extract(
 
 
 def _extract_files(
-    engine: Engine,
-    source_name: str,
-    hand: Hand,
-    count: Callable[[dict[str, int]], None],
-    *,
-    settings: Settings,
-    now: datetime,
+    hand: Hand, count: Callable[[dict[str, int]], None], *, settings: Settings, now: datetime
 ) -> None:
     """Land and remember the drops at hand that are not known yet; what is refused last is raised."""
     if hand.is_empty:
         return
-    source, refusal = hand.source, None
+    engine, source_name, source = hand.engine, hand.name, hand.source
+    refusal: ExtractRefused | None = None
     with hand.named():
         unread_now = unread_drops(engine, source_name, source, settings=settings, now=now)
     for unread in unread_now:
