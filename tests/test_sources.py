@@ -33,7 +33,7 @@ def test_each_source_is_of_its_kind_and_files_are_the_usual_one(tmp_path: Path) 
     [
         ('[sources.crm]\nkind = "oracle"', "sources.crm: .*'oracle'.*'files', 'salesforce', 'hubspot'"),
         ('[sources.crm]\nkind = "salesforce"\nbudget = 1', r"sources\.crm\.budget: there is no such setting"),
-        ("[sources.crm]\nbudget = 1", r"sources\.crm\.path: Field required"),
+        ("[sources.crm]", r"sources\.crm: say where the files are: by path, or by url"),
     ],
 )
 def test_what_a_source_says_wrong_is_named_where_it_stands(tmp_path: Path, text: str, words: str) -> None:

@@ -1,6 +1,26 @@
 """What people write into settings about places and addresses, and what to write instead when it is none."""
 
+import re
 from zoneinfo import ZoneInfo, ZoneInfoNotFoundError
+
+_NAME = re.compile(r"[A-Za-z_][A-Za-z0-9_$]{0,127}")
+
+
+def plain_names(names: tuple[str, ...]) -> tuple[str, ...]:
+    for name in names:
+        plain_name(name)
+    return names
+
+
+def is_plain_name(name: str) -> bool:
+    """Whether we write it into SQL as a name; SQLAlchemy quotes it where that is needed."""
+    return _NAME.fullmatch(name) is not None
+
+
+def plain_name(name: str | None) -> str | None:
+    if name is not None and not is_plain_name(name):
+        raise ValueError(f"{name!r} is no name of letters, digits and _; make a view that has one")
+    return name
 
 
 def zone(name: str | None) -> str | None:

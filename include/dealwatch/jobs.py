@@ -291,7 +291,7 @@ def with_drop(settings: Settings, source: str | None, folder: Path) -> Settings:
         )
     if settings.sources[name].kind != "files":
         raise SettingsError(f"the source {name!r} is no folder, so no other one can be read in its place")
-    moved = settings.sources[name].model_copy(update={"path": folder})
+    moved = settings.sources[name].model_copy(update={"path": folder, "url": ""})
     return settings.model_copy(update={"sources": {**settings.sources, name: moved}})
 
 

@@ -32,6 +32,16 @@ def _store(url: str) -> str:
     return url
 
 
+def _drop_url(url: str) -> str:
+    """Where drops lie is told in messages and logs, so it may hold no secret."""
+    parts = urlsplit(url)
+    if url and (parts.scheme not in {"s3", "sftp"} or not parts.hostname or parts.query or parts.fragment):
+        raise ValueError("url is s3://BUCKET/FOLDER or sftp://HOST/FOLDER; name a folder here by path")
+    if "@" in parts.netloc:
+        raise ValueError("url holds a user or a password; put them into the source's connection")
+    return url.rstrip("/")
+
+
 def _address(url: str | None) -> str | None:
     """Where people reach us, without the slash at its end; links in messages are made of it."""
     if url is None:
@@ -99,12 +109,41 @@ class FileMapping(RecordMapping):
     )
 
 
+class Access(Section):
+    """Where a live source is and as whom it is read; what is blank counts as not said."""
+
+    host: str | None = Field(default=None, description="Host of the source, where its kind asks for one.")
+    port: int | None = Field(default=None, ge=1, le=65535, description="Its port, where it is no usual one.")
+    login: str | None = Field(default=None, description="Who reads.")
+    password: SecretStr | None = Field(default=None, description="The password or token.")
+    extra: dict[str, SecretStr] = Field(
+        default_factory=dict, description="What else the connection says, such as consumer_secret."
+    )
+
+
 class Source(Section):
     """One place deals come from."""
 
     kind: Literal["files"] = Field(default="files", description="What it is: a folder of file drops.")
     path: Path = Field(
-        description="Folder of the drop: the files themselves, or one folder a day named YYYY-MM-DD."
+        default=Path(),
+        description="Folder of the drop: the files themselves, or one folder a day named YYYY-MM-DD.",
+    )
+    url: Annotated[str, AfterValidator(_drop_url)] = Field(
+        default="", description="Instead of path: s3://BUCKET/FOLDER or sftp://HOST/FOLDER."
+    )
+    connection: str | None = Field(
+        default=None, description="Id of url's Airflow connection; without it, the source's own name."
+    )
+    access: Access | None = Field(
+        default=None, description="What the connection says, where there is no Airflow to ask."
+    )
+    settle_minutes: int = Field(
+        default=0, ge=0, description="A drop with a file changed within so many minutes is left for later."
+    )
+    ready_by: Literal["", "_SUCCESS", "sha256"] = Field(
+        default="",
+        description="What the exporter writes last: _SUCCESS beside the files, or FILE.sha256 for each.",
     )
     deals: FileMapping = FileMapping(file="deals.csv")
     deal_history: FileMapping | None = Field(
@@ -113,6 +152,17 @@ class Source(Section):
     activities: FileMapping | None = FileMapping(file="activities.csv")
     owners: FileMapping | None = FileMapping(file="owners.csv")
     max_vanished_share: VanishedShare = 0.5
+
+    @model_validator(mode="after")
+    def _lies_in_one_place(self) -> Self:
+        if bool(self.url) == ("path" in self.model_fields_set):
+            raise ValueError("say where the files are: by path, or by url")
+        return self
+
+    @property
+    def is_fetched(self) -> bool:
+        """Whether its drops are looked at, and copied, before they are read."""
+        return bool(self.url or self.settle_minutes or self.ready_by)
 
 
 class Pipeline(Section):

@@ -5,23 +5,16 @@ A live kind is a class here, a line in `AnySource` and a line in `crm/readers.py
 
 from collections.abc import Callable, Mapping
 from datetime import timedelta
-from typing import Annotated, Any, Literal
+from typing import Annotated, Any, Literal, Self
 
-from pydantic import Discriminator, Field, SecretStr, Tag
+from pydantic import AfterValidator, Discriminator, Field, SecretStr, Tag, model_validator
+from sqlalchemy import URL
 
-from dealwatch.knobs import RecordMapping, Section, Source, VanishedShare
+from dealwatch.checks import plain_name, plain_names
+from dealwatch.knobs import Access, RecordMapping, Section, Source, VanishedShare, ZoneName
 
-
-class Access(Section):
-    """Where a live source is and as whom it is read; what is blank counts as not said."""
-
-    host: str | None = Field(default=None, description="Host of the source, where its kind asks for one.")
-    port: int | None = Field(default=None, ge=1, le=65535, description="Its port, where it is no usual one.")
-    login: str | None = Field(default=None, description="Who reads.")
-    password: SecretStr | None = Field(default=None, description="The password or token.")
-    extra: dict[str, SecretStr] = Field(
-        default_factory=dict, description="What else the connection says, such as consumer_secret."
-    )
+Name = Annotated[str | None, AfterValidator(plain_name)]
+Names = Annotated[tuple[str, ...], AfterValidator(plain_names)]
 
 
 class LiveSource(Section):
@@ -80,6 +73,67 @@ class HubSpot(LiveSource):
     )
 
 
+class SqlMapping(RecordMapping):
+    """How a table of a warehouse becomes records of the contract."""
+
+    table: Name = Field(default=None, description="The table or view; a preset knows its own.")
+    key: Names = Field(
+        default=(), description="Columns that put its rows in order, best those of its primary key."
+    )
+    deleted: Name = Field(default=None, description="A column that is true of rows that count as gone.")
+
+    @model_validator(mode="after")
+    def _names_are_plain(self) -> Self:
+        for join in self.joins:
+            for name in (join.file, *join.on, *join.on.values(), *join.take.values()):
+                plain_name(name)
+        for column in self.columns.values():
+            for part in column.split("."):
+                plain_name(part)
+        if self.table is not None and not self.key:
+            raise ValueError('a table is read by a key; name it, as key = ["id"]')
+        return self
+
+
+class Sql(LiveSource):
+    """A warehouse that somebody else fills from the CRM, read in full every night."""
+
+    kind: Literal["sql"] = Field(description="sql: tables or views of a warehouse.")
+    url: SecretStr | None = Field(
+        default=None, description="SQLAlchemy URL of a role that may only read; else the connection tells."
+    )
+    in_schema: Name = Field(
+        default=None, description="Schema of the tables; without it, the connection's own."
+    )
+    preset: Literal["fivetran_salesforce", "fivetran_hubspot"] | None = Field(
+        default=None, description="Whose tables they are; without it, every object names its table."
+    )
+    without: Names = Field(default=(), description="Tables of the preset that are left out, such as task.")
+    page_rows: int = Field(default=20_000, ge=1, description="Rows kept at once.")
+    statement_timeout_seconds: int = Field(
+        default=600, ge=1, description="How long PostgreSQL may take for one answer."
+    )
+    stored_zone: ZoneName = Field(default="UTC", description="Zone of instants that are stored without one.")
+    deals: SqlMapping = SqlMapping()
+    deal_history: SqlMapping | None = None
+    activities: SqlMapping | None = None
+    owners: SqlMapping | None = None
+
+    @model_validator(mode="after")
+    def _tables_are_known(self) -> Self:
+        others = {"deal_history": self.deal_history, "activities": self.activities, "owners": self.owners}
+        told = {name: one for name, one in others.items() if one is not None}
+        if self.preset is None:
+            lacking = [name for name, one in {"deals": self.deals, **told}.items() if one.table is None]
+            if lacking:
+                raise ValueError(f"say which table tells the {lacking[0]}, as table = ..., or name a preset")
+            if any("." in column for one in (self.deals, *told.values()) for column in one.columns.values()):
+                raise ValueError("a column has no dot in its name; fetch columns of other tables by joins")
+        elif told or self.deals.table or self.deals.joins or self.deals.key or self.deals.deleted:
+            raise ValueError("a preset knows its tables; leave out table, key, deleted and joins")
+        return self
+
+
 class Gates(Section):
     """What keeps a drop out that looks broken, beside `alerts.volume_fall_pct` and `volume_minimum`."""
 
@@ -120,18 +174,49 @@ def _kind(source: Any) -> str:
 AnySource = Annotated[
     Annotated[Source, Tag("files")]
     | Annotated[Salesforce, Tag("salesforce")]
-    | Annotated[HubSpot, Tag("hubspot")],
+    | Annotated[HubSpot, Tag("hubspot")]
+    | Annotated[Sql, Tag("sql")],
     Discriminator(_kind),
 ]
-KINDS = ("files", "salesforce", "hubspot")
+KINDS = ("files", "salesforce", "hubspot", "sql")
 
 
 def connected(name: str, source: AnySource, connection: Callable[[str], Any]) -> AnySource:
     """A live source with what its Airflow connection says; others, and one told in full, as they are."""
-    if isinstance(source, Source) or source.access is not None:
+    if source.access is not None or (isinstance(source, Source) and not source.url):
+        return source
+    if isinstance(source, Sql) and source.url is not None:
         return source
     found = connection(source.connection or name)
-    return source if found is None else source.model_copy(update={"access": _access(found)})
+    if found is None:
+        return source
+    if isinstance(source, Sql):
+        return source.model_copy(update={"url": SecretStr(_url(found))})
+    return source.model_copy(update={"access": _access(found)})
+
+
+def _url(found: Any) -> str:
+    """What an Airflow connection says as a SQLAlchemy URL; `url` in its extra says all at once."""
+    said = {str(key): value for key, value in found.extra_dejson.items() if value not in (None, "")}
+    if said.get("url"):
+        return str(said["url"])
+    extra = {key: str(value) for key, value in said.items() if key not in _OF_AIRFLOW}
+    url = URL.create(
+        _DRIVERS.get(found.conn_type, found.conn_type),
+        username=found.login or None,
+        password=found.password or None,
+        host=found.host or None,
+        port=found.port or None,
+        database=found.schema or None,
+        query=extra,
+    )
+    return url.render_as_string(hide_password=False)
+
+
+# What the extra of a connection says to Airflow's own hooks.
+_OF_AIRFLOW = {"cursor", "iam", "aws_conn_id", "redshift", "client_log_level", "enable_log_db_messages"}
+# Airflow's words for what SQLAlchemy calls otherwise.
+_DRIVERS = {"postgres": "postgresql+psycopg", "postgresql": "postgresql+psycopg"}
 
 
 def _access(found: Any) -> Access:

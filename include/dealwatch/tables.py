@@ -9,6 +9,7 @@ from typing import Any
 
 from sqlalchemy import (
     JSON,
+    BigInteger,
     Boolean,
     Column,
     Date,
@@ -115,6 +116,21 @@ extract_pages = Table(
     _must("rows", Integer),
     _must("payload", LargeBinary),  # the page's rows as the source told them, compressed
     comment="Pages of a live extract that has not landed yet; gone once it has.",
+)
+
+drop_files = Table(
+    "drop_files",
+    metadata,
+    _key("source"),
+    _key("path"),
+    _must("size", BigInteger),
+    _must("modified_at", Instant),
+    _must("version"),  # what the store calls this content, where it does
+    _must("sha256"),
+    Column("rows", Integer),
+    _must("read_by"),  # digest of the settings by which it was understood
+    _must("recorded_at", Instant),
+    comment="Files fetched from where drops lie and read, as they were last; unchanged ones stay there.",
 )
 
 extract_gates = Table(

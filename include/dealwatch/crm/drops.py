@@ -10,6 +10,7 @@ from dataclasses import dataclass
 from datetime import UTC, date, datetime, time
 from functools import partial
 from pathlib import Path
+from typing import Any
 
 from dealwatch.crm.contract import OBJECTS
 from dealwatch.crm.files import find_file, read_chunks
@@ -20,6 +21,8 @@ from dealwatch.settings import Settings
 
 DAILY_AT = time(5)
 PLAIN = "files"
+# What of a source's settings does not change how its files are understood.
+_NOT_READ_BY = {"path", "url", "connection", "access", "settle_minutes", "ready_by", "max_vanished_share"}
 
 
 @dataclass(frozen=True)
@@ -56,21 +59,38 @@ def find_drops(name: str, source: Source, *, settings: Settings, now: datetime) 
             source=name,
             name=day.isoformat(),
             folder=folder,
-            extracted_at=datetime.combine(day, DAILY_AT, tzinfo=settings.zone).astimezone(UTC),
+            extracted_at=speaks_for(day, settings),
         )
         for day, folder in days
     ]
     return [drop for drop in found if drop.extracted_at <= now]
 
 
+def day_of(name: str) -> date | None:
+    """The day that a folder is named by, if it is one."""
+    try:
+        return date.fromisoformat(name) if len(name) == 10 else None
+    except ValueError:
+        return None
+
+
+def speaks_for(day: date, settings: Settings) -> datetime:
+    """The moment that the folder of a day speaks for."""
+    return datetime.combine(day, DAILY_AT, tzinfo=settings.zone).astimezone(UTC)
+
+
 def _day_folders(path: Path) -> list[tuple[date, Path]]:
-    found = []
-    for folder in path.iterdir():
-        try:
-            found.append((date.fromisoformat(folder.name), folder))
-        except ValueError:
-            continue
-    return sorted((day, folder) for day, folder in found if folder.is_dir() and len(folder.name) == 10)
+    found = [(day_of(folder.name), folder) for folder in path.iterdir()]
+    return sorted((day, folder) for day, folder in found if day is not None and folder.is_dir())
+
+
+def read_by(source: Source, *, settings: Settings) -> dict[str, Any]:
+    """The settings by which files are understood."""
+    return {
+        "source": source.model_dump(mode="json", exclude=_NOT_READ_BY),
+        "stages": [settings.pipeline.stages, settings.pipeline.won_stages, settings.pipeline.lost_stages],
+        "zone": settings.time_zone,
+    }
 
 
 def digest_of(drop: Drop, source: Source, *, settings: Settings) -> str:
@@ -78,12 +98,8 @@ def digest_of(drop: Drop, source: Source, *, settings: Settings) -> str:
 
     The settings belong to it because a corrected mapping makes another reading of the same files.
     """
-    read_by = {
-        "source": source.model_dump(mode="json", exclude={"path", "max_vanished_share"}),
-        "stages": [settings.pipeline.stages, settings.pipeline.won_stages, settings.pipeline.lost_stages],
-        "zone": settings.time_zone,
-    }
-    whole = hashlib.sha256(json.dumps([drop.source, drop.name, read_by], sort_keys=True).encode())
+    told = [drop.source, drop.name, read_by(source, settings=settings)]
+    whole = hashlib.sha256(json.dumps(told, sort_keys=True).encode())
     for path in _files_of(drop, source):
         whole.update(f"\n{path.name}\n".encode())
         with path.open("rb") as stream:
@@ -97,12 +113,18 @@ def written_at(drop: Drop, source: Source) -> datetime:
 
 
 def _files_of(drop: Drop, source: Source) -> list[Path]:
+    names = names_of(source)
+    return [path for name in sorted(names) if (path := find_file(drop.folder, name)) is not None]
+
+
+def names_of(source: Source) -> set[str]:
+    """The files that a drop of the source may hold, as the mappings name them."""
     names = set()
     for object_ in OBJECTS:
         mapping: FileMapping | None = getattr(source, object_)
         if mapping is not None:
             names |= {mapping.file, *(join.file for join in mapping.joins)}
-    return [path for name in sorted(names) if (path := find_file(drop.folder, name)) is not None]
+    return names
 
 
 def arrival_of(drop: Drop, source: Source) -> Arrival:

@@ -28,9 +28,8 @@ from dealwatch.crm.hubspot_touches import KINDS, touch_rows
 from dealwatch.crm.hubspot_values import instants
 from dealwatch.crm.pages import Page, Past, PlaceLost, Plan, Table
 from dealwatch.errors import SettingsError, SourceDown
-from dealwatch.knobs import RecordMapping
+from dealwatch.knobs import Access, RecordMapping
 from dealwatch.settings import Settings
-from dealwatch.sources import Access
 from dealwatch.sources import HubSpot as Source
 
 log = logging.getLogger(__name__)

@@ -22,8 +22,14 @@ def _hubspot(name: str, settings: Settings) -> Reader:
     return open_hubspot(name, settings)
 
 
+def _sql(name: str, settings: Settings) -> Reader:
+    from dealwatch.crm.sql import open_sql
+
+    return open_sql(name, settings)
+
+
 # One line a kind: a function that imports its file and opens a reader.
-READERS: Mapping[str, Opener] = {"salesforce": _salesforce, "hubspot": _hubspot}
+READERS: Mapping[str, Opener] = {"salesforce": _salesforce, "hubspot": _hubspot, "sql": _sql}
 
 
 def open_reader(name: str, kind: str, *, settings: Settings, readers: Mapping[str, Opener]) -> Reader:

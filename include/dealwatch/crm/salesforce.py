@@ -40,9 +40,8 @@ from dealwatch.crm.salesforce_queries import (
 from dealwatch.crm.salesforce_shape import Rates, rates_of, renamed, with_end, with_moment
 from dealwatch.crm.sheets import Covers
 from dealwatch.errors import SettingsError, SourceDown
-from dealwatch.knobs import RecordMapping
+from dealwatch.knobs import Access, RecordMapping
 from dealwatch.settings import Settings
-from dealwatch.sources import Access
 from dealwatch.sources import Salesforce as SalesforceSource
 
 log = logging.getLogger(__name__)

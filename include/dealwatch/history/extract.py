@@ -1,7 +1,7 @@
 """Extract: land every drop of a source that is not known yet and remember it, in the order they speak for."""
 
 import logging
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from datetime import datetime
 
 from sqlalchemy import Engine, and_, select, update
@@ -9,6 +9,7 @@ from sqlalchemy import Engine, and_, select, update
 from dealwatch.crm.pages import Reader
 from dealwatch.crm.readers import READERS, Opener, open_reader
 from dealwatch.errors import ExtractRefused, SettingsError
+from dealwatch.history.fetched import Hand, at_hand
 from dealwatch.history.gates import keep_blocked
 from dealwatch.history.gather import gather, refuse
 from dealwatch.history.landing import land, land_pages, speak_again, unread_drops
@@ -58,32 +59,48 @@ def extract(
         reader = open_reader(source_name, source.kind, settings=settings, readers=readers)
         count(_extract_live(engine, source_name, source, reader, settings=settings, now=now))
         return counts
-    refusal: ExtractRefused | None = None
     try:
-        unread_now = unread_drops(engine, source_name, source, settings=settings, now=now)
+        with at_hand(engine, source_name, source, settings=settings, now=now) as hand:
+            _extract_files(hand, count, settings=settings, now=now)
     except ExtractRefused as error:
         _keep_fault(engine, source_name, str(error), until=now)
         raise
+    return counts
+
+
+def _extract_files(
+    hand: Hand, count: Callable[[dict[str, int]], None], *, settings: Settings, now: datetime
+) -> None:
+    """Land and remember the drops at hand that are not known yet; what is refused last is raised."""
+    if hand.is_empty:
+        return
+    engine, source_name, source = hand.engine, hand.name, hand.source
+    refusal: ExtractRefused | None = None
+    with hand.named():
+        unread_now = unread_drops(engine, source_name, source, settings=settings, now=now)
     for unread in unread_now:
         refusal = None
         if unread.is_again:
             speak_again(engine, unread)
             continue
         try:
-            landed = land(engine, unread, source, settings=settings, now=now)
+            with hand.named():
+                landed = land(engine, unread, source, settings=settings, now=now)
         except ExtractRefused as error:
             log.warning("refused: %s", error)
             keep_blocked(engine, error, now=now)
             refusal = error
+            hand.refuse(unread.drop.name)
             count({"refused": 1})
             continue
+        hand.count(unread.drop.name, landed.rows)
         count({"drops": 1, "records": landed.records, "quarantined": landed.quarantined})
         count(remember(engine, landed.extract_id, source_name, source, settings=settings, now=now))
-    if unread_now:
-        _keep_fault(engine, source_name, str(refusal) if refusal else None, until=now)
+    if unread_now and refusal is None:
+        _keep_fault(engine, source_name, None, until=now)
+    hand.keep(now)
     if refusal is not None:
         raise refusal
-    return counts
 
 
 def _extract_live(

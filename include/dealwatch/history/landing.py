@@ -2,8 +2,8 @@
 
 import hashlib
 import logging
-from collections.abc import Sequence
-from dataclasses import dataclass
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
 from datetime import datetime
 from typing import Any
 
@@ -47,6 +47,7 @@ class Landed:
     extract_id: str
     records: int
     quarantined: int
+    rows: Mapping[str, int] = field(default_factory=dict)  # that a file has, by its name
 
 
 def unread_drops(
@@ -151,7 +152,7 @@ def land(engine: Engine, unread: Unread, source: Source, *, settings: Settings, 
         faults = faults_of(connection, extract_id)
         pass_gates(connection, arrival, taken.measures, faults, settings=settings, now=now)
         add_missing(connection, extract_runs, _run(unread, taken, now))
-    return Landed(extract_id, taken.records, taken.faulty)
+    return Landed(extract_id, taken.records, taken.faulty, taken.rows)
 
 
 def land_pages(

@@ -1,5 +1,6 @@
 """Take a drop's sheets in: usable rows as raw records, the others into quarantine, strangers set aside."""
 
+from collections import Counter
 from dataclasses import dataclass, field
 from datetime import datetime
 
@@ -24,6 +25,7 @@ class Taken:
     records: int = 0
     faulty: int = 0
     measures: Measures = field(default_factory=Measures)
+    rows: Counter[str] = field(default_factory=Counter)  # that a file has, by its name
 
 
 def take_in(
@@ -43,6 +45,7 @@ def take_in(
     taken = Taken()
     told, columns, first_fault = 0, list[str](), ""
     for batch in read(arrival, settings=settings):
+        taken.rows[batch.file] += batch.rows.height + batch.faulty.height
         batch = without_strangers(batch, known)
         taken.measures.add(batch)
         if batch.object == "deals":
