@@ -13,9 +13,9 @@ from typing import Any
 import polars as pl
 
 from dealwatch.crm.pages import Past
-from dealwatch.crm.salesforce import SalesforceReader
-from dealwatch.crm.salesforce_api import Salesforce as Wire
-from dealwatch.crm.salesforce_login import Session, login_of
+from dealwatch.crm.salesforce.api import Salesforce as Wire
+from dealwatch.crm.salesforce.login import Session, login_of
+from dealwatch.crm.salesforce.reader import SalesforceReader
 from dealwatch.knobs import RecordMapping
 from standins.salesforce import CLIENT_ID, CLIENT_SECRET, salesforce_server
 from standins.salesforce_org import Org

@@ -10,10 +10,10 @@ from typing import Any
 import polars as pl
 from pydantic import SecretStr
 
-from dealwatch.crm import hubspot_api
 from dealwatch.crm.http import Policy
-from dealwatch.crm.hubspot import HubSpotReader
-from dealwatch.crm.hubspot_plan import TOUCHES
+from dealwatch.crm.hubspot import api as hubspot_api
+from dealwatch.crm.hubspot.plan import TOUCHES
+from dealwatch.crm.hubspot.reader import HubSpotReader
 from dealwatch.crm.pages import Past, Plan, check_page, plan_of
 from dealwatch.knobs import RecordMapping
 from standins.hubspot import TOKEN, HubSpot, hubspot_server

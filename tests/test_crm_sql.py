@@ -20,8 +20,8 @@ from sqlalchemy import Engine
 from conftest import new_database
 from dealwatch.crm.pages import Past
 from dealwatch.crm.readers import READERS
-from dealwatch.crm.sql import open_sql
-from dealwatch.crm.sql_text import place_of, read_place, text_of
+from dealwatch.crm.sql.reader import open_sql
+from dealwatch.crm.sql.text import place_of, read_place, text_of
 from dealwatch.errors import ExtractRefused, SettingsError, SourceDown
 from dealwatch.settings import Settings, load
 from dealwatch.sources import Sql

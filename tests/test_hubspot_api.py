@@ -8,8 +8,8 @@ from typing import Any
 import pytest
 
 from dealwatch.crm.http import Policy
-from dealwatch.crm.hubspot_answers import text_frame
-from dealwatch.crm.hubspot_api import HubSpot
+from dealwatch.crm.hubspot.answers import text_frame
+from dealwatch.crm.hubspot.api import HubSpot
 from dealwatch.errors import ExtractRefused, SourceDown
 from hubspot_samples import CANARY, CANARY_BODY, NIGHT, QUICK, Night, a_night, deal, small_portal
 from standins.hubspot import PASSING, TOKEN

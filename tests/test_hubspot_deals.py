@@ -2,7 +2,7 @@
 
 import pytest
 
-from dealwatch.crm.hubspot_rows import Asked, deal_rows
+from dealwatch.crm.hubspot.rows import Asked, deal_rows
 from dealwatch.crm.pages import Past
 from dealwatch.knobs import RecordMapping
 from hubspot_samples import (

@@ -10,7 +10,7 @@ from typing import Any
 import pytest
 from sqlalchemy import Engine, Text, cast, select
 
-from dealwatch.crm.hubspot import HubSpotReader, open_hubspot
+from dealwatch.crm.hubspot.reader import HubSpotReader, open_hubspot
 from dealwatch.errors import SettingsError, SourceDown
 from dealwatch.history.extract import extract
 from dealwatch.settings import Settings

@@ -4,7 +4,7 @@ import pytest
 from pydantic import SecretStr
 
 from dealwatch.crm.api import Declined
-from dealwatch.crm.hubspot_api import connect
+from dealwatch.crm.hubspot.api import connect
 from dealwatch.errors import ExtractRefused
 from hubspot_samples import a_night
 from standins.hubspot import TOKEN

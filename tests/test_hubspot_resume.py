@@ -176,7 +176,7 @@ def test_no_fault_in_the_middle_makes_a_short_table(fault: Any, caplog: pytest.L
 def test_a_reader_forgets_what_would_be_too_much_and_asks_for_it_again(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    monkeypatch.setattr("dealwatch.crm.hubspot_kept.MOST_BYTES", 8_000)
+    monkeypatch.setattr("dealwatch.crm.hubspot.kept.MOST_BYTES", 8_000)
     with a_night(large_portal(300)) as night, night.reader() as reader:
         plan = reader.plan(Past())
         deals, history = plan.feeding("deals")[0], plan.feeding("deal_history")[0]

@@ -11,9 +11,9 @@ from pydantic import SecretStr
 
 from dealwatch.crm.api import Declined, Quota
 from dealwatch.crm.http import Policy
-from dealwatch.crm.salesforce_api import Gone, NoBulk, Place, Rows
-from dealwatch.crm.salesforce_api import Salesforce as Wire
-from dealwatch.crm.salesforce_login import Session, login_of
+from dealwatch.crm.salesforce.api import Gone, NoBulk, Place, Rows
+from dealwatch.crm.salesforce.api import Salesforce as Wire
+from dealwatch.crm.salesforce.login import Session, login_of
 from dealwatch.errors import ExtractRefused, SourceDown
 from salesforce_company import org_of
 from standins.salesforce import CLIENT_ID, CLIENT_SECRET, Salesforce, salesforce_server

@@ -7,7 +7,7 @@ from cryptography.hazmat.primitives import serialization
 from cryptography.hazmat.primitives.asymmetric import rsa
 from pydantic import SecretStr
 
-from dealwatch.crm.salesforce_login import Login, Session, login_of
+from dealwatch.crm.salesforce.login import Login, Session, login_of
 from dealwatch.errors import ExtractRefused
 from standins.salesforce import CLIENT_ID, CLIENT_SECRET, Salesforce, salesforce_server
 

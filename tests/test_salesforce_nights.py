@@ -13,9 +13,9 @@ from sqlalchemy import Engine, select
 
 from dealwatch.crm.http import Policy
 from dealwatch.crm.readers import Opener
-from dealwatch.crm.salesforce import SalesforceReader
-from dealwatch.crm.salesforce_api import Salesforce as Wire
-from dealwatch.crm.salesforce_login import Session, login_of
+from dealwatch.crm.salesforce.api import Salesforce as Wire
+from dealwatch.crm.salesforce.login import Session, login_of
+from dealwatch.crm.salesforce.reader import SalesforceReader
 from dealwatch.errors import DealwatchError, ExtractRefused, SourceDown
 from dealwatch.history.extract import extract
 from dealwatch.knobs import RecordMapping

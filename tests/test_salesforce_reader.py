@@ -13,8 +13,8 @@ from sqlalchemy import Engine, select
 
 from dealwatch.crm.pages import Page, Past, Plan, Table, check_page, plan_of
 from dealwatch.crm.readers import READERS, open_reader
-from dealwatch.crm.salesforce_history import changes
-from dealwatch.crm.salesforce_shape import with_end
+from dealwatch.crm.salesforce.history import changes
+from dealwatch.crm.salesforce.shape import with_end
 from dealwatch.errors import ExtractRefused, SettingsError, SourceDown
 from dealwatch.knobs import Join, RecordMapping
 from dealwatch.settings import Settings
@@ -109,7 +109,7 @@ def test_a_night_of_many_deaths_ends_as_a_calm_one(
 def test_changes_are_gone_on_with_where_they_stopped(
     died: int, server: Salesforce, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("dealwatch.crm.salesforce._PAGE_ROWS", 2)
+    monkeypatch.setattr("dealwatch.crm.salesforce.reader._PAGE_ROWS", 2)
     reader = reader_of(server)
     table = table_of(reader.plan(Past()), "OpportunityHistory")
     whole = pl.concat(page.rows for page in reader.pages(table, None))
@@ -117,7 +117,7 @@ def test_changes_are_gone_on_with_where_they_stopped(
     for page, _ in zip(reader.pages(table, None), range(died), strict=False):
         kept.append(page.rows)
         place = page.place
-    monkeypatch.setattr("dealwatch.crm.salesforce._PAGE_ROWS", 3)  # another release goes on
+    monkeypatch.setattr("dealwatch.crm.salesforce.reader._PAGE_ROWS", 3)  # another release goes on
     other = reader_of(server)
     if place is not None:
         kept += [page.rows for page in other.pages(table, place)]

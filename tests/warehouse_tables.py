@@ -10,7 +10,7 @@ from pydantic import SecretStr
 from sqlalchemy.pool import NullPool
 
 from dealwatch.crm.pages import Page, Past, Plan, Table
-from dealwatch.crm.sql import SqlReader, open_sql
+from dealwatch.crm.sql.reader import SqlReader, open_sql
 from dealwatch.history.extract import extract
 from dealwatch.settings import Settings
 from dealwatch.sources import Sql

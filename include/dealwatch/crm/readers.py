@@ -11,19 +11,19 @@ Opener = Callable[[str, Settings], Reader]
 
 
 def _salesforce(name: str, settings: Settings) -> Reader:
-    from dealwatch.crm.salesforce import open_salesforce
+    from dealwatch.crm.salesforce.reader import open_salesforce
 
     return open_salesforce(name, settings)
 
 
 def _hubspot(name: str, settings: Settings) -> Reader:
-    from dealwatch.crm.hubspot import open_hubspot
+    from dealwatch.crm.hubspot.reader import open_hubspot
 
     return open_hubspot(name, settings)
 
 
 def _sql(name: str, settings: Settings) -> Reader:
-    from dealwatch.crm.sql import open_sql
+    from dealwatch.crm.sql.reader import open_sql
 
     return open_sql(name, settings)
 

@@ -20,12 +20,12 @@ import polars as pl
 from dealwatch.crm.api import LOOPBACK
 from dealwatch.crm.http import Policy
 from dealwatch.crm.pages import Page, Past, PlaceLost, Plan, Table
-from dealwatch.crm.salesforce_api import Gone, NoBulk, Place, Rows, Salesforce
-from dealwatch.crm.salesforce_fields import Fields, fields_of
-from dealwatch.crm.salesforce_history import COLUMNS as CHANGES
-from dealwatch.crm.salesforce_history import Spread
-from dealwatch.crm.salesforce_login import Session, login_of
-from dealwatch.crm.salesforce_queries import (
+from dealwatch.crm.salesforce.api import Gone, NoBulk, Place, Rows, Salesforce
+from dealwatch.crm.salesforce.fields import Fields, fields_of
+from dealwatch.crm.salesforce.history import COLUMNS as CHANGES
+from dealwatch.crm.salesforce.history import Spread
+from dealwatch.crm.salesforce.login import Session, login_of
+from dealwatch.crm.salesforce.queries import (
     CREATED_OF_DEAL,
     Night,
     Request,
@@ -37,7 +37,7 @@ from dealwatch.crm.salesforce_queries import (
     touches,
     tracked,
 )
-from dealwatch.crm.salesforce_shape import Rates, rates_of, renamed, with_end, with_moment
+from dealwatch.crm.salesforce.shape import Rates, rates_of, renamed, with_end, with_moment
 from dealwatch.crm.sheets import Covers
 from dealwatch.errors import SettingsError, SourceDown
 from dealwatch.knobs import Access, RecordMapping

@@ -6,7 +6,7 @@ from datetime import datetime
 
 import polars as pl
 
-from dealwatch.crm.salesforce_fields import CLOSED_AT, OUTCOME
+from dealwatch.crm.salesforce.fields import CLOSED_AT, OUTCOME
 from dealwatch.errors import ExtractRefused
 
 _INSTANT = "%Y-%m-%dT%H:%M:%S.000Z"

@@ -16,8 +16,8 @@ import polars as pl
 from dealwatch.crm.api import Declined, Quota
 from dealwatch.crm.bodies import Broken, read_json
 from dealwatch.crm.pages import PlaceLost
-from dealwatch.crm.salesforce_login import Session
-from dealwatch.crm.salesforce_rows import exact_json, of_csv, of_records
+from dealwatch.crm.salesforce.login import Session
+from dealwatch.crm.salesforce.rows import exact_json, of_csv, of_records
 from dealwatch.errors import ExtractRefused, SourceDown
 
 log = logging.getLogger(__name__)

@@ -14,16 +14,16 @@ from zoneinfo import ZoneInfo
 import polars as pl
 import sqlalchemy as sa
 
-from dealwatch.crm.fivetran_hubspot import FIELDS as OF_HUBSPOT
-from dealwatch.crm.fivetran_hubspot import hubspot_queries
-from dealwatch.crm.fivetran_salesforce import FIELDS as OF_SALESFORCE
-from dealwatch.crm.fivetran_salesforce import salesforce_queries
 from dealwatch.crm.pages import Page, Past, Plan, Table
-from dealwatch.crm.sql_catalog import Catalog
-from dealwatch.crm.sql_connection import engine_of, one_state
-from dealwatch.crm.sql_errors import told
-from dealwatch.crm.sql_queries import Query, counted, ordered, refuse_vanished, template_queries
-from dealwatch.crm.sql_text import Key, check_key, is_same_key, place_of, read_place, text_of
+from dealwatch.crm.sql.catalog import Catalog
+from dealwatch.crm.sql.connection import engine_of, one_state
+from dealwatch.crm.sql.errors import told
+from dealwatch.crm.sql.fivetran_hubspot import FIELDS as OF_HUBSPOT
+from dealwatch.crm.sql.fivetran_hubspot import hubspot_queries
+from dealwatch.crm.sql.fivetran_salesforce import FIELDS as OF_SALESFORCE
+from dealwatch.crm.sql.fivetran_salesforce import salesforce_queries
+from dealwatch.crm.sql.queries import Query, counted, ordered, refuse_vanished, template_queries
+from dealwatch.crm.sql.text import Key, check_key, is_same_key, place_of, read_place, text_of
 from dealwatch.errors import ExtractRefused, SettingsError
 from dealwatch.settings import Settings
 from dealwatch.sources import Sql

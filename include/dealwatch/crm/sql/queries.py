@@ -9,8 +9,8 @@ import sqlalchemy as sa
 
 from dealwatch.crm.contract import COLUMNS, Object
 from dealwatch.crm.pages import Table
-from dealwatch.crm.sql_catalog import Catalog, Found
-from dealwatch.crm.sql_text import Key
+from dealwatch.crm.sql.catalog import Catalog, Found
+from dealwatch.crm.sql.text import Key
 from dealwatch.errors import ExtractRefused
 from dealwatch.knobs import RecordMapping
 from dealwatch.sources import Sql, SqlMapping

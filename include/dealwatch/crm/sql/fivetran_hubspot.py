@@ -9,7 +9,8 @@ from typing import Any
 import polars as pl
 import sqlalchemy as sa
 
-from dealwatch.crm.fivetran import (
+from dealwatch.crm.sql.catalog import Catalog, Found
+from dealwatch.crm.sql.fivetran import (
     MOVE_KEY,
     MOVES,
     Fields,
@@ -22,8 +23,7 @@ from dealwatch.crm.fivetran import (
     plain_mapping,
     together,
 )
-from dealwatch.crm.sql_catalog import Catalog, Found
-from dealwatch.crm.sql_queries import Query
+from dealwatch.crm.sql.queries import Query
 from dealwatch.sources import Sql
 
 FIELDS = Fields(

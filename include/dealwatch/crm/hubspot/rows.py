@@ -9,8 +9,8 @@ from dataclasses import dataclass
 
 import polars as pl
 
-from dealwatch.crm.hubspot_answers import Thing, as_text, text_frame
-from dealwatch.crm.hubspot_values import day_text, instant_text, instants, written
+from dealwatch.crm.hubspot.answers import Thing, as_text, text_frame
+from dealwatch.crm.hubspot.values import day_text, instant_text, instants, written
 
 HISTORY = ("deal_id", "changed_at", "field", "old_value", "new_value")
 OUTCOME, CLOSED_AT = "stage.outcome", "stage.closed_at"  # no property's name has a dot

@@ -3,9 +3,9 @@
 import logging
 from collections.abc import Callable, Mapping, Sequence
 
-from dealwatch.crm.hubspot_answers import Stage
-from dealwatch.crm.hubspot_rows import CLOSED_AT, COMPANY, NEEDED, OUTCOME, Asked
-from dealwatch.crm.hubspot_touches import KINDS
+from dealwatch.crm.hubspot.answers import Stage
+from dealwatch.crm.hubspot.rows import CLOSED_AT, COMPANY, NEEDED, OUTCOME, Asked
+from dealwatch.crm.hubspot.touches import KINDS
 from dealwatch.errors import ExtractRefused
 from dealwatch.knobs import RecordMapping
 

@@ -8,8 +8,8 @@ from dataclasses import dataclass
 
 import polars as pl
 
-from dealwatch.crm.hubspot_answers import Thing, text_frame
-from dealwatch.crm.hubspot_values import instant_text, instants
+from dealwatch.crm.hubspot.answers import Thing, text_frame
+from dealwatch.crm.hubspot.values import instant_text, instants
 
 COLUMNS = ("deal_id", "happened_at", "kind", "direction")
 

@@ -18,14 +18,14 @@ import polars as pl
 
 from dealwatch.crm.api import Declined
 from dealwatch.crm.http import Policy
-from dealwatch.crm.hubspot_answers import Listed, Thing, text_frame
-from dealwatch.crm.hubspot_api import HubSpot, connect
-from dealwatch.crm.hubspot_kept import Kept
-from dealwatch.crm.hubspot_plan import TOUCHES, asked_of, mapping_of, tracked_by
-from dealwatch.crm.hubspot_rows import HISTORY, Asked, deal_rows
-from dealwatch.crm.hubspot_touches import COLUMNS as TOUCH
-from dealwatch.crm.hubspot_touches import KINDS, touch_rows
-from dealwatch.crm.hubspot_values import instants
+from dealwatch.crm.hubspot.answers import Listed, Thing, text_frame
+from dealwatch.crm.hubspot.api import HubSpot, connect
+from dealwatch.crm.hubspot.kept import Kept
+from dealwatch.crm.hubspot.plan import TOUCHES, asked_of, mapping_of, tracked_by
+from dealwatch.crm.hubspot.rows import HISTORY, Asked, deal_rows
+from dealwatch.crm.hubspot.touches import COLUMNS as TOUCH
+from dealwatch.crm.hubspot.touches import KINDS, touch_rows
+from dealwatch.crm.hubspot.values import instants
 from dealwatch.crm.pages import Page, Past, PlaceLost, Plan, Table
 from dealwatch.errors import SettingsError, SourceDown
 from dealwatch.knobs import Access, RecordMapping

@@ -5,7 +5,7 @@ import re
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 
-from dealwatch.crm.salesforce_api import Described
+from dealwatch.crm.salesforce.api import Described
 from dealwatch.errors import ExtractRefused
 from dealwatch.knobs import RecordMapping
 

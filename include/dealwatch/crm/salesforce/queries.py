@@ -11,9 +11,9 @@ from typing import Literal
 
 from dealwatch.crm.contract import Object
 from dealwatch.crm.pages import Table
-from dealwatch.crm.salesforce_api import Described
-from dealwatch.crm.salesforce_fields import Fields
-from dealwatch.crm.salesforce_history import COLUMNS as CHANGES
+from dealwatch.crm.salesforce.api import Described
+from dealwatch.crm.salesforce.fields import Fields
+from dealwatch.crm.salesforce.history import COLUMNS as CHANGES
 from dealwatch.knobs import RecordMapping
 
 DEALS = "Opportunity"

@@ -11,7 +11,7 @@ from typing import Any
 
 import sqlalchemy as sa
 
-from dealwatch.crm.sql_catalog import Catalog, Found
+from dealwatch.crm.sql.catalog import Catalog, Found
 from dealwatch.errors import ExtractRefused
 from dealwatch.knobs import RecordMapping
 from dealwatch.sources import Sql

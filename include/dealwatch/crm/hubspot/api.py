@@ -15,7 +15,7 @@ from pydantic import SecretStr
 
 from dealwatch.crm.api import Again, Api, Declined, Later, Quota
 from dealwatch.crm.http import Answer, Client, Policy
-from dealwatch.crm.hubspot_answers import (
+from dealwatch.crm.hubspot.answers import (
     Listed,
     Stage,
     Thing,

@@ -1,0 +1,1 @@
+"""HubSpot, listed in full every night."""

@@ -1,0 +1,1 @@
+"""Salesforce, read by its Bulk and REST APIs."""

@@ -1,0 +1,1 @@
+"""A warehouse that somebody else fills from the CRM, read by SQL."""
