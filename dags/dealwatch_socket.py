@@ -1,17 +1,15 @@
 """What the DAGs share: settings, the moment of a run, and the organisation's time."""
 
-from datetime import UTC, datetime, timedelta
+from datetime import UTC, datetime
 from typing import Any
 
 from airflow.sdk import BaseHook, CronTriggerTimetable, Param
-from airflow.sdk.definitions.retry_policy import ExceptionRetryPolicy, RetryAction, RetryRule
 from airflow.sdk.exceptions import AirflowNotFoundException
 from dealwatch_notices import tell_failure
+from dealwatch_retries import RETRY
 
 MOMENT = "Empty: the run's own day. 2026-03-29: its morning. 2026-03-29T14:30: that minute, local time."
 AS_OF = Param(None, type=["null", "string"], pattern=r"^\d{4}-\d\d-\d\d(T\d\d:\d\d.*)?$", description=MOMENT)
-# What a person must mend is not tried again; everything else (a busy file, a lost network) is.
-MEND_FIRST = RetryRule(exception="dealwatch.errors.DealwatchError", action=RetryAction.FAIL)
 
 
 def settings(*, connected: bool = True) -> Any:
@@ -47,7 +45,6 @@ def at(cron: str, *, hours_early: int = 0) -> CronTriggerTimetable:
     return CronTriggerTimetable(cron.format(minute=ours.morning.minute, hour=hour), timezone=ours.time_zone)
 
 
-RETRY = {"retry_delay": timedelta(minutes=1), "retry_policy": ExceptionRetryPolicy([MEND_FIRST])}
 TASKS = {"owner": "data-platform", "retries": 2, **RETRY}
 COMMON: dict[str, Any] = {"start_date": datetime(2020, 1, 1, tzinfo=UTC), "catchup": False}
 COMMON |= {"default_args": TASKS, "on_failure_callback": tell_failure}

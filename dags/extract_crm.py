@@ -13,7 +13,8 @@ is not now.
 
 **When it fails**: `ExtractRefused` names file, column and remedy, and nothing of that drop was kept. Single
 bad rows fail nothing; they wait in `quarantine`, each with reason and remedy. `SourceDown`: a live CRM does
-not answer or takes no more questions for now. Airflow tries again, and goes on where the last run stopped.
+not answer or takes no more questions for now. Airflow tries again, five times and not before the CRM says,
+and goes on where it stopped; so does the run of the next day.
 """
 
 from datetime import UTC, datetime, timedelta
@@ -35,7 +36,7 @@ AT = Param(None, type=["null", "string"], format="date-time", description="Empty
     **COMMON,
 )
 def extract_crm():
-    @task(execution_timeout=timedelta(hours=1))
+    @task(retries=5, execution_timeout=timedelta(hours=1))
     def extract(params=None):
         from dealwatch import jobs
         from dealwatch.moments import parse_moment

@@ -64,6 +64,9 @@ class Large:
         self.rows_of = {"Account": self.accounts, "Deals": self.opportunities, "History": self.history}
         self.deals, self.page = deals, page
 
+    def close(self) -> None:
+        """Nothing is held open."""
+
     def plan(self, past: Past) -> Plan:
         names = tuple(DEALS.columns.values())
         tables = (

@@ -31,6 +31,7 @@ class Tables:
         *,
         covers: Covers = "open",
         tracked: tuple[str, ...] | None = ("stage",),
+        columns: tuple[str, ...] = DEAL,
         deletions: list[Row] | None = None,
         ids: list[str] | None = None,
         deal_history: list[Row] | None = None,
@@ -38,7 +39,7 @@ class Tables:
     ) -> None:
         self.now, self.covers, self.tracked = at(now), covers, tracked
         self.rows: dict[str, list[Row]] = dict(deals)
-        self.tables = [Table(name, DEAL, "deals") for name in deals]
+        self.tables = [Table(name, columns, "deals") for name in deals]
         if deal_history is not None:
             self._add(Table("deal_history", MOVE, "deal_history"), deal_history)
         if deletions is not None:
@@ -49,6 +50,9 @@ class Tables:
     def _add(self, table: Table, rows: list[Row]) -> None:
         self.tables.append(table)
         self.rows[table.name] = rows
+
+    def close(self) -> None:
+        self.is_closed = True
 
     def plan(self, past: Past) -> Plan:
         return Plan(tuple(self.tables), self.now, self.covers, self.tracked)

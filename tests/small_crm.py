@@ -220,6 +220,9 @@ class CrmReader:
         self.pasts: list[Past] = []
         self.tracked: tuple[str, ...] | None = ("stage",)
 
+    def close(self) -> None:
+        """Nothing is held open."""
+
     def plan(self, past: Past) -> Plan:
         self.pasts.append(past)
         since = past.cursor - OVERLAP if past.cursor and self.covers != "all" else None

@@ -56,7 +56,7 @@ def test_every_dag_file_is_read_without_the_heavy_libraries(found: dict[str, Any
 
 def test_dag_files_are_named_after_their_dags() -> None:
     files = {path.stem for path in (ROOT / "dags").glob("*.py")}
-    shared = {"dealwatch_socket", "dealwatch_notices", "dealwatch_late", "dealwatch_approval"}
+    shared = {f"dealwatch_{name}" for name in ("socket", "retries", "notices", "late", "approval")}
     assert shared < files
     assert files - shared == DAGS
 
@@ -72,11 +72,11 @@ def test_every_dag_explains_itself_and_tells_of_failure(dags: dict[str, Any]) ->
 
 
 def test_every_task_has_an_owner_retries_and_a_timeout(dags: dict[str, Any]) -> None:
-    tasks = [task for dag in dags.values() for task in dag["tasks"].values()]
+    tasks = [told for dag in dags.values() for told in dag["tasks"].items()]
     assert len(tasks) >= 7, "found nothing to check"
-    for task in tasks:
+    for name, task in tasks:
         assert task["owner"] == "data-platform"
-        assert task["retries"] == 2
+        assert task["retries"] == (5 if name == "extract" else 2)
         assert 0 < task["timeout"] <= 2 * 3600
 
 
@@ -120,6 +120,30 @@ def test_late_mornings_and_trainings_are_told_counted_from_the_queue(dags: dict[
     assert dags["retrain_model"]["late"] == [["WhenQueued", 4 * 3600, told]]
 
 
+RETRIES = """
+from datetime import timedelta
+from dealwatch.errors import ExtractRefused, SourceDown
+from dealwatch_socket import TASKS
+for error in (
+    SourceDown("busy"),
+    SourceDown("busy", after=timedelta(seconds=5)),
+    SourceDown("enough for today", after=timedelta(hours=1)),
+    ExtractRefused("no column stage"),
+):
+    decided = TASKS["retry_policy"].evaluate(error, try_number=1, max_tries=5)
+    print(decided.action.value, decided.retry_delay)
+"""
+
+
+def test_a_crm_is_not_asked_again_before_it_says(settings: Settings) -> None:
+    assert in_a_socket(settings, RETRIES).splitlines() == [
+        "default None",
+        "retry 0:01:00",
+        "retry 1:00:00",
+        "fail None",
+    ]
+
+
 TELL_LATE = """
 import json, logging, sys
 import dealwatch_socket
@@ -157,6 +181,14 @@ def test_a_late_run_is_told_unless_nobody_waits_for_it(settings: Settings) -> No
 
 
 def told_late(settings: Settings, runs: list[tuple[str, str, str]], **changes: str) -> list[str]:
+    heard: list[str] = json.loads(
+        in_a_socket(settings, TELL_LATE, json.dumps(runs), **changes).splitlines()[-1]
+    )
+    return heard
+
+
+def in_a_socket(settings: Settings, code: str, *arguments: str, **changes: str) -> str:
+    """What a program prints that imports from `dags/` as a DAG file does."""
     environment = {
         **{k: v for k, v in os.environ.items() if not k.startswith(("AIRFLOW", "DEALWATCH"))},
         **changes,
@@ -166,11 +198,10 @@ def told_late(settings: Settings, runs: list[tuple[str, str, str]], **changes: s
         "PYTHONPATH": os.pathsep.join([str(ROOT / "dags"), str(ROOT / "include")]),
         "PYTHONWARNINGS": "ignore",
     }
-    command = [sys.executable, "-c", TELL_LATE, json.dumps(runs)]
+    command = [sys.executable, "-c", code, *arguments]
     made = subprocess.run(command, env=environment, capture_output=True, text=True)
     assert made.returncode == 0, made.stderr
-    heard: list[str] = json.loads(made.stdout.splitlines()[-1])
-    return heard
+    return made.stdout
 
 
 def test_rules_and_model_are_measured_on_sundays_after_the_morning_they_measure(dags: dict[str, Any]) -> None:

@@ -13,7 +13,7 @@ from dealwatch.sources import Gates
 from dealwatch.tables import extract_gates
 from dealwatch.warehouse import reading
 from drop_files import at, contents, current, set_aside
-from live_tables import LOST, Row, Tables, told, with_crm
+from live_tables import DEAL, LOST, Row, Tables, told, with_crm
 
 DAYS = [f"2026-03-{day:02} 04:00" for day in range(2, 20)]
 
@@ -84,6 +84,22 @@ def test_a_limit_may_be_raised_for_a_drop_that_is_right(engine: Engine, settings
     assert findings(engine, DAYS[3]) == {"amount": ("warn", True)}
     _, caveat = spoken(engine, raised, "2026-03-05 06:00")
     assert caveat == "crm: Open deals are worth 30,000 where 6,000 is usual."
+
+
+def test_a_jump_in_one_currency_is_seen_beside_a_larger_one(engine: Engine, settings: Settings) -> None:
+    settings = with_crm(settings)
+    for day in DAYS[:3]:
+        told(engine, settings, Tables(day, columns=(*DEAL, "currency"), deals=in_two_currencies(100)))
+    jump = Tables(DAYS[3], columns=(*DEAL, "currency"), deals=in_two_currencies(700))
+    with pytest.raises(ExtractRefused, match="deals in USD are worth 42,000 where 6,000 is usual"):
+        told(engine, settings, jump)
+    assert findings(engine, DAYS[3]) == {"amount USD": ("block", False)}
+
+
+def in_two_currencies(dollars: int) -> list[Row]:
+    """As many deals in dollars as in yen, which weigh a hundred times as much."""
+    yen = [(f"y{row[0]}", *row[1:], "JPY") for row in deals(amount=10_000)]
+    return [(*row, "USD") for row in deals(amount=dollars)] + yen
 
 
 def test_two_drops_say_nothing_about_what_is_usual(engine: Engine, settings: Settings) -> None:

@@ -1,5 +1,6 @@
 """What a live source tells of deals that are gone or back, and what its silence about a deal means."""
 
+from datetime import timedelta
 from pathlib import Path
 
 import pytest
@@ -185,3 +186,15 @@ def test_nights_of_open_deals_are_compared_with_their_like(
     with reading(engine) as connection:
         found = incident(connection, at("2026-03-05 06:00"), settings=settings)
     assert found is not None and "crm has 40 deals where 60 are usual" in found.sentence
+
+
+def test_extracts_of_one_second_follow_each_other_or_say_so(engine: Engine, settings: Settings) -> None:
+    settings = with_crm(settings)
+    first, second, third = (Tables(deals=[(name, *OPEN)]) for name in ("a", "b", "c"))
+    told(engine, settings, first)
+    told(engine, settings, second)
+    with pytest.raises(SourceDown, match="in the same second has landed; extract again") as refused:
+        told(engine, settings, third)
+    assert refused.value.after == timedelta(seconds=1)
+    assert current(engine, "deal_id") == [("a",), ("b",)]
+    assert first.is_closed and third.is_closed, "a reader that failed is closed too"

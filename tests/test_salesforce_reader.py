@@ -65,6 +65,9 @@ class Dying:
     def __init__(self, server: Salesforce, after: int) -> None:
         self.reader, self.left = reader_of(server), after
 
+    def close(self) -> None:
+        self.reader.close()
+
     def plan(self, past: Past) -> Plan:
         return self.reader.plan(past)
 

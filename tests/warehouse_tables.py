@@ -73,6 +73,9 @@ class Watched:
         self.sizes: dict[str, list[int]] = {}
         self.n = 0
 
+    def close(self) -> None:
+        self.reader.close()
+
     def plan(self, past: Past) -> Plan:
         return self.reader.plan(past)
 

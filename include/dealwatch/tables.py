@@ -139,7 +139,7 @@ extract_gates = Table(
     _key("source"),
     _key("extracted_at", Instant),
     _key("gate"),  # rows, amount, empty, unknown_stages, repeated_ids, closed_before_created, quiet_hours
-    _key("subject"),  # the column of empty, what rows counts; else empty
+    _key("subject"),  # the column of empty, what rows counts, the currency of amount; else empty
     _must("verdict"),  # pass, warn, block
     _must("value", Float),
     Column("usual", Float),  # the median of the last seven drops taken in; null where nothing is usual yet

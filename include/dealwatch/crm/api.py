@@ -4,10 +4,11 @@ import re
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from datetime import timedelta
-from typing import Any
+from typing import Any, overload
 from urllib.parse import urlsplit
 
 from dealwatch.errors import ExtractRefused
+from dealwatch.knobs import Access
 
 LOOPBACK = frozenset({"127.0.0.1", "::1", "localhost"})
 
@@ -83,6 +84,23 @@ def origin_of(api: Api, address: str, *, near: bool) -> str:
     if not is_bare or parts.scheme != "https" or port not in {None, 443} or not api.hosts.fullmatch(host):
         raise ExtractRefused(f"the address of {api.name} is none of its own over https; {api.remedy}")
     return f"https://{host}"
+
+
+@overload
+def address_of(access: Access) -> str | None: ...
+@overload
+def address_of(access: Access, usual: str) -> str: ...
+def address_of(access: Access, usual: str | None = None) -> str | None:
+    """Where a connection points, as `scheme://host:port`; a stand-in on loopback needs no scheme.
+
+    `usual` is the host where the connection names none.
+    """
+    host = access.host or usual
+    if not host:
+        return None
+    if "://" not in host:
+        host = f"{'http' if host in LOOPBACK else 'https'}://{host}"
+    return f"{host}:{access.port}" if access.port else host
 
 
 def is_near(origin: str) -> bool:

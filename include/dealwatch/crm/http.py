@@ -168,7 +168,8 @@ class Client:
         if quota is not None and quota.used > share * quota.allowed:
             raise SourceDown(
                 f"{self.api.name}: {quota.used:,} of the day's {quota.allowed:,} requests are used; those "
-                f"above {share:.0%} are left to others. The run goes on where it is when it is tried again"
+                f"above {share:.0%} are left to others. The run goes on where it is when it is tried again",
+                after=timedelta(hours=1),
             )
 
     def _try(

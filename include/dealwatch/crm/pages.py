@@ -148,6 +148,9 @@ class Reader(Protocol):
         Raises PlaceLost when the place leads nowhere any more.
         """
 
+    def close(self) -> None:
+        """Let go what is held open; nothing is asked any more."""
+
 
 def check_page(page: Page, table: Table) -> pl.DataFrame:
     """The page's rows in the table's order of columns; ValueError when the reader broke its word."""

@@ -2,6 +2,7 @@
 
 import logging
 from collections.abc import Callable, Mapping
+from contextlib import closing
 from datetime import datetime
 
 from sqlalchemy import Engine, and_, select, update
@@ -56,8 +57,8 @@ def extract(
     for extract_id in _half_done(engine, source_name):
         count(remember(engine, extract_id, source_name, source, settings=settings, now=now))
     if isinstance(source, LiveSource):
-        reader = open_reader(source_name, source.kind, settings=settings, readers=readers)
-        count(_extract_live(engine, source_name, source, reader, settings=settings, now=now))
+        with closing(open_reader(source_name, source.kind, settings=settings, readers=readers)) as reader:
+            count(_extract_live(engine, source_name, source, reader, settings=settings, now=now))
         return counts
     try:
         with at_hand(engine, source_name, source, settings=settings, now=now) as hand:

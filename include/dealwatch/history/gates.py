@@ -107,7 +107,7 @@ def judged(
     """Every gate's finding about a drop."""
     is_large = measures.deals >= settings.alerts.volume_minimum
     yield _rows(arrival, measures, usual, settings)
-    yield _amount(measures, usual, settings)
+    yield from _amounts(measures, usual, settings)
     yield from _empty(measures, usual, settings)
     yield _unknown_stages(measures, faults, settings, is_large=is_large)
     yield _repeated(arrival, measures, faults, settings, is_large=is_large)
@@ -132,19 +132,26 @@ def _rows(arrival: Arrival, measures: Measures, usual: Usual, settings: Settings
     return Finding("rows", subject, verdict, value, often, "" if verdict == "pass" else sentence)
 
 
-def _amount(measures: Measures, usual: Usual, settings: Settings) -> Finding:
-    often = usual.get(("amount", ""))
-    if not often or often < 0 or measures.open < settings.alerts.volume_minimum or measures.amount <= 0:
-        return Finding("amount", "", "pass", measures.amount, often)
-    factor = max(measures.amount / often, often / measures.amount)
+def _amounts(measures: Measures, usual: Usual, settings: Settings) -> Iterator[Finding]:
+    """Each currency by itself: a sum across them would move with their mix and hide a jump in one."""
+    for currency in sorted(measures.amounts):
+        yield _amount(currency, measures.amounts[currency], measures.priced[currency], usual, settings)
+
+
+def _amount(currency: str, amount: float, many: int, usual: Usual, settings: Settings) -> Finding:
+    often = usual.get(("amount", currency))
+    if not often or often < 0 or many < settings.alerts.volume_minimum or amount <= 0:
+        return Finding("amount", currency, "pass", amount, often)
+    factor = max(amount / often, often / amount)
     verdict: Verdict = "pass"
     if factor >= settings.gates.amount_warn_factor:
         verdict = "block" if factor >= settings.gates.amount_block_factor else "warn"
+    of = f" in {currency}" if currency else ""
     sentence = (
-        f"Open deals are worth {measures.amount:,.0f} where {often:,.0f} is usual. Check the currency and "
+        f"Open deals{of} are worth {amount:,.0f} where {often:,.0f} is usual. Check the currency and "
         "the unit of amounts; if it is so, raise gates.amount_block_factor for this drop."
     )
-    return Finding("amount", "", verdict, measures.amount, often, "" if verdict == "pass" else sentence)
+    return Finding("amount", currency, verdict, amount, often, "" if verdict == "pass" else sentence)
 
 
 def _empty(measures: Measures, usual: Usual, settings: Settings) -> Iterator[Finding]:

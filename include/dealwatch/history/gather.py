@@ -17,6 +17,7 @@ from dealwatch.history.staging import (
     held_extract,
     held_from,
     hold,
+    is_there,
     keep,
     let_go,
     progress,
@@ -111,6 +112,9 @@ def _begun(engine: Engine, name: str, reader: Reader, *, asked_by: str, now: dat
         other = held_extract(connection, name)
         if other is not None:
             raise SourceDown(f"{name}: another run has begun to read the source; let it end")
+        if is_there(connection, held.extract_id):
+            words = f"{name}: an extract that began in the same second has landed; extract again"
+            raise SourceDown(words, after=timedelta(seconds=1))
         hold(connection, held, asked_by=asked_by, now=now)
     return held
 

@@ -8,14 +8,14 @@ from datetime import datetime
 from typing import Any
 
 import polars as pl
-from sqlalchemy import Connection, Engine, func, select, update
+from sqlalchemy import Engine, select, update
 
 from dealwatch.crm.drops import PLAIN, Drop, arrival_of, digest_of, find_drops, written_at
 from dealwatch.errors import ExtractRefused, SourceDown
 from dealwatch.history.arriving import arrival_of_pages
 from dealwatch.history.gates import pass_gates
 from dealwatch.history.measures import faults_of
-from dealwatch.history.staging import Held, let_go, progress
+from dealwatch.history.staging import Held, is_there, let_go, progress
 from dealwatch.history.taking import Taken, take_in
 from dealwatch.history.terms import terms_of, terms_of_plan
 from dealwatch.history.vanished import refuse_a_drop_that_lacks_too_much
@@ -143,7 +143,7 @@ def land(engine: Engine, unread: Unread, source: Source, *, settings: Settings, 
     """
     drop, extract_id = unread.drop, unread.extract_id
     with writing(engine, alone="ledger") as connection:
-        if _is_there(connection, extract_id):
+        if is_there(connection, extract_id):
             return Landed(extract_id, 0, 0)
         arrival = arrival_of(drop, source)
         terms = terms_of(None, source)
@@ -165,7 +165,7 @@ def land_pages(
     extract_id = held.extract_id
     with writing(engine, alone="ledger") as connection:
         if not progress(connection, extract_id):
-            if not _is_there(connection, extract_id):
+            if not is_there(connection, extract_id):
                 raise SourceDown(f"{held.source}: another run has let go what this one read; extract again")
             return Landed(extract_id, 0, 0)
         arrival = arrival_of_pages(connection, held)
@@ -188,11 +188,6 @@ def land_pages(
         )
         let_go(connection, extract_id, landed=True)
     return Landed(extract_id, taken.records, taken.faulty)
-
-
-def _is_there(connection: Connection, extract_id: str) -> bool:
-    query = select(func.count()).where(extract_runs.c.extract_id == extract_id)
-    return bool(connection.execute(query).scalar_one())
 
 
 def _run(unread: Unread, taken: Taken, now: datetime) -> pl.DataFrame:

@@ -20,14 +20,16 @@ _NO_STAGE = " is no stage of the sales process"
 
 @dataclass
 class Measures:
-    """deals: those usable; of the open ones their number, the sum of their amounts and who lacks a value.
+    """deals: those usable; of the open ones their number and, of each column, how many lack a value.
 
+    amounts, priced: by currency ("" where none is told), the open deals' sum and how many have an amount.
     newest: the last instant that any row tells, in the contract's text.
     """
 
     deals: int = 0
     open: int = 0
-    amount: float = 0.0
+    amounts: dict[str, float] = field(default_factory=dict)
+    priced: Counter[str] = field(default_factory=Counter)
     empty: Counter[str] = field(default_factory=Counter)
     newest: str = ""
 
@@ -41,9 +43,17 @@ class Measures:
         self.deals += batch.rows.height
         self.open += open_.height
         if "amount" in open_.columns:
-            self.amount += float(open_["amount"].cast(pl.Float64).sum())
+            self._add_amounts(open_)
         told = [name for name in open_.columns if name not in ("row", "record", "closed_at", "outcome")]
         self.empty.update({name: open_[name].null_count() for name in told})
+
+    def _add_amounts(self, open_: pl.DataFrame) -> None:
+        code = pl.col("currency").fill_null("") if "currency" in open_.columns else pl.lit("")
+        amount = pl.col("amount").cast(pl.Float64)
+        sums = open_.filter(amount.is_not_null()).group_by(code.alias("code"))
+        for code_, total, many in sums.agg(amount.sum().alias("total"), pl.len()).iter_rows():
+            self.amounts[code_] = self.amounts.get(code_, 0.0) + total
+            self.priced[code_] += many
 
 
 @dataclass(frozen=True)

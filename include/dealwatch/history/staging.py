@@ -10,7 +10,7 @@ from io import BytesIO
 from typing import Any
 
 import polars as pl
-from sqlalchemy import Connection, Engine, delete, insert, select, update
+from sqlalchemy import Connection, Engine, delete, func, insert, select, update
 
 from dealwatch.crm.pages import Page, Plan, Table, check_page, plan_of
 from dealwatch.errors import SourceDown
@@ -43,6 +43,12 @@ def held_extract(connection: Connection, source: str) -> Any | None:
     """The run of the source's extract whose pages are coming in, if there is one."""
     c = extract_runs.c
     return connection.execute(select(extract_runs).where(c.source == source, c.state == "reading")).first()
+
+
+def is_there(connection: Connection, extract_id: str) -> bool:
+    """Whether there is an extract of this id, in whatever state."""
+    query = select(func.count()).where(extract_runs.c.extract_id == extract_id)
+    return bool(connection.execute(query).scalar_one())
 
 
 def hold(connection: Connection, held: Held, *, asked_by: str, now: datetime) -> None:

@@ -94,6 +94,10 @@ class HubSpot:
             raise ExtractRefused(f"HubSpot has no version {version!r}; write one such as {VERSION}")
         self._client, self._version = client, version
 
+    def close(self) -> None:
+        """Let the connections go; the next question opens new ones."""
+        self._client.close()
+
     def clock(self) -> datetime:
         """HubSpot's own time, to the second; the question is one that has to be allowed anyway."""
         path = f"/crm/pipelines/{self._version}/deals"

@@ -7,7 +7,6 @@ changed since the last night; what a closed deal that nobody touched again was t
 
 import json
 import logging
-import weakref
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import asdict
 from datetime import datetime, timedelta
@@ -16,7 +15,7 @@ from typing import Any
 
 import polars as pl
 
-from dealwatch.crm.api import Declined
+from dealwatch.crm.api import Declined, address_of
 from dealwatch.crm.http import Policy
 from dealwatch.crm.hubspot.answers import Listed, Thing, text_frame
 from dealwatch.crm.hubspot.api import HubSpot, connect
@@ -28,7 +27,7 @@ from dealwatch.crm.hubspot.touches import KINDS, touch_rows
 from dealwatch.crm.hubspot.values import instants
 from dealwatch.crm.pages import Page, Past, PlaceLost, Plan, Table
 from dealwatch.errors import SettingsError, SourceDown
-from dealwatch.knobs import Access, RecordMapping
+from dealwatch.knobs import RecordMapping
 from dealwatch.settings import Settings
 from dealwatch.sources import HubSpot as Source
 
@@ -91,6 +90,9 @@ class HubSpotReader:
         if self._touches:
             tables.append(Table("touches", TOUCH, "activities", request=json.dumps(touches)))
         return Plan(tuple(tables), begun_at=begun_at, covers="all", tracked=tracked_by(mapping))
+
+    def close(self) -> None:
+        self._api.close()
 
     def _since(self, past: Past) -> datetime | None:
         """From when on a closed deal's touches may be news; None when a kind of them was never read."""
@@ -222,17 +224,10 @@ def open_hubspot(name: str, settings: Settings) -> HubSpotReader:
             f"{getattr(source, 'connection', None) or name} and put a service key into its password"
         )
     policy = Policy(most_quota_share=source.max_quota_share)
-    client = connect(source.access.password, origin=_origin(source.access), policy=policy)
+    origin = address_of(source.access, usual="api.hubapi.com")
+    client = connect(source.access.password, origin=origin, policy=policy)
     api = HubSpot(client, version=source.version)
-    reader = HubSpotReader(api, mapping=source.deals, touches=source.touches, overlap=source.overlap)
-    weakref.finalize(reader, client.close)  # nobody is told when a reader has read its last
-    return reader
-
-
-def _origin(access: Access) -> str:
-    host = access.host or "api.hubapi.com"
-    origin = host if "://" in host else f"https://{host}"
-    return f"{origin}:{access.port}" if access.port else origin
+    return HubSpotReader(api, mapping=source.deals, touches=source.touches, overlap=source.overlap)
 
 
 def _asked(told: Any) -> Asked:

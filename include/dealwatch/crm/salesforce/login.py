@@ -135,6 +135,10 @@ class Session:
         return self
 
     def __exit__(self, *_: object) -> None:
+        self.close()
+
+    def close(self) -> None:
+        """Let the connections go; the next question opens new ones."""
         self._client.close()
 
     @property

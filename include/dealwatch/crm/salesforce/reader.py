@@ -17,7 +17,7 @@ from pathlib import Path
 
 import polars as pl
 
-from dealwatch.crm.api import LOOPBACK
+from dealwatch.crm.api import address_of
 from dealwatch.crm.http import Policy
 from dealwatch.crm.pages import Page, Past, PlaceLost, Plan, Table
 from dealwatch.crm.salesforce.api import Gone, NoBulk, Place, Rows, Salesforce
@@ -40,7 +40,7 @@ from dealwatch.crm.salesforce.queries import (
 from dealwatch.crm.salesforce.shape import Rates, rates_of, renamed, with_end, with_moment
 from dealwatch.crm.sheets import Covers
 from dealwatch.errors import SettingsError, SourceDown
-from dealwatch.knobs import Access, RecordMapping
+from dealwatch.knobs import RecordMapping
 from dealwatch.settings import Settings
 from dealwatch.sources import Salesforce as SalesforceSource
 
@@ -61,7 +61,7 @@ def open_salesforce(name: str, settings: Settings) -> "SalesforceReader":
     connection, access = source.connection or name, source.access
     if access is None:
         raise SettingsError(f"[sources.{name}] has no connection {connection}; make it in Airflow")
-    told = {**access.extra, "login": access.login, "password": access.password, "host": _host(access)}
+    told = {**access.extra, "login": access.login, "password": access.password, "host": address_of(access)}
     policy = Policy(most_quota_share=source.max_quota_share)
     session = Session(login_of(told, connection), version=source.api_version, policy=policy, sleep=time.sleep)
     return SalesforceReader(
@@ -71,14 +71,6 @@ def open_salesforce(name: str, settings: Settings) -> "SalesforceReader":
         overlap=source.overlap,
         currency=source.currency,
     )
-
-
-def _host(access: Access) -> str | None:
-    """The host with its port; a stand-in on loopback needs no scheme."""
-    if not access.host or "://" in access.host:
-        return access.host
-    scheme = "http" if access.host in LOOPBACK else "https"
-    return f"{scheme}://{access.host}{f':{access.port}' if access.port else ''}"
 
 
 class SalesforceReader:
@@ -99,6 +91,9 @@ class SalesforceReader:
         self._wire, self._own, self._where, self._overlap = wire, own, where, overlap
         self._currency = currency
         self._rates: Rates | None = None
+
+    def close(self) -> None:
+        self._wire.session.close()
 
     def plan(self, past: Past) -> Plan:
         """What to read tonight: everything, when nothing was read before or other fields were."""

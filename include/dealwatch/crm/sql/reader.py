@@ -54,6 +54,9 @@ class SqlReader:
     def __init__(self, name: str, source: Sql, engine: sa.Engine) -> None:
         self._name, self._source, self._engine = name, source, engine
 
+    def close(self) -> None:
+        self._engine.dispose()
+
     def plan(self, past: Past) -> Plan:
         with self._connected() as connection:
             now = self._clock(connection)
