@@ -37,9 +37,9 @@ fresh: $(READY)
 quick: $(READY_DEV)
 	$(BIN)/python -m pytest -n 2 --dist loadfile -m "not airflow and not slow" $(TESTS)
 
-# Three files of Airflow tests at a time on two cores: half of the time they wait.
+# Three files at a time on two cores: part of the time they wait, for processes that die on purpose and for Airflow.
 test: $(READY_DEV) postgresql
-	$(BIN)/python -m pytest -n 2 --dist loadfile --no-loadscope-reorder -m "not airflow"
+	$(BIN)/python -m pytest -n 3 --dist loadfile --no-loadscope-reorder -m "not airflow"
 	$(BIN)/python -m pytest -n 3 --dist loadfile -m airflow
 
 check: $(READY_DEV)
