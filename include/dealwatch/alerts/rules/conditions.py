@@ -7,6 +7,7 @@ list before the expression is made. The rest raises ConditionFault; the rule fil
 import difflib
 import re
 from collections.abc import Mapping
+from functools import lru_cache
 
 import polars as pl
 from polars.exceptions import PolarsError
@@ -57,6 +58,7 @@ def names_in(text: str) -> tuple[str, ...]:
     return tuple(found)
 
 
+@lru_cache(maxsize=1_000)  # the same few on every morning of a backfill
 def condition(text: str) -> pl.Expr:
     """The condition as an expression; where a fact it needs is unknown it does not hold.
 
