@@ -1,9 +1,10 @@
 """A change is told once, whether a deal's row or its history tells it first."""
 
 from collections.abc import Callable, Iterator
-from datetime import datetime, timedelta
+from datetime import date, datetime, timedelta
 from typing import Any
 
+import polars as pl
 import pytest
 from sqlalchemy import Engine, select
 
@@ -113,3 +114,24 @@ def test_a_stage_with_another_name_is_no_second_move(
     org.pass_to(org.now + timedelta(hours=1))
     night(engine, settings, server)
     assert [new for _, new, _ in told(engine, deal, "stage")] == ["Qualify", "Qualify again"]
+
+
+def test_a_new_rate_moves_no_deal_that_was_there(engine: Engine, settings: Settings) -> None:
+    """Nor one that is corrected: only deals that are created from then on have it."""
+    org, settings = org_of(4, multi_currency=True), of_crm(settings)
+    org.insert("CurrencyType", IsoCode="USD", ConversionRate=1.0, IsCorporate=True, IsActive=True)
+    euro = org.insert("CurrencyType", IsoCode="EUR", ConversionRate=0.8, IsCorporate=False, IsActive=True)
+    dated = org.insert("DatedConversionRate", IsoCode="EUR", StartDate=date(2025, 1, 1), ConversionRate=0.5)
+    deal = org.rows("Opportunity").filter(pl.col("CurrencyIsoCode") == "EUR")["Id"][0]
+    with salesforce_server(org) as server:
+        night(engine, settings, server)
+        before = told(engine, deal, "amount")
+        org.drift("CurrencyType", euro, ConversionRate=0.9)
+        org.drift("DatedConversionRate", dated, ConversionRate=0.25)
+        org.pass_to(org.now + timedelta(days=1, hours=1))
+        new = org.insert("Opportunity", Name="New", StageName="Qualify", Amount=5.0, CurrencyIsoCode="EUR")
+        for _ in range(2):
+            org.pass_to(org.now + timedelta(days=1))
+            night(engine, settings, server)
+    assert len(before) == 1 and before == told(engine, deal, "amount")
+    assert [value for _, value, _ in told(engine, new, "amount")] == ["20"]

@@ -27,6 +27,7 @@ from dealwatch.crm.salesforce.history import Spread
 from dealwatch.crm.salesforce.login import Session, login_of
 from dealwatch.crm.salesforce.queries import (
     CREATED_OF_DEAL,
+    DEALS,
     Night,
     Request,
     all_ids,
@@ -90,7 +91,6 @@ class SalesforceReader:
     ) -> None:
         self._wire, self._own, self._where, self._overlap = wire, own, where, overlap
         self._currency = currency
-        self._rates: Rates | None = None
 
     def close(self) -> None:
         self._wire.session.close()
@@ -106,14 +106,15 @@ class SalesforceReader:
         describe = cache(self._wire.describe)
         fields = fields_of(self._own, describe, where=f"{self._where}.deals")
         kept = self._wire.tracked_fields()
-        whole = self._plan(fields, kept, Night(begun, None, describe), covers="all")
+        rates = self._rates(past.last) if fields.money else None
+        whole = self._plan(fields, kept, Night(begun, None, describe, rates), covers="all")
         if past.last is None or past.cursor is None:
             return whole
         if not _is_alike(past.last, whole):
             log.info("other fields or tables are there than the last time, so all is read anew")
             return whole
         is_week_over = past.whole_at is None or begun - past.whole_at >= WEEK
-        night = Night(begun, past.cursor - self._overlap, describe)
+        night = Night(begun, past.cursor - self._overlap, describe, rates)
         return self._plan(fields, kept, night, covers="ids" if is_week_over else "open")
 
     def _plan(self, fields: Fields, kept: frozenset[str] | None, night: Night, *, covers: Covers) -> Plan:
@@ -217,24 +218,41 @@ class SalesforceReader:
     def _in_one_currency(self, rows: pl.DataFrame, request: Request, *, created: str) -> pl.DataFrame:
         if _CODE not in rows.columns or not request.money:
             return rows
-        if self._rates is None:
-            asked = ["IsoCode", "ConversionRate", "IsCorporate"]
-            dated = ["IsoCode", "ConversionRate", "StartDate"]
-            has_dated = self._wire.describe("DatedConversionRate") is not None
-            self._rates = rates_of(
-                self._wire.all_rows("CurrencyType", asked),
-                self._wire.all_rows("DatedConversionRate", dated) if has_dated else None,
-                self._currency,
-            )
-        return self._rates.convert(rows, request.money, code=_CODE, created=created)
+        rates = Rates.of(request.into, request.rates)
+        return rates.convert(rows, request.money, code=_CODE, created=created)
+
+    def _rates(self, last: Plan | None) -> Rates:
+        """The org's rates for deals created from the day after the last extract on, and before as they were.
+
+        A rate that is set anew would else change the amount of every deal, back to its creation.
+        """
+        asked = ["IsoCode", "ConversionRate", "IsCorporate"]
+        dated = ["IsoCode", "ConversionRate", "StartDate"]
+        has_dated = self._wire.describe("DatedConversionRate") is not None
+        rates = rates_of(
+            self._wire.all_rows("CurrencyType", asked),
+            self._wire.all_rows("DatedConversionRate", dated) if has_dated else None,
+            self._currency,
+        )
+        before = _requests_of(last).get(DEALS) if last is not None else None
+        if last is None or before is None or not before.rates:
+            return rates
+        since = last.begun_at.date() + timedelta(days=1)
+        return rates.after(Rates.of(before.into, before.rates), since=since)
+
+
+def _requests_of(plan: Plan) -> dict[str, Request]:
+    """By table what a plan asks for; nothing of one that another kind of source, or another release, made."""
+    try:
+        return {table.name: Request.of(table.request) for table in plan.tables}
+    except (KeyError, TypeError, ValueError):
+        return {}
 
 
 def _is_alike(last: Plan, whole: Plan) -> bool:
     """Whether the same was read the last time; what is new is to be known of closed deals, too."""
-    try:
-        known = {table.name: (table.columns, Request.of(table.request).names) for table in last.tables}
-    except (KeyError, TypeError, ValueError):  # as another release wrote it
-        return False
+    requests = _requests_of(last)
+    known = {table.name: (table.columns, requests[table.name].names) for table in last.tables if requests}
     return all(
         known.get(table.name) == (table.columns, Request.of(table.request).names) for table in whole.tables
     )

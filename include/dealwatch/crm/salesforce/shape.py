@@ -2,7 +2,7 @@
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from datetime import datetime
+from datetime import date, datetime
 
 import polars as pl
 
@@ -50,12 +50,45 @@ def _instant(name: str) -> pl.Expr:
     )
 
 
+ToldRate = tuple[str, str, str]  # code, first day, rate
+
+
 @dataclass(frozen=True)
 class Rates:
     """Rates of each currency for a unit of the org's own: `=code`, `=from` (day), `=rate`; into `target`."""
 
     target: str
     table: pl.DataFrame
+
+    def told(self) -> tuple[ToldRate, ...]:
+        """The table as rows of text, in order; `Rates.of` reads them back."""
+        text = self.table.select("=code", pl.col("=from", "=rate").cast(pl.String))
+        return tuple(text.sort("=code", "=from").iter_rows())
+
+    @staticmethod
+    def of(target: str, told: Sequence[ToldRate]) -> "Rates":
+        text = pl.DataFrame(told, schema=dict.fromkeys(("=code", "=from", "=rate"), pl.String), orient="row")
+        day, rate = pl.col("=from").str.to_date("%Y-%m-%d"), pl.col("=rate").cast(pl.Float64)
+        return Rates(target, text.with_columns(day, rate))
+
+    def after(self, before: "Rates", *, since: date) -> "Rates":
+        """These rates for days from `since` on, and those told before for earlier ones.
+
+        Where the org's own currency is another by now, or a code is new, there is no before.
+        """
+        units = self.table.filter(pl.col("=rate") == 1)["=code"]
+        if not len(units.filter(units.is_in(before.table.filter(pl.col("=rate") == 1)["=code"].implode()))):
+            return self
+        old = pl.col("=code").is_in(before.table["=code"].implode())
+        begins = self.table.sort("=from").filter(old & (pl.col("=from") <= since))
+        parts = [
+            self.table.filter(~old | (pl.col("=from") > since)),
+            begins.group_by("=code").last().with_columns(pl.lit(since).alias("=from")),
+            before.table.filter(pl.col("=from") < since),
+        ]
+        joined = pl.concat(one.select(self.table.columns) for one in parts).sort("=code", "=from")
+        is_same = (pl.col("=rate") == pl.col("=rate").shift(1).over("=code")).fill_null(False)
+        return Rates(self.target, joined.filter(~is_same))
 
     def convert(self, rows: pl.DataFrame, names: Sequence[str], *, code: str, created: str) -> pl.DataFrame:
         """The amounts `names`, by the rate of the day the deal was created, so that no rate moves a deal.
