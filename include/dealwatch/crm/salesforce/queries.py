@@ -20,6 +20,7 @@ from dealwatch.knobs import RecordMapping
 DEALS = "Opportunity"
 HAPPENED_AT = "HappenedAt"
 _DEAL = "Opportunity."
+LATE_EVENTS, ALL_IDS = "Event of late", "All ids"  # asked for beside the others, and not on every night
 CREATED_OF_DEAL = f"{_DEAL}CreatedDate"
 
 Shape = Literal["plain", "deals", "states", "tracked", "tasks"]
@@ -80,13 +81,15 @@ class Request:
 class Night:
     """When the extract begins, since when changes are asked for (None: everything), and what we may see.
 
-    rates: in an org of several currencies, those that amounts are brought to one by.
+    rates: in an org of several currencies, those that amounts are brought to one by. without: objects that
+    are left out on purpose.
     """
 
     begun: datetime
     since: datetime | None
     describe: Describe
     rates: Rates | None = None
+    without: tuple[str, ...] = ()
 
     def money(self, fields: Sequence[str]) -> dict[str, Any]:
         """What a request says of the fields that are brought to one currency."""
@@ -96,7 +99,7 @@ class Night:
 
     def sees(self, object_: str, fields: Sequence[str]) -> list[str]:
         """Those of the fields that are there for us."""
-        known = self.describe(object_) or {}
+        known = self.describe(object_) or {} if object_ not in self.without else {}
         return [field for field in fields if field.lower() in known]
 
     @property
@@ -209,7 +212,7 @@ def touches(night: Night) -> list[Table]:
         began = f"StartDateTime <= {_stamp(night.begun)}"
         ways = {"Event": night.changed}
         if night.since:
-            ways["Event of late"] = f"StartDateTime >= {_stamp(night.since)}"
+            ways[LATE_EVENTS] = f"StartDateTime >= {_stamp(night.since)}"
         for name, way in ways.items():
             found.append(_plain(name, "Event", _EVENTS, night, [*_EVENTS.values()], [*there, began, way]))
     return found
@@ -246,7 +249,7 @@ def recycled(night: Night) -> Table:
 
 
 def all_ids(night: Night) -> Table:
-    return _listed("All ids", "ids", {"deal_id": "Id"}, night, DEALS)
+    return _listed(ALL_IDS, "ids", {"deal_id": "Id"}, night, DEALS)
 
 
 def _listed(

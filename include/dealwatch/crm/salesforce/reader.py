@@ -9,7 +9,7 @@ import json
 import logging
 import tempfile
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import replace
 from datetime import datetime, timedelta
 from functools import cache
@@ -22,6 +22,7 @@ from dealwatch.crm.http import Policy
 from dealwatch.crm.pages import Page, Past, PlaceLost, Plan, Table
 from dealwatch.crm.salesforce.api import Gone, NoBulk, Place, Rows, Salesforce
 from dealwatch.crm.salesforce.fields import Fields, fields_of
+from dealwatch.crm.salesforce.hidden import refuse_hidden, requests_of
 from dealwatch.crm.salesforce.history import COLUMNS as CHANGES
 from dealwatch.crm.salesforce.history import Spread
 from dealwatch.crm.salesforce.login import Session, login_of
@@ -71,13 +72,15 @@ def open_salesforce(name: str, settings: Settings) -> "SalesforceReader":
         where=f"sources.{name}",
         overlap=source.overlap,
         currency=source.currency,
+        without=source.without,
     )
 
 
 class SalesforceReader:
     """Reads one org. `own` is the settings' mapping of deals, `where` the source's place in the settings.
 
-    `currency` is what amounts are brought to in an org of several currencies, its own without it.
+    `currency` is what amounts are brought to in an org of several currencies, its own without it. `without`
+    are objects that are left out on purpose.
     """
 
     def __init__(
@@ -88,9 +91,10 @@ class SalesforceReader:
         where: str,
         overlap: timedelta,
         currency: str | None = None,
+        without: Sequence[str] = (),
     ) -> None:
         self._wire, self._own, self._where, self._overlap = wire, own, where, overlap
-        self._currency = currency
+        self._currency, self._without = currency, tuple(without)
 
     def close(self) -> None:
         self._wire.session.close()
@@ -107,14 +111,17 @@ class SalesforceReader:
         fields = fields_of(self._own, describe, where=f"{self._where}.deals")
         kept = self._wire.tracked_fields()
         rates = self._rates(past.last) if fields.money else None
-        whole = self._plan(fields, kept, Night(begun, None, describe, rates), covers="all")
+        every = Night(begun, None, describe, rates, self._without)
+        whole = self._plan(fields, kept, every, covers="all")
+        if past.last is not None:
+            refuse_hidden(whole, past.last, own=self._own, without=self._without)
         if past.last is None or past.cursor is None:
             return whole
         if not _is_alike(past.last, whole):
             log.info("other fields or tables are there than the last time, so all is read anew")
             return whole
         is_week_over = past.whole_at is None or begun - past.whole_at >= WEEK
-        night = Night(begun, past.cursor - self._overlap, describe, rates)
+        night = replace(every, since=past.cursor - self._overlap)
         return self._plan(fields, kept, night, covers="ids" if is_week_over else "open")
 
     def _plan(self, fields: Fields, kept: frozenset[str] | None, night: Night, *, covers: Covers) -> Plan:
@@ -234,24 +241,16 @@ class SalesforceReader:
             self._wire.all_rows("DatedConversionRate", dated) if has_dated else None,
             self._currency,
         )
-        before = _requests_of(last).get(DEALS) if last is not None else None
+        before = requests_of(last).get(DEALS) if last is not None else None
         if last is None or before is None or not before.rates:
             return rates
         since = last.begun_at.date() + timedelta(days=1)
         return rates.after(Rates.of(before.into, before.rates), since=since)
 
 
-def _requests_of(plan: Plan) -> dict[str, Request]:
-    """By table what a plan asks for; nothing of one that another kind of source, or another release, made."""
-    try:
-        return {table.name: Request.of(table.request) for table in plan.tables}
-    except (KeyError, TypeError, ValueError):
-        return {}
-
-
 def _is_alike(last: Plan, whole: Plan) -> bool:
     """Whether the same was read the last time; what is new is to be known of closed deals, too."""
-    requests = _requests_of(last)
+    requests = requests_of(last)
     known = {table.name: (table.columns, requests[table.name].names) for table in last.tables if requests}
     return all(
         known.get(table.name) == (table.columns, Request.of(table.request).names) for table in whole.tables
