@@ -32,6 +32,7 @@ from dealwatch.crm.faults import (
     unknown_stage,
     unreadable,
 )
+from dealwatch.crm.mapping import ours_by_theirs
 from dealwatch.crm.values import iso_dates, plain_numbers
 from dealwatch.knobs import Pipeline
 
@@ -198,7 +199,7 @@ def _unreadable_values(reading: Reading) -> Iterator[Fault]:
 
 def _our_field(reading: Reading) -> pl.Expr:
     """The history may call a field by the column's name in the deals file."""
-    ours = {column: name for name, column in reading.deals_mapping.columns.items()}
+    ours = ours_by_theirs(reading.deals_mapping)
     return pl.col("field").replace(list(ours), list(ours.values())) if ours else pl.col("field")
 
 

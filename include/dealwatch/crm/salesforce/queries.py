@@ -10,6 +10,7 @@ from datetime import datetime
 from typing import Any, Literal
 
 from dealwatch.crm.contract import Object
+from dealwatch.crm.mapping import ours_by_theirs
 from dealwatch.crm.pages import Table
 from dealwatch.crm.salesforce.api import Described
 from dealwatch.crm.salesforce.fields import Fields
@@ -188,7 +189,7 @@ def _trackable(fields: Fields) -> dict[str, str]:
     """Our names by theirs, of the fields that may have a history."""
     told = fields.mapping
     late = {*told.known_only_at_close, "deal_id", "created_at", "closed_at", "outcome", "currency"}
-    return {theirs: name for name, theirs in told.columns.items() if name not in late}
+    return {theirs: name for theirs, name in ours_by_theirs(told).items() if name not in late}
 
 
 def _history(name: str, request: Request) -> Table:

@@ -39,7 +39,7 @@ from dealwatch.crm.salesforce.queries import (
     touches,
     tracked,
 )
-from dealwatch.crm.salesforce.shape import Rates, rates_of, renamed, with_end, with_moment
+from dealwatch.crm.salesforce.shape import Rates, rates_of, renamed, with_end, with_moment, with_whole_ids
 from dealwatch.crm.sheets import Covers
 from dealwatch.errors import SettingsError, SourceDown
 from dealwatch.knobs import RecordMapping
@@ -217,7 +217,7 @@ class SalesforceReader:
             case "tracked":
                 is_id = (pl.col("DataType") == "EntityId").fill_null(True)
                 is_plain = ~pl.col("Field").is_in(list(request.links))
-                return renamed(rows.filter(is_id | is_plain), dict(request.names))
+                return renamed(with_whole_ids(rows.filter(is_id | is_plain)), dict(request.names))
             case "tasks":
                 return with_moment(rows)
         return rows

@@ -154,3 +154,24 @@ def renamed(rows: pl.DataFrame, names: Mapping[str, str]) -> pl.DataFrame:
     """The values of column Field under the names we use, other rows left out."""
     known = pl.col("Field").replace_strict(dict(names), default=None, return_dtype=pl.String)
     return rows.with_columns(known.alias("Field")).filter(pl.col("Field").is_not_null())
+
+
+def with_whole_ids(rows: pl.DataFrame) -> pl.DataFrame:
+    """A history's rows with ids of 15 letters, if it tells such, in the 18 that rows of deals have."""
+    short = pl.concat([rows["OldValue"], rows["NewValue"]]).unique().drop_nulls()
+    short = short.filter(short.str.contains(r"^[A-Za-z0-9]{15}$"))
+    whole = [whole_id(id_) for id_ in short]
+    is_id = pl.col("DataType") == "EntityId"
+    return rows.with_columns(
+        pl.when(is_id).then(pl.col(name).replace(short.to_list(), whole)).otherwise(name).alias(name)
+        for name in ("OldValue", "NewValue")
+    )
+
+
+def whole_id(id_: str) -> str:
+    """An id of 15 letters, which case tells apart, with the 3 that say which of them are capitals."""
+    letters = "ABCDEFGHIJKLMNOPQRSTUVWXYZ012345"
+    fives = (id_[start : start + 5] for start in (0, 5, 10))
+    return id_ + "".join(
+        letters[sum(1 << n for n, one in enumerate(five) if one.isupper())] for five in fives
+    )
