@@ -297,6 +297,29 @@ def test_the_cursor_is_the_sources_own_clock_when_the_last_extract_began(
     assert sorted(runs)[0] == (begun + timedelta(minutes=20, seconds=1), begun)
 
 
+def test_what_was_left_unfinished_last_night_is_not_told_as_of_tonight(
+    engine: Engine, settings: Settings
+) -> None:
+    """A run that begins a few seconds early, by the clock of its worker, is a night later all the same."""
+    settings, crm = of_crm(settings), Crm(1)
+    with pytest.raises(Crash):
+        night(engine, settings, CrmReader(crm, dies_after=12))
+    crm.live()
+    reader = CrmReader(crm)
+    now = crm.now + timedelta(minutes=1) - timedelta(seconds=20)
+    extract(engine, "crm", settings=settings, now=now, readers=opening(reader))
+    assert reader.asked[0] == ("Account", None)
+
+
+def test_a_source_whose_clock_is_ahead_is_refused(engine: Engine, settings: Settings) -> None:
+    """What it tells would be known only after the morning that it was read for, and nobody would see it."""
+    settings, crm = of_crm(settings), Crm(1)
+    now = crm.now - timedelta(hours=2)
+    with pytest.raises(ExtractRefused, match="which is 2:00:00 ahead of ours"):
+        extract(engine, "crm", settings=settings, now=now, readers=opening(CrmReader(crm)))
+    assert contents(engine)["extract_runs"] == []
+
+
 @pytest.mark.parametrize("dies_after", [None, 2])
 def test_two_runs_at_once_double_no_page(
     either_engine: Engine, either_settings: Settings, dies_after: int | None
