@@ -23,6 +23,7 @@ BEGIN = datetime(2026, 3, 2, 4, tzinfo=UTC)
 STAGES = ("New", "Demo", "Legal")
 ENDS = {"Won": "won", "Lost": "lost"}
 OVERLAP = timedelta(hours=24)
+READING = timedelta(minutes=20)
 
 
 @dataclass
@@ -49,7 +50,8 @@ class Move:
     field: str
     old: str | None
     new: str
-    told_from: int  # the night from which the source shows it
+    told_from: int  # the night from which the source's history shows it
+    found_at: datetime | None = None  # when its row alone has told it before
 
 
 class Crm:
@@ -100,7 +102,8 @@ class Crm:
         new = self.chance.choice([stage for stage in STAGES if stage != deal.stage])
         late = self.chance.random() < 0.2  # committed late: shown tomorrow with its stamp of today
         shown = self.night + 1 if late else self.night
-        self.moves.append(Move(deal.id, at, "StageName", deal.stage, new, shown))
+        found_at = self.now + READING + timedelta(seconds=1) if late else None
+        self.moves.append(Move(deal.id, at, "StageName", deal.stage, new, shown, found_at))
         deal.stage, deal.modified = new, at
 
     def _close(self, deal: Deal, at: datetime) -> None:
@@ -134,8 +137,11 @@ class Crm:
         ]  # fmt: skip
 
     def told_moves(self) -> set[tuple[Any, ...]]:
-        """deal, new value, when: every change of stage that the source shows by tonight."""
-        return {(m.deal, m.new, m.at) for m in self.moves if m.told_from <= self.night}
+        """deal, new value, when: every change of stage as the ledger has it by tonight.
+
+        One that the row tells a night before the history is found by comparing, at the end of that reading.
+        """
+        return {(m.deal, m.new, m.found_at or m.at) for m in self.moves}
 
 
 def row_of(deal: Deal) -> dict[str, str | None]:
@@ -245,7 +251,7 @@ class CrmReader:
             some = pl.DataFrame(rows[at : at + size], schema=schema, orient="row")
             at += size
             end = at >= len(rows)
-            told_at = self.crm.now + timedelta(minutes=20)
+            told_at = self.crm.now + READING
             yield self._live_or_die(
                 Page(table.name, some, None if end else json.dumps({"at": at}), total, told_at)
             )

@@ -38,7 +38,11 @@ def server() -> Iterator[Salesforce]:
 
 
 def reader_of(
-    server: Salesforce, *, own: RecordMapping = OWN, currency: str | None = None
+    server: Salesforce,
+    *,
+    own: RecordMapping = OWN,
+    currency: str | None = None,
+    without: tuple[str, ...] = (),
 ) -> SalesforceReader:
     told = {"consumer_key": CLIENT_ID, "consumer_secret": CLIENT_SECRET, "host": server.url}
     policy = Policy(connect_seconds=2, read_seconds=0.5)
@@ -49,6 +53,7 @@ def reader_of(
         where="sources.crm",
         overlap=timedelta(hours=24),
         currency=currency,
+        without=without,
     )
 
 

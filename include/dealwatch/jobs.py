@@ -16,7 +16,7 @@ from typing import Any, Literal
 from sqlalchemy import Engine, select
 
 from dealwatch import migrations
-from dealwatch.errors import DecisionRefused, NotReady, SettingsError
+from dealwatch.errors import DealwatchError, DecisionRefused, NotReady, SettingsError, SourceDown
 from dealwatch.moments import end_of_day, local_day, morning_of, mornings
 from dealwatch.settings import Settings
 from dealwatch.tables import model_versions, rule_evidence
@@ -48,17 +48,30 @@ def upgrade(settings: Settings) -> dict[str, Any]:
 
 
 def extract(settings: Settings, *, source: str | None = None, now: datetime) -> dict[str, int]:
-    """Land what each source has for us and remember it in the ledger."""
+    """Land what each source has for us and remember it in the ledger.
+
+    What is wrong with one source keeps no other from being read. Then the first error is raised, above all
+    one after which trying again may help.
+    """
     from dealwatch.history.extract import extract as run
 
     names = [source] if source else list(settings.sources)
     if not names:
         raise SettingsError("no source is configured; add a [sources.NAME] table to the settings file")
     total: dict[str, int] = {}
+    failed: list[DealwatchError | SourceDown] = []
     with _warehouse(settings) as engine:
         for name in names:
-            for key, count in run(engine, name, settings=settings, now=now).items():
+            try:
+                counts = run(engine, name, settings=settings, now=now)
+            except (DealwatchError, SourceDown) as error:
+                log.error("%s could not be extracted: %s", name, error)
+                failed.append(error)
+                continue
+            for key, count in counts.items():
                 total[key] = total.get(key, 0) + count
+    if failed:
+        raise next((error for error in failed if isinstance(error, SourceDown)), failed[0])
     return _told("extract", now, total)
 
 

@@ -58,6 +58,9 @@ class Salesforce(LiveSource):
         pattern="^[A-Z]{3}$",
         description="What amounts are brought to in an org of several currencies; without it, the org's own.",
     )
+    without: tuple[Literal["Task", "Event", "OpportunityHistory", "OpportunityFieldHistory"], ...] = Field(
+        default=(), description="Objects that are not read, though the org shows them."
+    )
 
 
 class HubSpot(LiveSource):

@@ -4,10 +4,12 @@ The HTTP client's own decoder takes a gzip stream that stops half-way for a whol
 """
 
 import json
+import re
 import zlib
 from collections.abc import Iterable, Mapping
 from typing import Any
 
+_HALF = re.compile(rb"\\u[dD][89a-fA-F]")  # one, or a pair that is whole
 _GZIP = zlib.MAX_WBITS | 16
 JSON = "application/json"
 
@@ -38,13 +40,28 @@ def whole(chunks: Iterable[bytes], headers: Mapping[str, str], *, most_bytes: in
     return bytes(found)
 
 
-def read_json(body: bytes) -> Any:
-    """The JSON value; raises Broken."""
+def read_json(body: bytes, **how: Any) -> Any:
+    """The JSON value; raises Broken. `how` goes to the library, such as parse_float.
+
+    Half a character, which is left where a text was cut to a length, is read as U+FFFD: no text holds it.
+    """
     try:
-        return json.loads(body)
+        told = json.loads(body, **how)
+        return _mended(told) if _HALF.search(body) else told
     except (ValueError, RecursionError):
         pass  # the error quotes the body, so nothing of it may hang on ours
     raise Broken("JSON that cannot be read")
+
+
+def _mended(told: Any) -> Any:
+    match told:
+        case str():
+            return told.encode("utf-16", "surrogatepass").decode("utf-16", "replace")
+        case list():
+            return [_mended(one) for one in told]
+        case dict():
+            return {_mended(name): _mended(one) for name, one in told.items()}
+    return told
 
 
 def kind_of(headers: Mapping[str, str]) -> str:

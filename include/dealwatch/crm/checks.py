@@ -10,7 +10,7 @@ from zoneinfo import available_timezones
 
 import polars as pl
 
-from dealwatch.crm.contract import COLUMNS, DATES, NUMBERS, OUTCOMES, UNTRACKED, Object
+from dealwatch.crm.contract import COLUMNS, DATES, NUMBERS, OUTCOMES, REQUIRED, UNTRACKED, Object
 from dealwatch.crm.faults import (
     NUMBER_REMEDY,
     PROBLEM,
@@ -28,16 +28,18 @@ from dealwatch.crm.faults import (
     read_columns,
     read_instants,
     says,
+    too_long,
     unknown_stage,
     unreadable,
 )
+from dealwatch.crm.mapping import ours_by_theirs
 from dealwatch.crm.values import iso_dates, plain_numbers
 from dealwatch.knobs import Pipeline
 
 
 def check(object_: Object, rows: pl.DataFrame, reading: Reading) -> pl.DataFrame:
     """The rows in the contract's own text, with the first fault of each in PROBLEM's columns, or nulls."""
-    faults = [nul_bytes(rows)]
+    faults = [nul_bytes(rows), *(too_long(name) for name in _KEYS if name in REQUIRED[object_])]
     match object_:
         case "deals":
             rows, more = _deals(rows, reading)
@@ -197,7 +199,7 @@ def _unreadable_values(reading: Reading) -> Iterator[Fault]:
 
 def _our_field(reading: Reading) -> pl.Expr:
     """The history may call a field by the column's name in the deals file."""
-    ours = {column: name for name, column in reading.deals_mapping.columns.items()}
+    ours = ours_by_theirs(reading.deals_mapping)
     return pl.col("field").replace(list(ours), list(ours.values())) if ours else pl.col("field")
 
 
@@ -259,6 +261,7 @@ def _ids(rows: pl.DataFrame) -> tuple[pl.DataFrame, list[Fault]]:
     return rows, [blank("deal_id"), unreadable("is_deleted", "yes or no", "Write true or false.")]
 
 
+_KEYS = ("deal_id", "owner_id", "field")
 _YES, _NO = ["true", "1", "yes", "y", "t"], ["false", "0", "no", "n", "f"]
 
 

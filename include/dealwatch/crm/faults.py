@@ -11,6 +11,7 @@ from dealwatch.knobs import Pipeline, RecordMapping
 
 # Columns of our own beside a file's begin with `=`, which no column of a file may.
 PROBLEM = ("=field", "=reason", "=remedy")
+LONGEST_KEY = 200
 EARLIEST_YEAR, LATEST_YEAR = "1900", "2200"
 
 
@@ -66,6 +67,13 @@ def nul_bytes(rows: pl.DataFrame) -> Fault:
 
 def blank(name: str) -> Fault:
     return Fault(name, pl.col(name).is_null(), pl.lit(f"{name} is empty"), f"Fill {name} at the source.")
+
+
+def too_long(name: str) -> Fault:
+    """An id, or a field's name, that no index can hold; it is usually a row whose quotes are broken."""
+    when = pl.col(name).str.len_chars() > LONGEST_KEY
+    remedy = "Check the quotes and delimiters of this row at the source."
+    return Fault(name, when, says(f"is longer than {LONGEST_KEY} characters", name), remedy)
 
 
 def unreadable(name: str, what: str, remedy: str) -> Fault:

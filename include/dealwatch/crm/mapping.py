@@ -65,6 +65,12 @@ def mapper_of(
     return to_contract
 
 
+def ours_by_theirs(mapping: RecordMapping) -> dict[str, str]:
+    """Our name by the source's column; where a column has two, the contract's one, which a history is of."""
+    last = sorted(mapping.columns.items(), key=lambda named: named[0] in COLUMNS["deals"])
+    return {column: name for name, column in last}
+
+
 def _taken(
     object_: Object, mapping: RecordMapping, *, path: Path, header: list[str], where: str
 ) -> dict[str, str]:

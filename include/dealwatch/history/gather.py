@@ -29,8 +29,10 @@ from dealwatch.tables import extract_runs
 from dealwatch.warehouse import reading, rows_of, writing
 
 log = logging.getLogger(__name__)
-# What was read of a source that goes on changing is of little use a day later.
-TOO_OLD = timedelta(hours=24)
+# What was read of a source that goes on changing is of little use a day later; the next night begins anew,
+# also when its run begins some seconds earlier than the last one did.
+TOO_OLD = timedelta(hours=20)
+_AHEAD = timedelta(minutes=15)
 _TOLD_EVERY = 10_000  # rows
 # What changes neither the questions nor what the answers mean.
 _NOT_ASKED = {"access", "connection", "max_vanished_share", "max_quota_share"}
@@ -106,6 +108,13 @@ def _begun(engine: Engine, name: str, reader: Reader, *, asked_by: str, now: dat
         raise ExtractRefused(
             f"{name}: the source's clock says {plan.begun_at.isoformat()}, which is before the last extract "
             f"began, {past.last.begun_at.isoformat()}; one of the two clocks was wrong, and has to be mended"
+        )
+    ahead = plan.begun_at - now
+    if ahead > _AHEAD:
+        # A morning would not see what is dated after it.
+        raise ExtractRefused(
+            f"{name}: the source's clock says {plan.begun_at.isoformat()}, which is {ahead} ahead of ours; "
+            "mend the clock or the zone of one of the two. A live source is read as of now"
         )
     held = Held(_extract_id(name, plan, past), name, plan)
     with writing(engine, alone="ledger") as connection:

@@ -1,7 +1,7 @@
 """Rows about deals that are not ours to know: set aside when they land, taken up once their deal is known."""
 
 import json
-from collections.abc import Iterator
+from collections.abc import Collection, Iterator
 from dataclasses import dataclass
 
 import polars as pl
@@ -11,7 +11,7 @@ from dealwatch.crm.contract import Object
 from dealwatch.crm.sheets import FAULTS, Arrival, Batch, reread
 from dealwatch.errors import ExtractRefused
 from dealwatch.settings import Settings
-from dealwatch.tables import deals, quarantine
+from dealwatch.tables import deals, owners, quarantine
 from dealwatch.warehouse import frame
 
 UNKNOWN_DEAL = "no deal is known by the id "
@@ -22,31 +22,37 @@ _ABOUT_DEALS: tuple[Object, ...] = ("deal_history", "activities")
 class Known:
     """Deal ids of this source known before, those that its drop tells, and those that other sources own.
 
-    open: those known before as open. gone: those that the drop tells as deleted.
+    open: those known before as open. gone: those that the drop tells as deleted. elsewhere: deal_id, source.
+    people: owner_id and email (in lower case) of owners whom other sources tell of.
     """
 
     before: pl.Series
     open: pl.Series
     told: list[pl.Series]
     gone: list[pl.Series]
-    elsewhere: pl.Series
+    elsewhere: pl.DataFrame
+    people: pl.DataFrame
 
     def own(self) -> pl.Series:
         return pl.concat([self.before, *self.told])
 
 
-def known_ids(connection: Connection, source: str) -> Known:
+def known_ids(connection: Connection, source: str, *, sources: Collection[str]) -> Known:
+    """What is known before a drop of the source; `sources` are those of the settings."""
     columns = (deals.c.deal_id, deals.c.outcome, deals.c.is_deleted)
     own = frame(connection, select(*columns).where(deals.c.source == source))
     is_open = pl.col("outcome").is_null() & ~pl.col("is_deleted")
-    others = frame(connection, select(deals.c.deal_id).where(deals.c.source != source))
+    others = frame(connection, select(deals.c.deal_id, deals.c.source).where(deals.c.source != source))
+    of_others = owners.c.source.in_(sorted({*sources} - {source}))
+    people = frame(connection, select(owners.c.owner_id, owners.c.email).where(of_others))
     nothing = pl.Series("deal_id", [], dtype=pl.String)
     return Known(
         before=own["deal_id"],
         open=own.filter(is_open)["deal_id"],
         told=[],
         gone=[nothing],
-        elsewhere=others["deal_id"],
+        elsewhere=others,
+        people=people.drop_nulls("email").with_columns(pl.col("email").str.to_lowercase()),
     )
 
 
@@ -56,7 +62,7 @@ def without_strangers(batch: Batch, known: Known) -> Batch:
     A deal told as deleted leaves the drop: what else it tells of it was read before, or is of no use.
     """
     if batch.object == "owners":
-        return batch
+        return _without_namesakes(batch, known.people)
     if batch.object in ("deletions", "ids"):
         if "is_deleted" in batch.rows.columns:
             known.gone.append(batch.rows.filter(pl.col("is_deleted") == "true")["deal_id"])
@@ -71,16 +77,40 @@ def without_strangers(batch: Batch, known: Known) -> Batch:
         left = batch.rows.filter(~pl.col("deal_id").is_in(gone.implode()))
         batch = Batch(batch.object, batch.file, left, batch.faulty)
     if batch.object == "deals":
-        is_strange = pl.col("deal_id").is_in(known.elsewhere.implode())
+        is_strange = pl.col("deal_id").is_in(known.elsewhere["deal_id"].implode())
         reason = pl.format("deal {} already belongs to another source", "deal_id")
-        remedy = "Make the ids of the two sources differ, for example by a prefix."
+        other = known.elsewhere.filter(pl.col("deal_id").is_in(batch.rows["deal_id"].implode()))["source"]
+        remedy = (
+            "Make the ids of the two sources differ, for example by a prefix; if it is the same source, give "
+            f"the source the name that it had, {' or '.join(sorted(other.unique()))}."
+        )
     else:
         is_strange = ~pl.col("deal_id").is_in(known.own().implode())
         reason = pl.format("{}{}", pl.lit(UNKNOWN_DEAL), "deal_id")
         remedy = "Deliver the deal, or mend its own row if that is in quarantine; this row is then taken up."
+    return _set_aside(batch, is_strange, "deal_id", reason, remedy)
+
+
+def _without_namesakes(batch: Batch, people: pl.DataFrame) -> Batch:
+    """An owner whom another source tells of with an address stays as that one tells; if with another, say so.
+
+    Nobody's messages go to whom another source means by the same id.
+    """
+    told = people.select("owner_id", pl.col("email").alias("=email"))
+    rows = batch.rows.join(told, on="owner_id", how="left", maintain_order="left")
+    own = pl.col("email").str.to_lowercase()
+    kept = rows.filter(pl.col("=email").is_null() | (own != pl.col("=email")).fill_null(False))
+    rest = Batch(batch.object, batch.file, kept, batch.faulty)
+    reason = pl.format("owner {} is somebody else in another source", "owner_id")
+    remedy = "Make the ids of the two sources' owners differ, for example by a prefix."
+    judged = _set_aside(rest, pl.col("=email").is_not_null(), "owner_id", reason, remedy)
+    return Batch(judged.object, judged.file, judged.rows.drop("=email"), judged.faulty)
+
+
+def _set_aside(batch: Batch, is_strange: pl.Expr, field: str, reason: pl.Expr, remedy: str) -> Batch:
     strange = batch.rows.filter(is_strange).select(
         "row",
-        pl.lit("deal_id").alias("field"),
+        pl.lit(field).alias("field"),
         reason.alias("reason"),
         pl.lit(remedy).alias("remedy"),
         "record",

@@ -41,7 +41,7 @@ def take_in(
 
     Raises ExtractRefused, upon which nothing of it may be kept, when it cannot be used as a whole.
     """
-    known = known_ids(connection, arrival.source)
+    known = known_ids(connection, arrival.source, sources=settings.sources)
     taken = Taken()
     told, columns, first_fault = 0, list[str](), ""
     for batch in read(arrival, settings=settings):

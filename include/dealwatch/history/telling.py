@@ -9,6 +9,7 @@ from sqlalchemy import Column, ColumnElement, Connection, select, true
 from dealwatch.crm.contract import COLUMNS, DATES
 from dealwatch.crm.values import instant_of, plain_numbers
 from dealwatch.history.changes import CHANGE, Told
+from dealwatch.history.found_before import found_before
 from dealwatch.history.knowing import Moments
 from dealwatch.history.sequence import with_sequence
 from dealwatch.history.slices import Rows
@@ -28,10 +29,7 @@ def told_of(connection: Connection, rows: Rows, name: str, terms: Terms, moments
     if known.is_empty():
         is_news = pl.Series("is_news", [True]).new_from_index(0, history.height)
     else:
-        c = deal_changes.c
-        asked = select(c.change_id).where(c.source == name, of_deals(c.deal_id, own, connection))
-        there = frame(connection, asked)
-        is_news = ~change_ids(history).is_in(there["change_id"].implode())
+        is_news = _is_news(connection, history, name, own)
     return Told(
         deals=drop,
         known=known,
@@ -41,6 +39,23 @@ def told_of(connection: Connection, rows: Rows, name: str, terms: Terms, moments
         tracked=rows.tracked,
         alive=rows.alive,
     )
+
+
+def _is_news(connection: Connection, history: pl.DataFrame, name: str, ids: pl.Series | None) -> pl.Series:
+    """Whether each tracked change is one that the ledger has neither as told nor as found by comparing."""
+    c = deal_changes.c
+    asked = select(c.change_id).where(c.source == name, of_deals(c.deal_id, ids, connection))
+    is_news = ~change_ids(history).is_in(frame(connection, asked)["change_id"].implode())
+    moved = history.filter(is_news)["deal_id"].unique()
+    if moved.is_empty():
+        return is_news
+    columns = [c[column] for column in ("change_id", *CHANGE) if column not in ("told", "seq")]
+    of_them = (c.source == name, of_deals(c.deal_id, moved, connection))
+    known = frame(connection, select(*columns).where(*of_them))
+    found = known.filter(identified(known)["change_id"] == known["change_id"])
+    numbered = history.with_row_index("row")
+    own = numbered.filter(pl.col("deal_id").is_in(moved.implode()))
+    return is_news & ~numbered["row"].is_in(found_before(own, found, known).implode())
 
 
 def of_deals(column: Column[Any], ids: pl.Series | None, connection: Connection) -> ColumnElement[bool]:

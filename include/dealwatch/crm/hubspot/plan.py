@@ -66,6 +66,20 @@ def mapping_of(
     return told.model_copy(update={"columns": kept})
 
 
+def refuse_vanished(mapping: RecordMapping, last: RecordMapping, told: RecordMapping) -> None:
+    """Raises ExtractRefused when a usual property that was read last time is gone, so that it stood still.
+
+    mapping, last: in full, of tonight and of last time. told: what the settings say.
+    """
+    for name, source in USUAL.items():
+        is_ignored = name in told.ignore or source in told.ignore
+        if last.columns.get(name) == source and name not in mapping.columns and not is_ignored:
+            raise ExtractRefused(
+                f"HubSpot's property {source!r} was read last time and is gone, or the key may not see it "
+                "any more; let the key read it, or add it to ignore of deals"
+            )
+
+
 def asked_of(
     mapping: RecordMapping, known: Mapping[str, str], stages: Sequence[Stage], *, until: str, is_first: bool
 ) -> Asked:

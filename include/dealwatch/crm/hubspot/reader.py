@@ -20,7 +20,7 @@ from dealwatch.crm.http import Policy
 from dealwatch.crm.hubspot.answers import Listed, Thing, text_frame
 from dealwatch.crm.hubspot.api import HubSpot, connect
 from dealwatch.crm.hubspot.kept import Kept
-from dealwatch.crm.hubspot.plan import TOUCHES, asked_of, mapping_of, tracked_by
+from dealwatch.crm.hubspot.plan import TOUCHES, asked_of, mapping_of, refuse_vanished, tracked_by
 from dealwatch.crm.hubspot.rows import HISTORY, Asked, deal_rows
 from dealwatch.crm.hubspot.touches import COLUMNS as TOUCH
 from dealwatch.crm.hubspot.touches import KINDS, touch_rows
@@ -70,6 +70,8 @@ class HubSpotReader:
         begun_at = self._api.clock()
         known = self._api.properties("deals")
         mapping = mapping_of(self._mapping, known, lambda: self._api.properties("companies"))
+        for before in past.last.feeding("deals") if past.last else ():
+            refuse_vanished(mapping, before.mapping, self._mapping)
         until = f"{begun_at:%Y-%m-%dT%H:%M:%S}.000Z"
         asked = asked_of(mapping, known, self._api.stages(), until=until, is_first=past.last is None)
         deals = {"asked": asdict(asked), "count": self._api.count("deals")}

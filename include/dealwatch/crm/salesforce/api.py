@@ -174,8 +174,8 @@ class Salesforce:
     def wait(self, place: Place) -> Place:
         """The place once the job is done, with the number of its rows.
 
-        Raises Gone when the job came to nothing, SourceDown when it takes too long. When we are told to stop
-        meanwhile, the job is aborted.
+        Raises Gone when the job came to nothing, SourceDown when it takes too long. Whoever stops us by
+        Ctrl-C has the job aborted; when a task's time is over, the next try goes on with it.
         """
         pause, waited = 1.0, 0.0
         try:
@@ -188,13 +188,11 @@ class Salesforce:
                 if told["state"] in {"Failed", "Aborted"}:
                     raise Gone(f"the job {told['state'].lower()}")
                 if waited >= LONGEST_WAIT_SECONDS:
-                    self.abort(place)
                     raise SourceDown(f"Salesforce: a job is not done after {waited / 60:.0f} minutes")
                 self.session.sleep(pause)
                 waited, pause = waited + pause, min(pause * 1.5, 30.0)
-        except BaseException as error:
-            if not isinstance(error, Exception):  # told to stop: SIGTERM, Ctrl-C, Airflow's own
-                self.abort(place)
+        except KeyboardInterrupt:
+            self.abort(place)
             raise
 
     def _job(self, place: Place) -> dict[str, Any]:

@@ -7,18 +7,21 @@ import json
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict, dataclass
 from datetime import datetime
-from typing import Literal
+from typing import Any, Literal
 
 from dealwatch.crm.contract import Object
+from dealwatch.crm.mapping import ours_by_theirs
 from dealwatch.crm.pages import Table
 from dealwatch.crm.salesforce.api import Described
 from dealwatch.crm.salesforce.fields import Fields
 from dealwatch.crm.salesforce.history import COLUMNS as CHANGES
+from dealwatch.crm.salesforce.shape import Rates, ToldRate
 from dealwatch.knobs import RecordMapping
 
 DEALS = "Opportunity"
 HAPPENED_AT = "HappenedAt"
 _DEAL = "Opportunity."
+LATE_EVENTS, ALL_IDS = "Event of late", "All ids"  # asked for beside the others, and not on every night
 CREATED_OF_DEAL = f"{_DEAL}CreatedDate"
 
 Shape = Literal["plain", "deals", "states", "tracked", "tasks"]
@@ -48,8 +51,9 @@ _EVENTS = {"deal_id": "WhatId", "happened_at": "StartDateTime", "kind": "EventSu
 class Request:
     """A query and what becomes of its rows.
 
-    until: the begin of the extract. money: the fields to bring to one currency. names: of a history's fields,
-    theirs and ours; links: those of theirs that come once by name and once by id.
+    until: the begin of the extract. money: the fields to bring to one currency, `into`, by `rates` as
+    `Rates.told` writes them. names: of a history's fields, theirs and ours; links: those of theirs that come
+    once by name and once by id.
     """
 
     soql: str
@@ -60,6 +64,8 @@ class Request:
     money: tuple[str, ...] = ()
     names: tuple[tuple[str, str], ...] = ()
     links: tuple[str, ...] = ()
+    into: str = ""
+    rates: tuple[ToldRate, ...] = ()
 
     def text(self) -> str:
         return json.dumps(asdict(self))
@@ -68,21 +74,33 @@ class Request:
     def of(text: str) -> "Request":
         told = json.loads(text)
         lists = {name: tuple(told[name]) for name in ("asked", "money", "links")}
-        names = tuple((theirs, ours) for theirs, ours in told["names"])
-        return Request(**(told | lists | {"names": names}))
+        pairs = {name: tuple(map(tuple, told[name])) for name in ("names", "rates")}
+        return Request(**(told | lists | pairs))
 
 
 @dataclass(frozen=True)
 class Night:
-    """When the extract begins, since when changes are asked for (None: everything), and what we may see."""
+    """When the extract begins, since when changes are asked for (None: everything), and what we may see.
+
+    rates: in an org of several currencies, those that amounts are brought to one by. without: objects that
+    are left out on purpose.
+    """
 
     begun: datetime
     since: datetime | None
     describe: Describe
+    rates: Rates | None = None
+    without: tuple[str, ...] = ()
+
+    def money(self, fields: Sequence[str]) -> dict[str, Any]:
+        """What a request says of the fields that are brought to one currency."""
+        if self.rates is None or not fields:
+            return {}
+        return {"money": tuple(fields), "into": self.rates.target, "rates": self.rates.told()}
 
     def sees(self, object_: str, fields: Sequence[str]) -> list[str]:
         """Those of the fields that are there for us."""
-        known = self.describe(object_) or {}
+        known = self.describe(object_) or {} if object_ not in self.without else {}
         return [field for field in fields if field.lower() in known]
 
     @property
@@ -111,7 +129,7 @@ def deals(fields: Fields, night: Night) -> Table:
         fields.asked,
         night.begun.isoformat(),
         shape="deals",
-        money=fields.money,
+        **night.money(fields.money),
     )
     return Table(DEALS, fields.columns, "deals", fields.mapping, request.text())
 
@@ -132,7 +150,7 @@ def states(fields: Fields, night: Night) -> tuple[Table, list[str]] | None:
         tuple(asked),
         night.begun.isoformat(),
         shape="states",
-        money=("Amount",) if "Amount" in kept else (),
+        **night.money(["Amount"] if in_currency and "Amount" in kept else []),
         names=tuple((name, name) for name in kept),
     )
     return _history("OpportunityHistory", request), [ours[name] for name in kept]
@@ -171,7 +189,7 @@ def _trackable(fields: Fields) -> dict[str, str]:
     """Our names by theirs, of the fields that may have a history."""
     told = fields.mapping
     late = {*told.known_only_at_close, "deal_id", "created_at", "closed_at", "outcome", "currency"}
-    return {theirs: name for name, theirs in told.columns.items() if name not in late}
+    return {theirs: name for theirs, name in ours_by_theirs(told).items() if name not in late}
 
 
 def _history(name: str, request: Request) -> Table:
@@ -195,7 +213,7 @@ def touches(night: Night) -> list[Table]:
         began = f"StartDateTime <= {_stamp(night.begun)}"
         ways = {"Event": night.changed}
         if night.since:
-            ways["Event of late"] = f"StartDateTime >= {_stamp(night.since)}"
+            ways[LATE_EVENTS] = f"StartDateTime >= {_stamp(night.since)}"
         for name, way in ways.items():
             found.append(_plain(name, "Event", _EVENTS, night, [*_EVENTS.values()], [*there, began, way]))
     return found
@@ -232,7 +250,7 @@ def recycled(night: Night) -> Table:
 
 
 def all_ids(night: Night) -> Table:
-    return _listed("All ids", "ids", {"deal_id": "Id"}, night, DEALS)
+    return _listed(ALL_IDS, "ids", {"deal_id": "Id"}, night, DEALS)
 
 
 def _listed(

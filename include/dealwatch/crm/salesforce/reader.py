@@ -9,7 +9,7 @@ import json
 import logging
 import tempfile
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import replace
 from datetime import datetime, timedelta
 from functools import cache
@@ -22,11 +22,13 @@ from dealwatch.crm.http import Policy
 from dealwatch.crm.pages import Page, Past, PlaceLost, Plan, Table
 from dealwatch.crm.salesforce.api import Gone, NoBulk, Place, Rows, Salesforce
 from dealwatch.crm.salesforce.fields import Fields, fields_of
+from dealwatch.crm.salesforce.hidden import refuse_hidden, requests_of
 from dealwatch.crm.salesforce.history import COLUMNS as CHANGES
 from dealwatch.crm.salesforce.history import Spread
 from dealwatch.crm.salesforce.login import Session, login_of
 from dealwatch.crm.salesforce.queries import (
     CREATED_OF_DEAL,
+    DEALS,
     Night,
     Request,
     all_ids,
@@ -37,7 +39,7 @@ from dealwatch.crm.salesforce.queries import (
     touches,
     tracked,
 )
-from dealwatch.crm.salesforce.shape import Rates, rates_of, renamed, with_end, with_moment
+from dealwatch.crm.salesforce.shape import Rates, rates_of, renamed, with_end, with_moment, with_whole_ids
 from dealwatch.crm.sheets import Covers
 from dealwatch.errors import SettingsError, SourceDown
 from dealwatch.knobs import RecordMapping
@@ -70,13 +72,15 @@ def open_salesforce(name: str, settings: Settings) -> "SalesforceReader":
         where=f"sources.{name}",
         overlap=source.overlap,
         currency=source.currency,
+        without=source.without,
     )
 
 
 class SalesforceReader:
     """Reads one org. `own` is the settings' mapping of deals, `where` the source's place in the settings.
 
-    `currency` is what amounts are brought to in an org of several currencies, its own without it.
+    `currency` is what amounts are brought to in an org of several currencies, its own without it. `without`
+    are objects that are left out on purpose.
     """
 
     def __init__(
@@ -87,10 +91,10 @@ class SalesforceReader:
         where: str,
         overlap: timedelta,
         currency: str | None = None,
+        without: Sequence[str] = (),
     ) -> None:
         self._wire, self._own, self._where, self._overlap = wire, own, where, overlap
-        self._currency = currency
-        self._rates: Rates | None = None
+        self._currency, self._without = currency, tuple(without)
 
     def close(self) -> None:
         self._wire.session.close()
@@ -106,14 +110,18 @@ class SalesforceReader:
         describe = cache(self._wire.describe)
         fields = fields_of(self._own, describe, where=f"{self._where}.deals")
         kept = self._wire.tracked_fields()
-        whole = self._plan(fields, kept, Night(begun, None, describe), covers="all")
+        rates = self._rates(past.last) if fields.money else None
+        every = Night(begun, None, describe, rates, self._without)
+        whole = self._plan(fields, kept, every, covers="all")
+        if past.last is not None:
+            refuse_hidden(whole, past.last, own=self._own, without=self._without)
         if past.last is None or past.cursor is None:
             return whole
         if not _is_alike(past.last, whole):
             log.info("other fields or tables are there than the last time, so all is read anew")
             return whole
         is_week_over = past.whole_at is None or begun - past.whole_at >= WEEK
-        night = Night(begun, past.cursor - self._overlap, describe)
+        night = replace(every, since=past.cursor - self._overlap)
         return self._plan(fields, kept, night, covers="ids" if is_week_over else "open")
 
     def _plan(self, fields: Fields, kept: frozenset[str] | None, night: Night, *, covers: Covers) -> Plan:
@@ -209,7 +217,7 @@ class SalesforceReader:
             case "tracked":
                 is_id = (pl.col("DataType") == "EntityId").fill_null(True)
                 is_plain = ~pl.col("Field").is_in(list(request.links))
-                return renamed(rows.filter(is_id | is_plain), dict(request.names))
+                return renamed(with_whole_ids(rows.filter(is_id | is_plain)), dict(request.names))
             case "tasks":
                 return with_moment(rows)
         return rows
@@ -217,24 +225,33 @@ class SalesforceReader:
     def _in_one_currency(self, rows: pl.DataFrame, request: Request, *, created: str) -> pl.DataFrame:
         if _CODE not in rows.columns or not request.money:
             return rows
-        if self._rates is None:
-            asked = ["IsoCode", "ConversionRate", "IsCorporate"]
-            dated = ["IsoCode", "ConversionRate", "StartDate"]
-            has_dated = self._wire.describe("DatedConversionRate") is not None
-            self._rates = rates_of(
-                self._wire.all_rows("CurrencyType", asked),
-                self._wire.all_rows("DatedConversionRate", dated) if has_dated else None,
-                self._currency,
-            )
-        return self._rates.convert(rows, request.money, code=_CODE, created=created)
+        rates = Rates.of(request.into, request.rates)
+        return rates.convert(rows, request.money, code=_CODE, created=created)
+
+    def _rates(self, last: Plan | None) -> Rates:
+        """The org's rates for deals created from the day after the last extract on, and before as they were.
+
+        A rate that is set anew would else change the amount of every deal, back to its creation.
+        """
+        asked = ["IsoCode", "ConversionRate", "IsCorporate"]
+        dated = ["IsoCode", "ConversionRate", "StartDate"]
+        has_dated = self._wire.describe("DatedConversionRate") is not None
+        rates = rates_of(
+            self._wire.all_rows("CurrencyType", asked),
+            self._wire.all_rows("DatedConversionRate", dated) if has_dated else None,
+            self._currency,
+        )
+        before = requests_of(last).get(DEALS) if last is not None else None
+        if last is None or before is None or not before.rates:
+            return rates
+        since = last.begun_at.date() + timedelta(days=1)
+        return rates.after(Rates.of(before.into, before.rates), since=since)
 
 
 def _is_alike(last: Plan, whole: Plan) -> bool:
     """Whether the same was read the last time; what is new is to be known of closed deals, too."""
-    try:
-        known = {table.name: (table.columns, Request.of(table.request).names) for table in last.tables}
-    except (KeyError, TypeError, ValueError):  # as another release wrote it
-        return False
+    requests = requests_of(last)
+    known = {table.name: (table.columns, requests[table.name].names) for table in last.tables if requests}
     return all(
         known.get(table.name) == (table.columns, Request.of(table.request).names) for table in whole.tables
     )

@@ -1,12 +1,11 @@
 """Rows as Salesforce writes them, in CSV or nested JSON, as frames of text in the columns asked for."""
 
-import json
 from collections.abc import Mapping, Sequence
 from typing import Any
 
 import polars as pl
 
-from dealwatch.crm.bodies import Broken
+from dealwatch.crm.bodies import Broken, read_json
 
 
 def of_csv(body: bytes, columns: Sequence[str], *, told: int) -> pl.DataFrame:
@@ -58,8 +57,4 @@ def _found(record: Mapping[str, Any], name: str) -> str | None:
 
 def exact_json(body: bytes) -> Any:
     """JSON with its numbers as they are written; raises Broken."""
-    try:
-        return json.loads(body, parse_float=str, parse_int=str)
-    except (ValueError, RecursionError):
-        pass
-    raise Broken("JSON that cannot be read")
+    return read_json(body, parse_float=str, parse_int=str)

@@ -2,7 +2,7 @@
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from datetime import datetime
+from datetime import date, datetime
 
 import polars as pl
 
@@ -50,12 +50,45 @@ def _instant(name: str) -> pl.Expr:
     )
 
 
+ToldRate = tuple[str, str, str]  # code, first day, rate
+
+
 @dataclass(frozen=True)
 class Rates:
     """Rates of each currency for a unit of the org's own: `=code`, `=from` (day), `=rate`; into `target`."""
 
     target: str
     table: pl.DataFrame
+
+    def told(self) -> tuple[ToldRate, ...]:
+        """The table as rows of text, in order; `Rates.of` reads them back."""
+        text = self.table.select("=code", pl.col("=from", "=rate").cast(pl.String))
+        return tuple(text.sort("=code", "=from").iter_rows())
+
+    @staticmethod
+    def of(target: str, told: Sequence[ToldRate]) -> "Rates":
+        text = pl.DataFrame(told, schema=dict.fromkeys(("=code", "=from", "=rate"), pl.String), orient="row")
+        day, rate = pl.col("=from").str.to_date("%Y-%m-%d"), pl.col("=rate").cast(pl.Float64)
+        return Rates(target, text.with_columns(day, rate))
+
+    def after(self, before: "Rates", *, since: date) -> "Rates":
+        """These rates for days from `since` on, and those told before for earlier ones.
+
+        Where the org's own currency is another by now, or a code is new, there is no before.
+        """
+        units = self.table.filter(pl.col("=rate") == 1)["=code"]
+        if not len(units.filter(units.is_in(before.table.filter(pl.col("=rate") == 1)["=code"].implode()))):
+            return self
+        old = pl.col("=code").is_in(before.table["=code"].implode())
+        begins = self.table.sort("=from").filter(old & (pl.col("=from") <= since))
+        parts = [
+            self.table.filter(~old | (pl.col("=from") > since)),
+            begins.group_by("=code").last().with_columns(pl.lit(since).alias("=from")),
+            before.table.filter(pl.col("=from") < since),
+        ]
+        joined = pl.concat(one.select(self.table.columns) for one in parts).sort("=code", "=from")
+        is_same = (pl.col("=rate") == pl.col("=rate").shift(1).over("=code")).fill_null(False)
+        return Rates(self.target, joined.filter(~is_same))
 
     def convert(self, rows: pl.DataFrame, names: Sequence[str], *, code: str, created: str) -> pl.DataFrame:
         """The amounts `names`, by the rate of the day the deal was created, so that no rate moves a deal.
@@ -121,3 +154,24 @@ def renamed(rows: pl.DataFrame, names: Mapping[str, str]) -> pl.DataFrame:
     """The values of column Field under the names we use, other rows left out."""
     known = pl.col("Field").replace_strict(dict(names), default=None, return_dtype=pl.String)
     return rows.with_columns(known.alias("Field")).filter(pl.col("Field").is_not_null())
+
+
+def with_whole_ids(rows: pl.DataFrame) -> pl.DataFrame:
+    """A history's rows with ids of 15 letters, if it tells such, in the 18 that rows of deals have."""
+    short = pl.concat([rows["OldValue"], rows["NewValue"]]).unique().drop_nulls()
+    short = short.filter(short.str.contains(r"^[A-Za-z0-9]{15}$"))
+    whole = [whole_id(id_) for id_ in short]
+    is_id = pl.col("DataType") == "EntityId"
+    return rows.with_columns(
+        pl.when(is_id).then(pl.col(name).replace(short.to_list(), whole)).otherwise(name).alias(name)
+        for name in ("OldValue", "NewValue")
+    )
+
+
+def whole_id(id_: str) -> str:
+    """An id of 15 letters, which case tells apart, with the 3 that say which of them are capitals."""
+    letters = "ABCDEFGHIJKLMNOPQRSTUVWXYZ012345"
+    fives = (id_[start : start + 5] for start in (0, 5, 10))
+    return id_ + "".join(
+        letters[sum(1 << n for n, one in enumerate(five) if one.isupper())] for five in fives
+    )

@@ -7,6 +7,7 @@ from typing import Any
 import polars as pl
 import sqlalchemy as sa
 
+from dealwatch.checks import is_plain_name
 from dealwatch.crm.contract import COLUMNS, Object
 from dealwatch.crm.pages import Table
 from dealwatch.crm.sql.catalog import Catalog, Found
@@ -122,8 +123,11 @@ def refuse_vanished(
 ) -> None:
     """Raises ExtractRefused when what was read last time is gone, though the settings still want it.
 
+    before: the tables of the last plan, which the reader of another kind of source may have made.
     without: tables left out on purpose. asked: the deals' columns that are asked for.
     """
+    if not all(map(is_plain_name, " ".join(table.request for table in before).split())):
+        return
     used = {name for query in now for name in query.tables}
     gone = {name for table in before for name in table.request.split()} - used - {*without}
     of_deals = {column for query in now if query.object == "deals" for column in query.columns}
