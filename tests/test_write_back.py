@@ -282,7 +282,7 @@ def test_the_first_reason_says_nothing_of_the_deals_owner() -> None:
     reasons = as_json(
         [
             {"group": "owner", "sentence": "one of 12 open deals of its owner", "points": 9},
-            {"group": "activity", "sentence": " no touch\nfor\u202e\x00 9 days ", "points": 5},
+            {"group": "activity", "sentence": "no touch for 9 days", "points": 5},
         ]
     )
     points = as_json([{"name": "base", "kind": "base", "points": 9}])
@@ -303,5 +303,9 @@ def test_rules_that_tell_about_owners_are_known_by_their_sentence(tmp_path: Path
     assert tellers([rule("Its owner wins {owner_win_rate:.0%} of deals")]) == {"quiet": "activity"}
 
 
-def test_plain_text_is_one_line_of_what_can_be_seen() -> None:
+def test_a_reason_is_one_line_of_what_can_be_seen(desk: Desk) -> None:
+    deal = open_ids(desk.server.org)[0]
+    judge(desk.engine, [Scored(deal, reasons=(("stage", " <b>40</b>\r\n\u202edays\x07 in its\tstage "),))])
+    desk.run()
+    assert in_fields(desk.server, deal)[2] == "<b>40</b> days in its stage"
     assert plain("  a\r\n\tb\u2028c\u00a0d \u200b\u202ee\x07 ") == "a b c d e"

@@ -118,6 +118,12 @@ def test_what_does_not_pass_stops_the_run_and_remembers_nothing(
     assert desk.run() == {"deals": 8, "written": 8}
 
 
+def test_a_batch_that_others_are_writing_to_waits_for_the_next_run(desk: Desk) -> None:
+    desk.server.faults.extend([None, 409])
+    assert desk.run() == {"deals": 8, "busy": 8}
+    assert desk.run() == {"deals": 8, "written": 8}
+
+
 def test_a_share_of_the_days_requests_is_left_to_others(desk: Desk) -> None:
     desk.most, desk.server.desk.allowed_today, desk.server.desk.used_today = 2, 100, 79
     with pytest.raises(SourceDown, match="are left to others.* 2 deals were written, 6 are left"):

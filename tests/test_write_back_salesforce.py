@@ -1,5 +1,7 @@
 """Salesforce as it is written to: fields are checked first, each record is by itself, nothing is lost."""
 
+import logging
+import random
 from collections.abc import Iterator
 from dataclasses import replace
 from typing import Any
@@ -29,7 +31,20 @@ def desk(engine: Engine, settings: Settings) -> Iterator[Desk]:
 
 @pytest.mark.parametrize(
     "fault",
-    ["drop", "lost", "expire", "html", "gzip", "cut", (503, 0), (429, 1), (406, 0), (420, 0)],
+    [
+        "drop",
+        "lost",
+        "expire",
+        "html",
+        "gzip",
+        "cut",
+        "short",
+        "swapped",
+        (503, 0),
+        (429, 1),
+        (406, 0),
+        (420, 0),
+    ],
     ids=str,
 )
 def test_whatever_passes_is_sent_again_until_it_is_heard(desk: Desk, fault: Any) -> None:
@@ -65,6 +80,30 @@ def test_the_session_may_end_between_two_batches(desk: Desk) -> None:
     desk.server.order("update", None, "expire")
     assert desk.run() == {"deals": 6, "written": 6}
     assert len(desk.server.batches) == 3 and desk.server.calls.count("token") == 2
+
+
+def test_whatever_fails_by_chance_all_is_written_in_the_end_and_nothing_is_told(
+    desk: Desk, caplog: pytest.LogCaptureFixture
+) -> None:
+    caplog.set_level(logging.DEBUG)
+    desk.most, desk.server.chance, desk.server.rate = 2, random.Random(11), 0.5
+    said = [repr(desk.settings)]
+    for _ in range(60):
+        try:
+            if desk.run() == {"deals": 6, "unchanged": 6}:
+                break
+        except (ExtractRefused, SourceDown) as error:
+            chain: BaseException | None = error
+            while chain is not None:
+                said.append(repr(chain) + repr(chain.__dict__))
+                chain = chain.__cause__ or chain.__context__
+    ids = open_ids(desk.server.org)
+    assert [in_fields(desk.server, id_)[0] for id_ in ids] == [60.0 - n for n in range(6)]
+    assert {state for state, _ in desk.remembered().values()} == {"written"}
+    told = "\n".join([caplog.text, *said])
+    assert "follows in" in told, "nothing failed"
+    for secret in (CLIENT_SECRET, "Bearer", "canary", "40 days", "Deal 0", *ids):
+        assert secret not in told
 
 
 def changed(field: str, /, **more: Any) -> list[Field]:

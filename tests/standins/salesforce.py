@@ -51,6 +51,7 @@ class Salesforce:
     "limit"     403 REQUEST_LIMIT_EXCEEDED         (status, s) that status with Retry-After (0: none)
     "html"      a page of HTML with status 200     "gzip", "cut"  the stream or the body is cut short
     "short"     a page lacks rows it says it has: done too early, or a CSV without its end
+    "swapped"   the results of an update come in another order; "short": one of them is missing
     "fewer"     the last rows are kept back: the locator is null too early
     "Failed", "Aborted", "gone"  what becomes of a job      "conflict"  409
     ("words", status, code)      an error of that code

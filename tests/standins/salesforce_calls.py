@@ -51,10 +51,13 @@ def to_describe(sf: Any, steps: list[str], *_: Any) -> Told:
     return 200, {"name": object_, "queryable": True, "updateable": is_ours, "fields": fields}, {}
 
 
-def to_update(sf: Any, _: list[str], query: dict[str, str], body: bytes, __: Any) -> Told:
+def to_update(sf: Any, _: list[str], query: dict[str, str], body: bytes, fault: Any) -> Told:
     if query:
         raise Refused(400, "INVALID_QUERY_FILTER_OPERATOR", "unknown parameter")
-    return 200, updated(sf, body), {}
+    results = updated(sf, body)
+    if fault == "short":
+        results.pop()
+    return 200, results[::-1] if fault == "swapped" else results, {}
 
 
 def to_limits(sf: Any, *_: Any) -> Told:

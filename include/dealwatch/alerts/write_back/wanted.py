@@ -42,7 +42,7 @@ def first_reason(reasons: str, points: str, telling: Mapping[str, str]) -> tuple
         silent |= {about for rule, about in telling.items() if rule in held}
     for reason in json.loads(reasons):
         if reason["group"] not in silent:
-            return reason["group"], plain(reason["sentence"])
+            return reason["group"], reason["sentence"]
     return "", None
 
 

@@ -34,7 +34,7 @@ _STATES: dict[str, State] = {
     **dict.fromkeys(_REFUSED, "refused"),
 }
 _TURNS, _PAUSE_SECONDS = 3, 5.0  # for records that are busy
-_NUMBERS, _TEXTS, _PICKLISTS = {"double", "int", "percent"}, {"string", "textarea"}, {"picklist"}
+_NUMBERS, _TEXTS = {"double", "int"}, {"string", "textarea"}
 _DIGITS = 3  # of a score before the point
 _SHORTEST = 40  # a reason in fewer characters says nothing
 
@@ -147,7 +147,7 @@ def _target(
             if whole < _DIGITS:
                 raise SettingsError(f"{where} = {field!r} has {whole} digits; a score needs {_DIGITS}")
             return Target(field, "number")
-        case "band" if kind in _PICKLISTS:
+        case "band" if kind == "picklist":
             active = {one["label"]: one["value"] for one in told.get("picklistValues", ()) if one["active"]}
             return Target(field, "text", words=words_of(active, bands, where=f"{where} = {field!r}"))
         case "band" | "reason" if kind in _TEXTS and not told.get("htmlFormatted"):
