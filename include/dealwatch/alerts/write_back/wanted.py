@@ -90,10 +90,8 @@ def rows_of(wishes: pl.DataFrame, targets: Mapping[str, Target], *, day: date) -
     """The wishes in the CRM's own fields; `day` is that of the morning."""
     found = []
     for wish in wishes.iter_rows(named=True):
-        told: dict[str, Plain] = {
-            **{v: wish[v] for v in ("score", "band", "reason")},
-            "as_of": day.isoformat(),
-        }
+        reason = None if wish["reason"] is None else plain(wish["reason"])
+        told: dict[str, Plain] = {**wish, "reason": reason, "as_of": day.isoformat()}
         values = {target.name: target.shown(told[value]) for value, target in targets.items()}
         found.append(Row(wish["deal_id"], values))
     return found
