@@ -8,10 +8,11 @@ import pytest
 ROOT = Path(__file__).resolve().parents[1]
 PACKAGE = ROOT / "include" / "dealwatch"
 ORDER = (
-    "errors environment checks knobs sources settings keys moments calendars tables warehouse migrations "
-    "company crm history scoring delivery alerts board jobs reference launch questions answering __main__"
+    "errors environment checks knobs written_fields sources settings keys moments calendars tables warehouse "
+    "migrations company crm history scoring delivery alerts board jobs reference launch questions answering "
+    "__main__"
 ).split()
-ALERTS = "reasons fingerprints rules morning episodes evidence renewal speaking hindsight".split()
+ALERTS = "reasons fingerprints rules morning write_back episodes evidence renewal speaking hindsight".split()
 NETWORK = {
     "httpx",
     "requests",

@@ -138,6 +138,11 @@ def _deliver(options: argparse.Namespace, settings: Settings) -> Any:
     return jobs.deliver(settings, now=lambda: datetime.now(UTC), dry=options.dry)
 
 
+def _write_back(options: argparse.Namespace, settings: Settings) -> Any:
+    as_of = _as_of(options, settings)
+    return jobs.write_back(settings, as_of=as_of, now=datetime.now(UTC), dry=options.dry)
+
+
 def _evaluate(options: argparse.Namespace, settings: Settings) -> Any:
     out = _folder(options.out) if options.out else None
     return jobs.evaluate(settings, first=options.first, until=options.until, out=out)
@@ -245,6 +250,10 @@ def _parser() -> argparse.ArgumentParser:
 
     deliver = verb("deliver", _deliver, "Send what is queued and due.")
     deliver.add_argument("--dry", action="store_true", help="say what would be sent; send nothing")
+
+    written = verb("write-back", _write_back, "Write this morning's scores into the CRM's own fields.")
+    written.add_argument("--as-of", help="moment (default: the newest business morning; no other is written)")
+    written.add_argument("--dry", action="store_true", help="check the fields, say what would be written")
 
     add_answers(verb, clock=lambda: datetime.now(UTC))
 

@@ -224,6 +224,30 @@ def deliver(settings: Settings, *, now: Callable[[], datetime], dry: bool = Fals
         return _told("deliver", now(), run(engine, settings=settings, now=now, dry=dry))
 
 
+def write_back(settings: Settings, *, as_of: datetime, now: datetime, dry: bool = False) -> dict[str, int]:
+    """Tell the CRM's own fields the morning's scores, where the settings name any; counts over all sources.
+
+    A source that fails keeps no other one from being written; its error is raised at the end.
+    """
+    from dealwatch.alerts.write_back.carrying import COUNTS, takers
+    from dealwatch.alerts.write_back.carrying import write_back as run
+
+    counts, failed = dict.fromkeys(COUNTS, 0), list[DealwatchError | SourceDown]()
+    names = takers(settings)
+    with _warehouse(settings) as engine:
+        for name in names:
+            try:
+                found = run(engine, name, settings=settings, as_of=as_of, now=now, dry=dry)
+            except (DealwatchError, SourceDown) as error:
+                log.error("write-back %s: %s", name, error)
+                failed.append(error)
+            else:
+                counts = {key: counts[key] + found[key] for key in counts}
+    if failed:
+        raise failed[0]
+    return _told("write-back", as_of, {"sources": len(names), **counts})
+
+
 def answer(
     settings: Settings, deal_id: str, said: dict[str, str], *, rule: str | None = None, now: datetime
 ) -> str:

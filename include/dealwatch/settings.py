@@ -26,6 +26,7 @@ from dealwatch import environment
 from dealwatch.errors import SettingsError
 from dealwatch.knobs import PROJECT, Alerts, Delivery, Pipeline, Scoring, Smtp, ZoneName
 from dealwatch.sources import KINDS, AnySource, Gates, connected
+from dealwatch.written_fields import check_nothing_is_read_back
 
 KEY_LENGTH = 32  # characters
 
@@ -134,6 +135,11 @@ class Settings(BaseSettings):
     def _window_is_open(self) -> Self:
         if self.delivery.window_opens >= self.delivery.window_closes:
             raise ValueError("delivery.window_opens must come before delivery.window_closes")
+        return self
+
+    @model_validator(mode="after")
+    def _nothing_written_is_read(self) -> Self:
+        check_nothing_is_read_back(self.sources)
         return self
 
     @property

@@ -12,6 +12,7 @@ from sqlalchemy import URL
 
 from dealwatch.checks import plain_name, plain_names
 from dealwatch.knobs import Access, RecordMapping, Section, Source, VanishedShare, ZoneName
+from dealwatch.written_fields import WriteBack, named_like
 
 Name = Annotated[str | None, AfterValidator(plain_name)]
 Names = Annotated[tuple[str, ...], AfterValidator(plain_names)]
@@ -44,7 +45,22 @@ class LiveSource(Section):
         return timedelta(hours=self.overlap_hours)
 
 
-class Salesforce(LiveSource):
+class WritableSource(LiveSource):
+    """A source that takes our scores, when it is told which of its fields are for them."""
+
+    write_back: WriteBack | None = Field(
+        default=None, description="Fields of its deals that take our scores; without it, nothing is written."
+    )
+
+    @property
+    def writer(self) -> tuple[str | None, Access | None]:
+        """The connection that may write and what it says: the source's own unless another is named."""
+        if self.write_back is None or (self.write_back.connection is None and self.write_back.access is None):
+            return self.connection, self.access
+        return self.write_back.connection, self.write_back.access
+
+
+class Salesforce(WritableSource):
     """Salesforce, read by its Bulk and REST APIs."""
 
     kind: Literal["salesforce"] = Field(description="salesforce: read by its Bulk and REST APIs.")
@@ -62,8 +78,15 @@ class Salesforce(LiveSource):
         default=(), description="Objects that are not read, though the org shows them."
     )
 
+    @model_validator(mode="after")
+    def _can_be_written(self) -> Self:
+        named_like(self.write_back, r"[A-Za-z][A-Za-z0-9_]*__c", "Deal_Risk__c")
+        if self.write_back is not None and self.deals.columns.get("deal_id", "Id") != "Id":
+            raise ValueError("write_back finds deals by their Id; take deal_id out of the mapping's columns")
+        return self
 
-class HubSpot(LiveSource):
+
+class HubSpot(WritableSource):
     """HubSpot, listed in full every night."""
 
     kind: Literal["hubspot"] = Field(description="hubspot: listed in full every night.")
@@ -74,6 +97,11 @@ class HubSpot(LiveSource):
         default=("calls", "emails", "meetings", "notes", "tasks"),
         description="Activities whose time, kind and direction are read; each needs a scope of its own.",
     )
+
+    @model_validator(mode="after")
+    def _can_be_written(self) -> Self:
+        named_like(self.write_back, r"(?!hs_|hubspot_)[a-z][a-z0-9_]*", "deal_risk, its internal name")
+        return self
 
 
 class SqlMapping(RecordMapping):
@@ -185,7 +213,22 @@ KINDS = ("files", "salesforce", "hubspot", "sql")
 
 
 def connected(name: str, source: AnySource, connection: Callable[[str], Any]) -> AnySource:
-    """A live source with what its Airflow connection says; others, and one told in full, as they are."""
+    """A live source with what its Airflow connections say; others, and one told in full, as they are."""
+    return _writing(_reading(name, source, connection), connection)
+
+
+def _writing(source: AnySource, connection: Callable[[str], Any]) -> AnySource:
+    """The source with what the connection says that its fields are written by."""
+    wanted = source.write_back if isinstance(source, WritableSource) else None
+    if wanted is None or wanted.connection is None or wanted.access is not None:
+        return source
+    found = connection(wanted.connection)
+    if found is None:
+        return source
+    return source.model_copy(update={"write_back": wanted.model_copy(update={"access": _access(found)})})
+
+
+def _reading(name: str, source: AnySource, connection: Callable[[str], Any]) -> AnySource:
     if source.access is not None or (isinstance(source, Source) and not source.url):
         return source
     if isinstance(source, Sql) and source.url is not None:

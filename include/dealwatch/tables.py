@@ -537,5 +537,20 @@ rule_evidence = Table(
     comment="Each rule's record by replay, against comparable deals.",
 )
 
+# --- write back -----------------------------------------------------------------------------------
+
+written_back = Table(
+    "written_back",
+    metadata,
+    _key("source"),
+    _key("deal_id"),
+    _must("state"),  # written, refused (not sent again until it changes); busy, gone, failed: sent again
+    _must("digest"),  # of what the CRM said this to: values, fields, account
+    _must("code"),  # the CRM's own word for why not; empty when it was written
+    _must("as_of", Instant),  # the morning whose values they were
+    _must("recorded_at", Instant),
+    comment="What each deal's fields in the CRM were last told, and what the CRM said to it.",
+)
+
 # Columns that tell when we wrote rather than what we know; two equal histories may differ in them.
 WALL_CLOCK_COLUMNS = frozenset({"recorded_at"})

@@ -146,6 +146,10 @@ def limited(policy: str) -> dict[str, Any]:
     }
 
 
+def _is_limit(fault: Any) -> bool:
+    return isinstance(fault, tuple) and fault[0] == "limit"
+
+
 class _Handler(BaseHTTPRequestHandler):
     hub: HubSpot
     protocol_version = "HTTP/1.1"
@@ -168,7 +172,8 @@ class _Handler(BaseHTTPRequestHandler):
             hub.desk.used_today += 1
             fault = hub.next_fault()
             is_over = hub.is_over_the_limit()
-            status, told = self._answer(request, is_over=is_over)
+            is_refused = isinstance(fault, int) or fault in ("unauthorised", "redirect") or _is_limit(fault)
+            status, told = (0, {}) if is_refused else self._answer(request, is_over=is_over)
         self._send(fault, status, told, request)
 
     def _answer(self, request: Request, *, is_over: bool) -> tuple[int, dict[str, Any]]:

@@ -2,6 +2,7 @@
 
 import base64
 import json
+from collections import deque
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from random import Random
@@ -54,6 +55,8 @@ class Habits:
     numeric_links: bool = False
     history_cap: int | None = None  # newest items told of each history
     index_lag_ms: int = 30_000
+    is_silent_about_unknown: bool = False  # a batch update passes over ids it does not know
+    names_by_trace: bool = False  # errors of a batch update name deals by their trace id only
     links_a_page: int = 500
     links_in_a_list: int = 100
 
@@ -75,6 +78,9 @@ class Desk:
     scopes: set[str] = field(default_factory=lambda: set(ALL_SCOPES))
     versions: tuple[str, ...] = VERSIONS
     in_vain: list[tuple[str, str]] = field(default_factory=list)
+    updates: list[tuple[str, dict[str, str]]] = field(default_factory=list)  # id, properties, as committed
+    row_faults: dict[str, deque[str]] = field(default_factory=dict)  # per id: categories of its next errors
+    poison: set[str] = field(default_factory=set)  # ids that turn down the batch they are in
     chance: Random = field(default_factory=lambda: Random(7))
     used_today: int = 0
     allowed_today: int = 625_000

@@ -164,6 +164,7 @@ class Portal:
     defined: dict[str, dict[str, tuple[str, str]]] = field(
         default_factory=lambda: {kind: dict(names) for kind, names in DEFINED.items()}
     )
+    own: dict[str, dict[str, Any]] = field(default_factory=dict)  # custom properties of deals, as they differ
     merged: dict[str, str] = field(default_factory=dict)  # the id that is gone -> the one in its place
     now: int = 0
     ids: Iterator[int] = field(default_factory=lambda: itertools.count(33_995_947_220, 7))
@@ -192,6 +193,15 @@ class Portal:
         record.updated = max(record.updated, at)
         record.history["hs_lastmodifieddate"] = [(at, iso(at), "CALCULATED")]
         self.now = max(self.now, at)
+
+    def define(self, name: str, type_: str, **more: Any) -> None:
+        """A custom property of deals; `options` are its choices, the rest is as the endpoint tells it."""
+        choices = more.pop("options", ())
+        self.defined["deals"][name] = (type_, name.title())
+        options = [{"label": one.title(), "value": one, "hidden": False} for one in choices]
+        writable = {"archivable": True, "readOnlyDefinition": False, "readOnlyValue": False}
+        told = {"hubspotDefined": False, "options": options, "modificationMetadata": writable}
+        self.own[name] = {**told, **({"fieldType": "number"} if type_ == "number" else {}), **more}
 
     def link(self, deal_id: str, kind: str, id_: str, *, is_primary: bool = False) -> None:
         """Associate a company or a touch with a deal; a touch counts as a change of the deal."""

@@ -20,6 +20,7 @@ from standins.hubspot_desk import (
 )
 from standins.hubspot_objects import list_page, read_batch, read_links, search
 from standins.hubspot_portal import TOUCHES, Pipeline, definition, iso
+from standins.hubspot_updates import update_batch
 
 DAY = 86_400_000
 
@@ -124,7 +125,9 @@ def owners(desk: Desk, kinds: list[str], request: Request) -> Reply:
 
 def properties(desk: Desk, kinds: list[str], request: Request) -> Reply:
     known = desk.portal.defined[kind_named(kinds[0])]
-    return 200, {"results": [definition(n, *told, now=desk.portal.now) for n, told in known.items()]}
+    own = desk.portal.own if kinds[0] == "deals" else {}
+    told = [definition(n, *one, now=desk.portal.now) | own.get(n, {}) for n, one in known.items()]
+    return 200, {"results": told}
 
 
 def usage(desk: Desk, kinds: list[str], request: Request) -> Reply:
@@ -160,6 +163,10 @@ def _object_scopes(kinds: list[str]) -> tuple[str, ...]:
     return (own, "crm.objects.contacts.read") if kind in TOUCHES else (own,)
 
 
+def _write_scopes(kinds: list[str]) -> tuple[str, ...]:
+    return (f"crm.objects.{kinds[-1]}.write",)
+
+
 def _schema_scopes(kinds: list[str]) -> tuple[str, ...]:
     return (*_object_scopes(kinds), f"crm.schemas.{kinds[0]}.read")
 
@@ -178,6 +185,7 @@ _ASSOCIATIONS = "crm/associations/{v}/{kind}/{other}/batch/read"
 ROUTES = (
     Route("GET", "crm/objects/{v}/{kind}", _LISTING, _object_scopes, list_page),
     Route("POST", "crm/objects/{v}/{kind}/batch/read", ("archived",), _object_scopes, read_batch),
+    Route("POST", "crm/objects/{v}/{kind}/batch/update", (), _write_scopes, update_batch),
     Route("POST", "crm/objects/{v}/{kind}/search", (), _object_scopes, search),
     Route("POST", _ASSOCIATIONS, (), _object_scopes, read_links),
     Route("GET", "crm/pipelines/{v}/{kind}", (), _schema_scopes, pipelines),

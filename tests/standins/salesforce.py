@@ -45,16 +45,19 @@ CHANCES: dict[str, list[Any]] = {
 class Salesforce:
     """The server's state. `faults[call]` is a queue: each call takes one, None meaning no fault.
 
-    Calls are versions, token, describe, query, more, limits, tooling, create, job, results, abort.
+    Calls are versions, token, describe, query, more, limits, tooling, create, job, results, abort, update.
     "drop"      hangs up before committing         "lost"      commits and hangs up without a reply
     "hang"      never replies                      "expire"    401, and all sessions are over
     "limit"     403 REQUEST_LIMIT_EXCEEDED         (status, s) that status with Retry-After (0: none)
     "html"      a page of HTML with status 200     "gzip", "cut"  the stream or the body is cut short
     "short"     a page lacks rows it says it has: done too early, or a CSV without its end
+    "swapped"   the results of an update come in another order; "short": one of them is missing
     "fewer"     the last rows are kept back: the locator is null too early
     "Failed", "Aborted", "gone"  what becomes of a job      "conflict"  409
     ("words", status, code)      an error of that code
     `chance` (of a seed) and `rate` do one of them by themselves.
+    `row_faults[id]` is a queue of codes by which a record is not updated; `updates` holds what was committed,
+    `batches` the ids of each update that could be read. `may_edit` is whether our user edits opportunities.
     """
 
     org: Org = field(default_factory=Org)
@@ -74,6 +77,10 @@ class Salesforce:
     cursors: dict[str, Query] = field(default_factory=dict)
     calls: list[str] = field(default_factory=list)
     asked: list[str] = field(default_factory=list)  # every SOQL
+    row_faults: dict[str, deque[str]] = field(default_factory=dict)
+    updates: list[tuple[str, dict[str, Any]]] = field(default_factory=list)
+    batches: list[list[str]] = field(default_factory=list)
+    may_edit: bool = True
     counter: Iterator[int] = field(default_factory=lambda: itertools.count(1))
     closing: threading.Event = field(default_factory=threading.Event)
     lock: threading.Lock = field(default_factory=threading.Lock)
@@ -271,4 +278,6 @@ def _call(method: str, steps: list[str]) -> str:
             return "abort"
         case "GET", "jobs", "query", _, "results":
             return "results"
+        case "PATCH", "composite", "sobjects":
+            return "update"
     return "unknown"

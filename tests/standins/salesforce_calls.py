@@ -9,6 +9,7 @@ from urllib.parse import unquote
 
 import polars as pl
 
+from standins.salesforce_rows import Refused, form_of, updated
 from standins.salesforce_soql import Query, answer
 
 BULKLESS = {"OpportunityStage", "CurrencyType"}
@@ -29,12 +30,6 @@ class Job:
     object: str = ""
 
 
-class Refused(Exception):
-    def __init__(self, status: int, code: str, words: str = "") -> None:
-        super().__init__(code)
-        self.status, self.code, self.words = status, code, words
-
-
 def to_describe(sf: Any, steps: list[str], *_: Any) -> Told:
     object_ = sf.org.object_named(steps[4])
     if object_ is None:
@@ -48,10 +43,21 @@ def to_describe(sf: Any, steps: list[str], *_: Any) -> Told:
             "nillable": one.type not in {"id", "boolean"},
             "referenceTo": [one.to] if one.to else [],
             "relationshipName": one.relationship or None,
+            **form_of(one, is_fixed=one.name in sf.org.fixed),
         }
         for one in sf.org.fields(object_).values()
     ]
-    return 200, {"name": object_, "queryable": True, "fields": fields}, {}
+    is_ours = object_ != "Opportunity" or sf.may_edit
+    return 200, {"name": object_, "queryable": True, "updateable": is_ours, "fields": fields}, {}
+
+
+def to_update(sf: Any, _: list[str], query: dict[str, str], body: bytes, fault: Any) -> Told:
+    if query:
+        raise Refused(400, "INVALID_QUERY_FILTER_OPERATOR", "unknown parameter")
+    results = updated(sf, body)
+    if fault == "short":
+        results.pop()
+    return 200, results[::-1] if fault == "swapped" else results, {}
 
 
 def to_limits(sf: Any, *_: Any) -> Told:

@@ -69,10 +69,19 @@ HISTORY_FIELDS = ("StageName", "Amount", "ExpectedRevenue", "CloseDate", "Probab
 
 @dataclass(frozen=True)
 class Field:
+    """As describe tells it; `values` are a picklist's, those in `inactive` may not be chosen any more."""
+
     name: str
     type: str
     to: str = ""
     relationship: str = ""
+    length: int = 0
+    precision: int = 18
+    scale: int = 0
+    values: tuple[str, ...] = ()
+    inactive: tuple[str, ...] = ()
+    is_formula: bool = False
+    is_rich: bool = False
 
     @property
     def dtype(self) -> Any:
@@ -89,6 +98,7 @@ class Org:
     multi_currency: bool = False
     dated_rates: bool = False
     hidden: set[tuple[str, str]] = field(default_factory=set)
+    fixed: set[str] = field(default_factory=set)  # fields of Opportunity that our user may only read
     tracked: set[str] = field(default_factory=set)
     extra: dict[str, list[Field]] = field(default_factory=dict)
     tables: dict[str, pl.DataFrame] = field(default_factory=dict)

@@ -35,7 +35,7 @@ TOO_OLD = timedelta(hours=20)
 _AHEAD = timedelta(minutes=15)
 _TOLD_EVERY = 10_000  # rows
 # What changes neither the questions nor what the answers mean.
-_NOT_ASKED = {"access", "connection", "max_vanished_share", "max_quota_share"}
+_NOT_ASKED = {"access", "connection", "max_vanished_share", "max_quota_share", "write_back"}
 
 
 def gather(

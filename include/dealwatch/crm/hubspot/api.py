@@ -40,6 +40,7 @@ _NO_LINK = "crm.associations.NO_ASSOCIATIONS_FOUND"
 # What a key needs to be allowed for each question, by the part of the path that asks it.
 _SCOPES = {
     "deals": "crm.objects.deals.read",
+    "deals to write": "crm.objects.deals.write",
     "companies": "crm.objects.companies.read",
     "owners": "crm.objects.owners.read",
     "emails": "sales-email-read",
@@ -194,8 +195,18 @@ class HubSpot:
 
     def properties(self, kind: str) -> dict[str, str]:
         """Which properties a kind has that this key may see, and their types: number, datetime, date, ..."""
+        return {name: str(one["type"]) for name, one in self.definitions(kind).items()}
+
+    def definitions(self, kind: str) -> dict[str, Thing]:
+        """The same properties, each with all that HubSpot says of it."""
         path = f"/crm/properties/{self._version}/{kind}"
-        return {str(one["name"]): str(one["type"]) for one in results_of(self._get(path, kind), path)}
+        return {str(one["name"]): one for one in results_of(self._get(path, kind), path)}
+
+    def update(self, kind: str, inputs: Sequence[Thing]) -> tuple[int, Mapping[str, Any]]:
+        """Write properties of up to 100 objects, each an id and properties; the status and the answer."""
+        path = f"/crm/objects/{self._version}/{kind}/batch/update"
+        answer = self._asked("POST", path, f"{kind} to write", json={"inputs": list(inputs)})
+        return answer.status, answer.data
 
     def count(self, kind: str) -> int:
         """How many live objects the search index holds: about as many as there are."""
@@ -223,7 +234,9 @@ class HubSpot:
     def _clear(self, error: Declined, kind: str) -> Declined:
         remedy = ""
         if error.status == 403:
-            remedy = f"let the key read {kind}: tick the scope {_SCOPES.get(kind, kind)} where it was made"
+            verb = "write" if kind.endswith(" to write") else "read"
+            plain = kind.removesuffix(" to write")
+            remedy = f"let the key {verb} {plain}: tick the scope {_SCOPES.get(kind, kind)} where it was made"
         elif error.status == 404:
             remedy = f"HubSpot may not offer version {self._version} any more; set another, such as {VERSION}"
         elif error.status == 414:

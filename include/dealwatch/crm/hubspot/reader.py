@@ -15,18 +15,18 @@ from typing import Any
 
 import polars as pl
 
-from dealwatch.crm.api import Declined, address_of
-from dealwatch.crm.http import Policy
+from dealwatch.crm.api import Declined
 from dealwatch.crm.hubspot.answers import Listed, Thing, text_frame
-from dealwatch.crm.hubspot.api import HubSpot, connect
+from dealwatch.crm.hubspot.api import HubSpot
 from dealwatch.crm.hubspot.kept import Kept
+from dealwatch.crm.hubspot.opening import client_of
 from dealwatch.crm.hubspot.plan import TOUCHES, asked_of, mapping_of, refuse_vanished, tracked_by
 from dealwatch.crm.hubspot.rows import HISTORY, Asked, deal_rows
 from dealwatch.crm.hubspot.touches import COLUMNS as TOUCH
 from dealwatch.crm.hubspot.touches import KINDS, touch_rows
 from dealwatch.crm.hubspot.values import instants
 from dealwatch.crm.pages import Page, Past, PlaceLost, Plan, Table
-from dealwatch.errors import SettingsError, SourceDown
+from dealwatch.errors import SourceDown
 from dealwatch.knobs import RecordMapping
 from dealwatch.settings import Settings
 from dealwatch.sources import HubSpot as Source
@@ -220,14 +220,9 @@ class HubSpotReader:
 def open_hubspot(name: str, settings: Settings) -> HubSpotReader:
     """The source of that name; SettingsError when it has no key."""
     source = settings.sources[name]
-    if not isinstance(source, Source) or source.access is None or source.access.password is None:
-        raise SettingsError(
-            f"[sources.{name}] there is no key to read HubSpot with; make the Airflow connection "
-            f"{getattr(source, 'connection', None) or name} and put a service key into its password"
-        )
-    policy = Policy(most_quota_share=source.max_quota_share)
-    origin = address_of(source.access, usual="api.hubapi.com")
-    client = connect(source.access.password, origin=origin, policy=policy)
+    if not isinstance(source, Source):
+        raise TypeError(f"the source {name} is no HubSpot")
+    client = client_of(name, source, source.connection, source.access)
     api = HubSpot(client, version=source.version)
     return HubSpotReader(api, mapping=source.deals, touches=source.touches, overlap=source.overlap)
 

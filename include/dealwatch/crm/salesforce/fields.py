@@ -54,8 +54,11 @@ class Fields:
         return tuple(dict.fromkeys(self.mapping.columns.values()))
 
 
-def fields_of(own: RecordMapping, describe: Describe, *, where: str) -> Fields:
+def fields_of(own: RecordMapping, describe: Describe, *, where: str, is_written: bool = False) -> Fields:
     """The fields to read, by the settings' own mapping over ours, checked against the org's description.
+
+    Of deals that we write to (`is_written`), the moment of the last change of stage has to be there: without
+    it a close is dated by the last change of all, which may be our own.
 
     Raises ExtractRefused, naming all that is missing, when a field that is needed or that the settings name
     is not there for us; a field that is only welcome is left out.
@@ -80,7 +83,8 @@ def fields_of(own: RecordMapping, describe: Describe, *, where: str) -> Fields:
         elif name != "currency":  # most orgs have one only
             log.info("%s: %s is not there for us and is left out", where, field)
     known = describe("Opportunity") or {}
-    missing += [field for field in _HELPERS if field.lower() not in known]
+    needed = [*_HELPERS, *([_STAGE_CHANGED] if is_written else [])]
+    missing += [field for field in needed if field.lower() not in known]
     if missing:
         raise ExtractRefused(
             f"Salesforce shows us no {', '.join(dict.fromkeys(missing))}: each was renamed, deleted or taken "

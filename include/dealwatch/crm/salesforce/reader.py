@@ -8,7 +8,6 @@ in its history the next night, while the other way round a deal would seem to mo
 import json
 import logging
 import tempfile
-import time
 from collections.abc import Iterator, Sequence
 from dataclasses import replace
 from datetime import datetime, timedelta
@@ -17,15 +16,13 @@ from pathlib import Path
 
 import polars as pl
 
-from dealwatch.crm.api import address_of
-from dealwatch.crm.http import Policy
 from dealwatch.crm.pages import Page, Past, PlaceLost, Plan, Table
 from dealwatch.crm.salesforce.api import Gone, NoBulk, Place, Rows, Salesforce
 from dealwatch.crm.salesforce.fields import Fields, fields_of
 from dealwatch.crm.salesforce.hidden import refuse_hidden, requests_of
 from dealwatch.crm.salesforce.history import COLUMNS as CHANGES
 from dealwatch.crm.salesforce.history import Spread
-from dealwatch.crm.salesforce.login import Session, login_of
+from dealwatch.crm.salesforce.opening import session_of
 from dealwatch.crm.salesforce.queries import (
     CREATED_OF_DEAL,
     DEALS,
@@ -41,7 +38,7 @@ from dealwatch.crm.salesforce.queries import (
 )
 from dealwatch.crm.salesforce.shape import Rates, rates_of, renamed, with_end, with_moment, with_whole_ids
 from dealwatch.crm.sheets import Covers
-from dealwatch.errors import SettingsError, SourceDown
+from dealwatch.errors import SourceDown
 from dealwatch.knobs import RecordMapping
 from dealwatch.settings import Settings
 from dealwatch.sources import Salesforce as SalesforceSource
@@ -60,19 +57,14 @@ def open_salesforce(name: str, settings: Settings) -> "SalesforceReader":
     source = settings.sources[name]
     if not isinstance(source, SalesforceSource):
         raise TypeError(f"the source {name} is no Salesforce")
-    connection, access = source.connection or name, source.access
-    if access is None:
-        raise SettingsError(f"[sources.{name}] has no connection {connection}; make it in Airflow")
-    told = {**access.extra, "login": access.login, "password": access.password, "host": address_of(access)}
-    policy = Policy(most_quota_share=source.max_quota_share)
-    session = Session(login_of(told, connection), version=source.api_version, policy=policy, sleep=time.sleep)
     return SalesforceReader(
-        Salesforce(session),
+        Salesforce(session_of(name, source, source.connection, source.access)),
         own=source.deals,
         where=f"sources.{name}",
         overlap=source.overlap,
         currency=source.currency,
         without=source.without,
+        is_written=source.write_back is not None,
     )
 
 
@@ -80,7 +72,7 @@ class SalesforceReader:
     """Reads one org. `own` is the settings' mapping of deals, `where` the source's place in the settings.
 
     `currency` is what amounts are brought to in an org of several currencies, its own without it. `without`
-    are objects that are left out on purpose.
+    are objects that are left out on purpose. `is_written` says that our scores are written into its deals.
     """
 
     def __init__(
@@ -92,9 +84,10 @@ class SalesforceReader:
         overlap: timedelta,
         currency: str | None = None,
         without: Sequence[str] = (),
+        is_written: bool = False,
     ) -> None:
         self._wire, self._own, self._where, self._overlap = wire, own, where, overlap
-        self._currency, self._without = currency, tuple(without)
+        self._currency, self._without, self._is_written = currency, tuple(without), is_written
 
     def close(self) -> None:
         self._wire.session.close()
@@ -108,7 +101,7 @@ class SalesforceReader:
         begun = self._wire.session.server_time()
         self._wire.daily_requests()
         describe = cache(self._wire.describe)
-        fields = fields_of(self._own, describe, where=f"{self._where}.deals")
+        fields = fields_of(self._own, describe, where=f"{self._where}.deals", is_written=self._is_written)
         kept = self._wire.tracked_fields()
         rates = self._rates(past.last) if fields.money else None
         every = Night(begun, None, describe, rates, self._without)
