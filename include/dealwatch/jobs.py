@@ -62,6 +62,21 @@ def extract(settings: Settings, *, source: str | None = None, now: datetime) -> 
     return _told("extract", now, total)
 
 
+def visit(settings: Settings, *, source: str, now: datetime) -> tuple[str, dict[str, Any], bool]:
+    """Look whether an extract of the source would work, and draft its mapping; no warehouse is needed.
+
+    The report with the draft, the same for machines, and whether it would.
+    """
+    from dealwatch.crm.readers import visitor_of
+    from dealwatch.crm.visit_report import machine_of, report_of
+
+    if source not in settings.sources:
+        names = ", ".join(sorted(settings.sources)) or "none"
+        raise SettingsError(f"no source {source!r} is configured; there are: {names}")
+    found = visitor_of(settings.sources[source].kind)(source, settings, now=now)
+    return report_of(source, settings, found), machine_of(source, settings, found), found.works
+
+
 def train(settings: Settings, *, as_of: datetime) -> dict[str, Any]:
     """Train and judge a forest as of the moment; say whether it serves, waits for a person, or is refused.
 

@@ -94,6 +94,16 @@ class HubSpot:
             raise ExtractRefused(f"HubSpot has no version {version!r}; write one such as {VERSION}")
         self._client, self._version = client, version
 
+    @property
+    def asked(self) -> int:
+        """How often anything was asked."""
+        return self._client.asked
+
+    @property
+    def quota(self) -> Quota | None:
+        """The day's requests, where HubSpot tells them to this key."""
+        return self._client.quota
+
     def clock(self) -> datetime:
         """HubSpot's own time, to the second; the question is one that has to be allowed anyway."""
         path = f"/crm/pipelines/{self._version}/deals"
@@ -190,8 +200,12 @@ class HubSpot:
 
     def properties(self, kind: str) -> dict[str, str]:
         """Which properties a kind has that this key may see, and their types: number, datetime, date, ..."""
+        return {str(one["name"]): str(one["type"]) for one in self.described(kind)}
+
+    def described(self, kind: str) -> list[Thing]:
+        """The same as HubSpot tells them: name, type, label, options and more."""
         path = f"/crm/properties/{self._version}/{kind}"
-        return {str(one["name"]): str(one["type"]) for one in results_of(self._get(path, kind), path)}
+        return results_of(self._get(path, kind), path)
 
     def count(self, kind: str) -> int:
         """How many live objects the search index holds: about as many as there are."""

@@ -9,11 +9,12 @@ import json
 import logging
 import tempfile
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import replace
 from datetime import datetime, timedelta
 from functools import cache
 from pathlib import Path
+from typing import Any
 
 import polars as pl
 
@@ -58,19 +59,32 @@ def open_salesforce(name: str, settings: Settings) -> "SalesforceReader":
     source = settings.sources[name]
     if not isinstance(source, SalesforceSource):
         raise TypeError(f"the source {name} is no Salesforce")
-    connection, access = source.connection or name, source.access
-    if access is None:
-        raise SettingsError(f"[sources.{name}] has no connection {connection}; make it in Airflow")
-    told = {**access.extra, "login": access.login, "password": access.password, "host": _host(access)}
-    policy = Policy(most_quota_share=source.max_quota_share)
-    session = Session(login_of(told, connection), version=source.api_version, policy=policy, sleep=time.sleep)
     return SalesforceReader(
-        Salesforce(session),
+        Salesforce(session_of(name, source)),
         own=source.deals,
         where=f"sources.{name}",
         overlap=source.overlap,
         currency=source.currency,
     )
+
+
+def session_of(
+    name: str,
+    source: SalesforceSource,
+    *,
+    sleep: Callable[[float], None] = time.sleep,
+    **policy: Any,
+) -> Session:
+    """A session of the source's org, not logged in yet; SettingsError when there is no connection."""
+    connection, access = source.connection or name, source.access
+    if access is None:
+        raise SettingsError(
+            f"[sources.{name}] has no connection {connection}; make it in Airflow, or set "
+            f"AIRFLOW_CONN_{connection.upper()}"
+        )
+    told = {**access.extra, "login": access.login, "password": access.password, "host": _host(access)}
+    own = Policy(**{"most_quota_share": source.max_quota_share, **policy})
+    return Session(login_of(told, connection), version=source.api_version, policy=own, sleep=sleep)
 
 
 def _host(access: Access) -> str | None:

@@ -45,6 +45,11 @@ def open_sql(name: str, settings: Settings) -> "SqlReader":
             f"[sources.{name}] has no URL: make the Airflow connection {connection!r}, or set "
             f"DEALWATCH_SOURCES__{name.upper()}__URL"
         )
+    if not source.is_mapped:
+        raise SettingsError(
+            f"[sources.{name}] says of no table what it is; name a preset, or let "
+            f"`python -m dealwatch connect {name}` draft it"
+        )
     return SqlReader(name, source, engine_of(name, source, source.url.get_secret_value()))
 
 
