@@ -271,7 +271,7 @@ def test_nothing_can_be_written(filled: Filled, settings: Settings) -> None:
         urls.append(filled.url.replace("sqlite:///", "sqlite:///file:") + "?mode=rw&uri=true")
     for url in urls:
         reader = open_sql("crm", with_sql(settings, url, deals=MAPPED))
-        with reader._connected() as connection, pytest.raises(Exception, match="(?i)read.?only"):
+        with reader.connected() as connection, pytest.raises(Exception, match="(?i)read.?only"):
             connection.exec_driver_sql("DELETE FROM opps")
 
 

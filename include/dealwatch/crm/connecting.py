@@ -5,6 +5,7 @@ fields and stages, and counts; never a secret, and nothing of a deal.
 """
 
 import difflib
+import re
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta
@@ -52,8 +53,11 @@ class Visit:
     """What a visit found.
 
     fields: what deals may be made of. usual: our names = fields that are read without a line of the settings.
-    derived: our names that the reader works out itself. stages: in order. extra: what else the draft's deals need, such as a table's name. others: drafts of other
-    objects, by their name in the settings. requests: how often the source was asked.
+    derived: our names that the reader works out itself.
+    stages: in order; unless `ordered`, in none, and which are won is only guessed.
+    extra: what else the draft's deals need, such as a table's name. others: drafts of other objects, by their
+    name in the settings. by_header: whether every field is read unless it is ignored.
+    requests: how often the source was asked.
     """
 
     findings: tuple[Finding, ...]
@@ -61,7 +65,9 @@ class Visit:
     usual: Mapping[str, str] = field(default_factory=dict)
     derived: tuple[str, ...] = ()
     stages: tuple[Stage, ...] = ()
+    ordered: bool = True
     extra: Mapping[str, Any] = field(default_factory=dict)
+    by_header: bool = False
     others: Mapping[str, Mapping[str, Any]] = field(default_factory=dict)
     requests: int = 0
 
@@ -143,7 +149,7 @@ def absent(notes: Notes, ours: str, theirs: str, names: Iterable[str], *, where:
 def check_stages(notes: Notes, stages: Iterable[Stage], settings: Settings, *, tells: str) -> None:
     """The stages in order, with what they are taken to be, beside what the settings say of them.
 
-    tells: what of the source says which are won and lost.
+    tells: where they are from, and what says which are won and lost.
     """
     found = list(stages)
     if not found:
@@ -153,7 +159,7 @@ def check_stages(notes: Notes, stages: Iterable[Stage], settings: Settings, *, t
         f"{one.word} ({taken.get(one.outcome, 'UNCLEAR')}{'' if one.is_active else ', not in use'})"
         for one in found
     ]
-    notes.ok("stages", f"{len(found)} by {tells}, in order: {', '.join(told)}")
+    notes.ok("stages", f"{len(found)} {tells}: {', '.join(told)}")
     unclear = [one.word for one in found if one.outcome not in taken]
     if unclear:
         notes.warn(
@@ -170,3 +176,22 @@ def check_stages(notes: Notes, stages: Iterable[Stage], settings: Settings, *, t
             f"[pipeline] of the settings does not name {', '.join(strange)}; deals there go to quarantine",
             "Take over the [pipeline] of the draft below.",
         )
+
+
+_WON = re.compile(r"\b(won|signed|closed won|gewonnen)\b", re.IGNORECASE)
+_LOST = re.compile(r"\b(lost|dead|disqualified|abandoned|verloren)\b", re.IGNORECASE)
+
+
+def guessed_stages(
+    told: Mapping[str, str | None], words: Mapping[str, str], *, is_told: bool
+) -> tuple[Stage, ...]:
+    """Stages that are only words: what they mean by what the records say, else by their names.
+
+    told: stage = won, lost or nothing. is_told: whether nothing means open for certain.
+    """
+    stages = []
+    for stage, end in told.items():
+        guess = "won" if _WON.search(stage) else "lost" if _LOST.search(stage) else "open"
+        stages.append(Stage(stage, words.get(stage, stage), end or ("open" if is_told else guess)))
+    order = ("open", "won", "lost")
+    return tuple(sorted(stages, key=lambda one: (order.index(one.outcome), one.word)))

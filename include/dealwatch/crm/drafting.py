@@ -2,11 +2,11 @@
 
 import json
 import re
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from dealwatch.crm.connecting import Field, Stage, Visit, nearest
+from dealwatch.crm.connecting import Field, Visit, nearest
 from dealwatch.crm.contract import COLUMNS, REQUIRED, RESERVED
 from dealwatch.crm.guessing import LIKELY, Guess, guesses, our_name, tells_the_end
 from dealwatch.knobs import RecordMapping
@@ -41,7 +41,7 @@ def draft(name: str, settings: Settings, visit: Visit) -> str:
         f"# [sources.{name}.deals] tables that are there. What begins with # is not in force.",
         *_of_deals(f"sources.{name}.deals", source.deals, visit, lines),
         *_of_others(name, visit),
-        *_pipeline(settings, visit.stages),
+        *_pipeline(settings, visit),
     ]
     return "\n".join(parts) + "\n"
 
@@ -74,7 +74,7 @@ def _lines(own: RecordMapping, visit: Visit) -> _Lines:
         remarks.append(f"{', '.join(visit.derived)}: worked out by dealwatch")
     marked = [mark for mark in own.known_only_at_close if mark in columns or mark in visit.usual]
     for one in late:
-        ours = _free(our_name(one), columns, names)
+        ours = _free(our_name(one), columns, {*names} - {one.name})
         columns[ours] = (one.name, "known only at close, by its name: a score must not see it before")
         marked.append(ours)
     remarks += _rest([f for f in visit.fields if f.name not in {t for t, _ in columns.values()}], usual, own)
@@ -92,7 +92,7 @@ def _take(ours: str, guess: Guess | None, columns: dict[str, tuple[str, str]], r
         remarks.append(f"{ours} = {_value(guess.field)}  # {guess.word}: {guess.why}")
 
 
-def _free(ours: str, columns: Mapping[str, Any], names: Mapping[str, Any]) -> str:
+def _free(ours: str, columns: Mapping[str, Any], names: Iterable[str]) -> str:
     """A name of ours that nothing else has."""
     taken = {*columns, *COLUMNS["deals"], *RESERVED, "row", "record", *names}
     while ours in taken:
@@ -114,7 +114,7 @@ def _ignored(
     columns: Mapping[str, tuple[str, str]], names: Mapping[str, Field], own: RecordMapping, visit: Visit
 ) -> tuple[str, ...]:
     """Columns that would come by their own name although another one is mapped to it."""
-    if visit.usual:
+    if not visit.by_header:
         return own.ignore
     taken = {theirs for theirs, _ in columns.values()}
     clash = [
@@ -127,7 +127,7 @@ def _of_deals(where: str, own: RecordMapping, visit: Visit, lines: _Lines) -> It
     yield f"\n[{where}]"
     said = own.model_dump(mode="json", exclude_defaults=True, exclude={*_OF_MAPPING})
     kept = own.model_dump(mode="json", exclude_defaults=True, include={"decimal", "date_format", "joins"})
-    for key, value in {**visit.extra, **said, **kept}.items():
+    for key, value in {**said, **kept, **visit.extra}.items():
         yield f"{key} = {_value(value)}"
     if lines.late:
         yield f"known_only_at_close = {_value(lines.late)}"
@@ -140,6 +140,8 @@ def _of_deals(where: str, own: RecordMapping, visit: Visit, lines: _Lines) -> It
     for remark in lines.remarks:
         yield f"# {_plain(remark)}"
     for column, translated in _translated(own, visit).items():
+        if column == "stage" and "stage" not in own.values:
+            yield "\n# Leave this out if deals have landed with the ids of their stages before."
         yield f"\n[{where}.values.{_key(column)}]"
         for theirs, ours in translated.items():
             yield f"{_key(theirs)} = {_value(ours)}"
@@ -165,23 +167,24 @@ def _of_others(name: str, visit: Visit) -> Iterator[str]:
             yield from (f"{_key(ours)} = {_value(theirs)}" for ours, theirs in told["columns"].items())
 
 
-def _pipeline(settings: Settings, stages: Sequence[Stage]) -> Iterator[str]:
-    """The sales process; in force only where the settings say nothing of it and no other source has one."""
-    if not stages:
-        return
-    words = {kind: list(dict.fromkeys(s.word for s in stages if s.outcome == kind)) for kind in _ENDS}
+def _pipeline(settings: Settings, visit: Visit) -> Iterator[str]:
+    """The sales process; in force only where it is known and nothing else in the settings has one."""
+    words = {kind: list(dict.fromkeys(s.word for s in visit.stages if s.outcome == kind)) for kind in _ENDS}
     own = settings.pipeline
     known = {*own.stages, *own.won_stages, *own.lost_stages}
-    if own.stages and all(word in known for told in words.values() for word in told):
+    if not visit.stages or (own.stages and all(word in known for told in words.values() for word in told)):
         return
-    is_free = not own.model_fields_set and len(settings.sources) == 1
+    is_free = visit.ordered and not own.model_fields_set and len(settings.sources) == 1
+    yield ""
+    if not visit.ordered:
+        yield "# The stages that are there. Put them in order; won and lost are guessed by their names:"
+    elif not is_free:
+        yield "# The stages of this source, to be brought together with what [pipeline] says:"
     mark = "" if is_free else "# "
-    if not is_free:
-        yield "\n# Stages of this source, to be brought together with what [pipeline] says:"
-    yield f"{mark or chr(10)}[pipeline]"
+    yield f"{mark}[pipeline]"
     for kind, key in _ENDS.items():
         if words[kind]:
-            yield f"{mark}{key} = {_value(words[kind])}"
+            yield f"{mark}{key} = {_plain(_value(words[kind])) if mark else _value(words[kind])}"
 
 
 _ENDS = {"open": "stages", "won": "won_stages", "lost": "lost_stages"}

@@ -20,7 +20,7 @@ _CALLED: Mapping[str, str] = {
     "amount": "amount|deal amount|value|deal value|acv|arr|tcv|total amount|net amount|price",
     "currency": "currency|currency code|currency iso code|deal currency code|iso currency",
     "stage": "stage|stage name|deal stage|dealstage|sales stage|pipeline stage|opportunity stage",
-    "owner_id": "owner id|owner|deal owner|hubspot owner id|sales rep|rep|account executive|sales agent",
+    "owner_id": "owner id|owner|deal owner|opportunity owner|account owner|hubspot owner id|rep|sales agent",
     "created_at": "created at|created date|create date|createdate|created|created on|date created|entered",
     "close_date": "close date|closedate|expected close date|planned close date|target close date",
     "next_step_on": "next step on|next step date|next activity date|next meeting|follow up date",
@@ -122,7 +122,7 @@ def _alike(told: str, word: str) -> float:
     if told.replace(" ", "") == word.replace(" ", ""):
         return 1.0
     own, theirs = {*word.split()}, {*told.split()}
-    if own <= theirs and len(word) > 3:
+    if own <= theirs and len(word) > 4:
         return 0.93 - 0.06 * len(theirs - own)
     return 0.85 * difflib.SequenceMatcher(None, told, word).ratio()
 

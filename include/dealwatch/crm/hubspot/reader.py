@@ -17,7 +17,7 @@ from typing import Any
 import polars as pl
 
 from dealwatch.crm.api import Declined
-from dealwatch.crm.http import Policy
+from dealwatch.crm.http import Client, Policy
 from dealwatch.crm.hubspot.answers import Listed, Thing, text_frame
 from dealwatch.crm.hubspot.api import HubSpot, connect
 from dealwatch.crm.hubspot.kept import Kept
@@ -216,17 +216,24 @@ class HubSpotReader:
 def open_hubspot(name: str, settings: Settings) -> HubSpotReader:
     """The source of that name; SettingsError when it has no key."""
     source = settings.sources[name]
-    if not isinstance(source, Source) or source.access is None or source.access.password is None:
-        raise SettingsError(
-            f"[sources.{name}] there is no key to read HubSpot with; make the Airflow connection "
-            f"{getattr(source, 'connection', None) or name} and put a service key into its password"
-        )
-    policy = Policy(most_quota_share=source.max_quota_share)
-    client = connect(source.access.password, origin=_origin(source.access), policy=policy)
+    client = client_of(name, source)
+    assert isinstance(source, Source)
     api = HubSpot(client, version=source.version)
     reader = HubSpotReader(api, mapping=source.deals, touches=source.touches, overlap=source.overlap)
     weakref.finalize(reader, client.close)  # nobody is told when a reader has read its last
     return reader
+
+
+def client_of(name: str, source: Any, **policy: Any) -> Client:
+    """What speaks to the source's account, to be closed; SettingsError when it has no key."""
+    if not isinstance(source, Source) or source.access is None or source.access.password is None:
+        connection = getattr(source, "connection", None) or name
+        raise SettingsError(
+            f"[sources.{name}] there is no key to read HubSpot with; make the Airflow connection "
+            f"{connection}, or AIRFLOW_CONN_{connection.upper()}, and put a service key into its password"
+        )
+    own = Policy(**{"most_quota_share": source.max_quota_share, **policy})
+    return connect(source.access.password, origin=_origin(source.access), policy=own)
 
 
 def _origin(access: Access) -> str:

@@ -187,7 +187,7 @@ class Org:
             for row in sorted(rows.to_dicts(), key=lambda row: int(row["SortOrder"] or 0))
             if row["ApiName"]
         ]
-        check_stages(self.notes, told, self.settings, tells="IsClosed and IsWon")
+        check_stages(self.notes, told, self.settings, tells="by IsClosed and IsWon, in order")
         return tuple(told)
 
     def _count(self, object_: str, condition: str = "") -> int:
