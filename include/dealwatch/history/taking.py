@@ -10,6 +10,7 @@ from sqlalchemy import Connection
 from dealwatch.crm.sheets import Arrival, Batch, read
 from dealwatch.errors import ExtractRefused
 from dealwatch.history.measures import Measures
+from dealwatch.history.overtaking import overtake
 from dealwatch.history.strangers import known_ids, taken_up, without_strangers
 from dealwatch.history.terms import Terms
 from dealwatch.settings import Settings
@@ -56,7 +57,7 @@ def take_in(
                 first_fault = "; line {row}: {reason}. {remedy}".format(**batch.faulty.row(0, named=True))
         elif batch.object in ("deal_history", "activities") and not told and terms.covers == "all":
             break
-        taken.records += _store(connection, extract_id, batch)
+        taken.records += store(connection, extract_id, batch)
         taken.faulty += _set_aside(connection, extract_id, arrival, batch, now)
     if not told and (terms.covers == "all" or first_fault or len(known.open)):
         raise ExtractRefused(
@@ -65,8 +66,9 @@ def take_in(
         )
     # Nights that read the closed deals since the last one tell as many of them as it takes.
     taken.deals = told if terms.covers == "all" else taken.measures.open
-    for batch in taken_up(connection, arrival, settings=settings, known=known):
-        taken.records += _store(connection, extract_id, batch)
+    overtake(connection, arrival, extract_id, terms, told=pl.concat([known.own()[:0], *known.told]), now=now)
+    for batch in taken_up(connection, arrival, extract_id, settings=settings, known=known, now=now):
+        taken.records += store(connection, extract_id, batch)
     return taken
 
 
@@ -79,7 +81,7 @@ def _same_columns(columns: list[str], batch: Batch, arrival: Arrival) -> list[st
     return own
 
 
-def _store(connection: Connection, extract_id: str, batch: Batch) -> int:
+def store(connection: Connection, extract_id: str, batch: Batch) -> int:
     values = [name for name in batch.rows.columns if name not in ("row", "record")]
     rows = batch.rows.select(
         pl.lit(extract_id).alias("extract_id"),
