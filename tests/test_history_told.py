@@ -185,3 +185,13 @@ def test_nights_of_open_deals_are_compared_with_their_like(
     with reading(engine) as connection:
         found = incident(connection, at("2026-03-05 06:00"), settings=settings)
     assert found is not None and "crm has 40 deals where 60 are usual" in found.sentence
+
+
+def test_what_cannot_be_used_of_a_live_table_is_told_by_table_id_and_field(
+    engine: Engine, settings: Settings
+) -> None:
+    wrong = [("a1", "Demo", "x", *OPEN[2:])]
+    with pytest.raises(
+        ExtractRefused, match=r"; deals, row 1 \(a1\), amount: x is no number\. Write amounts"
+    ):
+        told(engine, with_crm(settings), Tables(deals=wrong))  # type: ignore[arg-type]

@@ -39,7 +39,7 @@ def add_quarantine(verb: Callable[..., argparse.ArgumentParser], *, clock: Calla
 
 def _text(rows: Sequence[dict[str, Any]]) -> str:
     """By reason with counts, the most first; the rows themselves when they are few."""
-    lines = [f"{len(rows):,} rows"]
+    lines = [f"{len(rows):,} row{'s' * (len(rows) != 1)}"]
     for one in by_reason(rows):
         where = ", ".join(part for part in (f"{one['source']} {one['file']}", one["field"]) if part)
         lines += [f"{one['rows']:>8,}  {where}: such as: {one['such_as']}", f"{'':10}-> {one['remedy']}"]

@@ -1,5 +1,6 @@
 """Take a drop's sheets in: usable rows as raw records, the others into quarantine, strangers set aside."""
 
+import json
 from collections import Counter
 from dataclasses import dataclass, field
 from datetime import datetime
@@ -54,7 +55,7 @@ def take_in(
             known.told.append(batch.rows["deal_id"])
             told += batch.rows.height
             if not first_fault and not batch.faulty.is_empty():
-                first_fault = "; line {row}: {reason}. {remedy}".format(**batch.faulty.row(0, named=True))
+                first_fault = _fault(arrival, batch)
         elif batch.object in ("deal_history", "activities") and not told and terms.covers == "all":
             break
         taken.records += store(connection, extract_id, batch)
@@ -70,6 +71,18 @@ def take_in(
     for batch in taken_up(connection, arrival, extract_id, settings=settings, known=known, now=now):
         taken.records += store(connection, extract_id, batch)
     return taken
+
+
+def _fault(arrival: Arrival, batch: Batch) -> str:
+    """The first row of a batch that cannot be used: of a live source by its table and id, too."""
+    first, sheet = batch.faulty.row(0, named=True), arrival.sheet_of(batch.object, batch.file)
+    if sheet is None or sheet.counted == "line":
+        return "; line {row}: {reason}. {remedy}".format(**first)
+    told = json.loads(first["record"]).get(sheet.mapping.columns.get("deal_id", "deal_id"))
+    whose = f" ({told})" if told else ""
+    return (
+        f"; {batch.file}, row {first['row']}{whose}, {first['field']}: {first['reason']}. {first['remedy']}"
+    )
 
 
 def _same_columns(columns: list[str], batch: Batch, arrival: Arrival) -> list[str]:
