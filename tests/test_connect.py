@@ -385,7 +385,11 @@ def test_a_draft_keeps_what_the_settings_say_and_no_label_can_break_it() -> None
         Field("Win_Loss_Reason__c", label="\u2028why"),
         Field('Weird\x7f"name'),
     )
-    drafted = draft("crm", settings, Visit((), fields, {"lead_source": "LeadSource", "deal_id": "Id"}))
+    drafted = draft(
+        "crm",
+        settings,
+        Visit((), fields, {"lead_source": "LeadSource", "deal_id": "Id"}, absent=frozenset({"Gone__c"})),
+    )
     found = tomllib.loads(drafted)["sources"]["crm"]["deals"]
     assert found["columns"] == {"team": "Team__c", "win_loss_reason": "Win_Loss_Reason__c"}
     assert found["values"] == {"stage": {'a "b"': "B"}} and found["ignore"] == ["LeadSource"]

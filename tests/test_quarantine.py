@@ -170,19 +170,35 @@ def test_a_live_source_replays_by_its_last_plan_and_the_settings_of_today(
     )
     told(engine, old, first)
     assert len(set_aside(engine)) == 3
-    # d2 is told again, as it should be; of d3 and d4 nothing, and d4 was never known as open.
+    # d2 is told again, as it should be; of d3, which is closed, nothing; d4 was open, and is gone.
     told(engine, old, Tables("2026-03-03 04:00", deals=[("d1", *OPEN), closed("d2", "Lost")]))
     words = {"deals": {"values": {"stage": {"Abandoned": "Lost"}}}}
     new = with_crm(either_settings, pipeline=OLD, source=words)
     counts = replay(engine, "crm", settings=new, now=at("2026-03-03 09:00"))
     assert (counts["replayed"], counts["still_waiting"]) == (1, 1)
+    assert (
+        replay(engine, "crm", settings=with_pipeline(new, FIXED), now=at("2026-03-03 09:30"))["overtaken"]
+        == 1
+    )
+    assert set_aside(engine) == []
     assert current(engine, "deal_id", "stage", "outcome", "is_deleted") == [
         ("d1", "Demo", None, False), ("d2", "Lost", "lost", False), ("d3", "Lost", "lost", False),
     ]  # fmt: skip
-    assert [row[2] for row in settled(engine)] == ["overtaken", "replayed"]
+    assert sorted(row[2] for row in settled(engine)) == ["overtaken", "overtaken", "replayed"]
     # The next night speaks for a later moment, and knows the deal.
     told(engine, new, Tables("2026-03-04 04:00", deals=[("d1", *OPEN)]))
     assert current(engine, "deal_id", "is_deleted") == [("d1", False), ("d2", False), ("d3", False)]
+
+
+def test_a_deal_that_is_told_as_deleted_is_not_brought_back(engine: Engine, settings: Settings) -> None:
+    old = with_crm(settings, pipeline=OLD)
+    told(engine, old, Tables(deals=[("d1", *OPEN), closed("d2", "Abandoned"), closed("d3", "Lost")]))
+    night = Tables("2026-03-03 04:00", deals=[("d1", *OPEN)], deletions=[("d2", "true")])
+    told(engine, old, night)
+    words = {"deals": {"values": {"stage": {"Abandoned": "Lost"}}}}
+    new = with_crm(settings, pipeline=OLD, source=words)
+    assert replay(engine, "crm", settings=new, now=at("2026-03-03 09:00"))["replayed"] == 0
+    assert current(engine, "deal_id") == [("d1",), ("d3",)]
 
 
 def test_rows_of_different_columns_say_nothing_of_what_they_lack(
@@ -190,22 +206,25 @@ def test_rows_of_different_columns_say_nothing_of_what_they_lack(
 ) -> None:
     engine = either_engine
     old = with_crm(either_settings, pipeline=OLD)
-    columns = ("deal_id", "stage", "created_at", "closed_at", "outcome")
-    told(engine, old, Tables(deals=[("d1", *OPEN), ("d2", *OPEN)]))
-    told(engine, old, Tables("2026-03-03 04:00", deals=[("d1", "Pilot", *OPEN[1:]), ("d2", *OPEN)]))
-    later = Tables("2026-03-04 04:00", deals=[])
-    later.tables = [Table("deals", columns, "deals")]
-    later.rows["deals"] = [
-        ("d2", "Pilot", OPEN[2], None, None),
-        ("d3", "Demo", OPEN[2], None, None),
-        ("d1", "Pilot", *OPEN[2:]),
-    ]
-    told(engine, old, later)
-    counts = replay(engine, "crm", settings=with_pipeline(old, FIXED), now=at("2026-03-04 09:00"))
-    assert counts["replayed"] == 2
+    known = [("d1", *OPEN), closed("d2", "Lost"), closed("d3", "Lost")]
+    told(engine, old, Tables(deals=known))
+    moved = [("d2", "2026-03-02T09:00:00Z", "stage", "Lost", "Abandoned")]
+    wide = Tables("2026-03-03 04:00", deals=[("d1", *OPEN), closed("d2", "Abandoned")], deal_history=moved)
+    told(engine, old, wide)
+    narrow = Tables("2026-03-04 04:00", deals=[], deal_history=[])
+    narrow.tables[0] = Table("deals", ("deal_id", "stage", "created_at", "closed_at", "outcome"), "deals")
+    narrow.rows["deals"] = [("d1", "Demo", OPEN[2], None, None), ("d3", "Abandoned", *LOST[2:])]
+    told(engine, old, narrow)
+    lost = Pipeline(stages=OLD.stages, lost_stages=("Lost", "Abandoned"))
+    counts = replay(engine, "crm", settings=with_pipeline(old, lost), now=at("2026-03-04 09:00"))
+    assert (counts["replayed"], counts["still_waiting"]) == (3, 0)
+    # A column that is not told says nothing of an amount.
     assert current(engine, "deal_id", "stage", "amount") == [
-        ("d1", "Pilot", 100.0), ("d2", "Pilot", 100.0), ("d3", "Demo", None),
+        ("d1", "Demo", 100.0), ("d2", "Abandoned", 100.0), ("d3", "Abandoned", 100.0),
     ]  # fmt: skip
+    assert ("d2", "stage", "Lost", "Abandoned", at("2026-03-02 09:00")) in [
+        row[:5] for row in changes(engine)
+    ]
 
 
 def test_a_drop_of_a_day_that_comes_after_a_replay_is_read_and_its_word_stands(

@@ -54,6 +54,7 @@ class Visit:
 
     fields: what deals may be made of. usual: our names = fields that are read without a line of the settings.
     derived: our names that the reader works out itself.
+    absent: fields that the settings name and that are not there.
     stages: in order; unless `ordered`, in none, and which are won is only guessed.
     extra: what else the draft's deals need, such as a table's name. others: drafts of other objects, by their
     name in the settings. by_header: whether every field is read unless it is ignored.
@@ -64,6 +65,7 @@ class Visit:
     fields: tuple[Field, ...] = ()
     usual: Mapping[str, str] = field(default_factory=dict)
     derived: tuple[str, ...] = ()
+    absent: frozenset[str] = frozenset()
     stages: tuple[Stage, ...] = ()
     ordered: bool = True
     extra: Mapping[str, Any] = field(default_factory=dict)
@@ -88,6 +90,7 @@ class Notes:
 
     def __init__(self) -> None:
         self.findings: list[Finding] = []
+        self.absent: set[str] = set()  # mapped fields that are not there
 
     def ok(self, check: str, says: str) -> None:
         self.findings.append(Finding(check, "ok", says))
@@ -137,6 +140,7 @@ def _bare(name: str) -> str:
 
 def absent(notes: Notes, ours: str, theirs: str, names: Iterable[str], *, where: str, hint: str = "") -> None:
     """Note a mapped field that is not there, with what it may be called."""
+    notes.absent.add(theirs)
     near = nearest(theirs, names)
     meant = f"Did you mean {' or '.join(near)}? " if near else ""
     notes.missing(

@@ -51,7 +51,7 @@ def _lines(own: RecordMapping, visit: Visit) -> _Lines:
     columns: dict[str, tuple[str, str]] = {}
     remarks = []
     for ours, theirs in own.columns.items():
-        if theirs in names or theirs in visit.usual.values():
+        if theirs not in visit.absent:
             columns[ours] = (theirs, "as it is")
         else:
             near = ", ".join(nearest(theirs, names)) or "nothing is called like it"

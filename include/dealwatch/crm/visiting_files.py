@@ -3,6 +3,7 @@
 Headers and a sample of each file are looked at here; what is said of the sample is counts by column.
 """
 
+import re
 from collections.abc import Iterator
 from contextlib import contextmanager
 from datetime import datetime
@@ -101,6 +102,7 @@ class _Drop:
         return Visit(
             tuple(self.notes.findings),
             tuple(fields),
+            absent=frozenset(self.notes.absent),
             stages=stages,
             ordered=False,
             extra=extra,
@@ -174,7 +176,8 @@ class _Drop:
         try:
             mapper = mapper_of(object_, own, path=sample.path, header=sample.header, where=where)
         except ExtractRefused as error:
-            self.notes.refused("mapping", error)
+            # The key of a join is a value of a row.
+            self.notes.missing("mapping", re.sub(r"the key '.*', so", "a key, so", str(error)))
             return False
         reading = Reading(
             own, self.source.deals, self.settings.pipeline, self.settings.time_zone, self.now, where

@@ -26,7 +26,8 @@ def overtake(
     told: pl.Series,
     now: datetime,
 ) -> None:
-    """Settle rows of earlier drops that this one tells again, well or badly. told: ids it tells well.
+    """Settle rows of earlier drops that this one tells again, well or badly. told: ids it tells well, or as
+    gone.
 
     A drop that tells all deals overtakes every one of them, one with owners every owner. Of histories and
     touches the same record, faulty once more, overtakes itself: a row that is usable by now is no second one.
@@ -47,6 +48,7 @@ def overtake(
         row._mapping
         for row in earlier
         if _content(row) in again
+        or row.object in ("deletions", "ids")  # which are of their own night
         or (row.object == "deals" and (is_whole or deal_of(row, terms) in ids))
         or (row.object == "owners" and has_owners)
     ]

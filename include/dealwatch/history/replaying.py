@@ -23,7 +23,7 @@ from dealwatch.history.quarantine import KEY, REPLAYED, settle
 from dealwatch.history.remember import remember, taken_over
 from dealwatch.history.resetting import read_again
 from dealwatch.history.strangers import Known, header_of, known_ids, without_strangers
-from dealwatch.history.superseded import superseded
+from dealwatch.history.superseded import newest_drop, superseded
 from dealwatch.history.taking import store
 from dealwatch.settings import Settings
 from dealwatch.tables import extract_runs, quarantine, raw_records
@@ -56,7 +56,12 @@ def replay(engine: Engine, name: str, *, settings: Settings, now: datetime) -> d
         for by, rows in over.group_by("by"):
             settle(connection, rows.iter_rows(named=True), by=str(by[0]), as_="overtaken", now=now)
         waiting = waiting.filter(~pl.col("place").is_in(pl.concat([over["place"], idle]).implode()))
-        batches = _judged(waiting, arrival, known_ids(connection, name), settings)
+        newest = newest_drop(connection, name)
+        earlier = waiting.filter(pl.col("extract_id") != newest)["place"]
+        batches, gone_by = _judged(waiting, arrival, known_ids(connection, name), earlier, settings)
+        closed = waiting.filter(pl.col("place").is_in(gone_by.implode()))
+        settle(connection, closed.iter_rows(named=True), by=newest, as_="overtaken", now=now)
+        waiting = waiting.filter(~pl.col("place").is_in(gone_by.implode()))
         used = pl.concat([pl.Series("row", [], pl.Int64), *(one.rows["row"] for one in batches)])
         ready = waiting.filter(pl.col("place").is_in(used.implode()))
         for nth, part in enumerate(_alike(batches)):
@@ -70,7 +75,7 @@ def replay(engine: Engine, name: str, *, settings: Settings, now: datetime) -> d
             for key, count in found.items():
                 counts[key] += count
         _tell_anew(connection, waiting, batches)
-        counts["overtaken"] = over.height
+        counts["overtaken"] = over.height + closed.height
         counts["still_waiting"] = waiting.height - ready.height + len(idle)
     return counts
 
@@ -102,9 +107,15 @@ def _run_id(name: str, waiting: pl.DataFrame, now: datetime) -> str:
     return hashlib.sha256(json.dumps(told).encode()).hexdigest()[:30]
 
 
-def _judged(waiting: pl.DataFrame, arrival: Arrival, known: Known, settings: Settings) -> list[Batch]:
-    """The rows as the mapping of this moment reads them; those it cannot read at all stay as they are."""
-    batches = []
+def _judged(
+    waiting: pl.DataFrame, arrival: Arrival, known: Known, earlier: pl.Series, settings: Settings
+) -> tuple[list[Batch], pl.Series]:
+    """The rows as the mapping of this moment reads them; those it cannot read at all stay as they are.
+
+    earlier: places of rows that are not of the newest drop. Every drop tells all open deals, so such a row
+    that says that its deal is open is out of date; their places come back beside the batches.
+    """
+    batches, past = [], [pl.Series("row", [], dtype=pl.Int64)]
     for object_ in _ORDER:
         rows = waiting.filter(pl.col("object") == object_).with_columns(
             pl.col("record").map_elements(header_of, return_dtype=pl.String).alias("header")
@@ -121,9 +132,12 @@ def _judged(waiting: pl.DataFrame, arrival: Arrival, known: Known, settings: Set
                 continue
             batch = without_strangers(batch, known)
             if object_ == "deals":
+                is_past = (pl.col("outcome") == "open") & pl.col("row").is_in(earlier.implode())
+                past.append(batch.rows.filter(is_past)["row"])
+                batch = Batch(object_, batch.file, batch.rows.filter(~is_past), batch.faulty)
                 known.told.append(batch.rows["deal_id"])
             batches.append(batch)
-    return batches
+    return batches, pl.concat(past)
 
 
 def _alike(batches: list[Batch]) -> list[list[Batch]]:

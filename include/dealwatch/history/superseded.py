@@ -62,6 +62,14 @@ def _id_in(row: dict[str, Any], *, object_: str, terms: Terms) -> str:
     return (record.get(column) or "").strip()
 
 
+def newest_drop(connection: Connection, name: str) -> str:
+    """The newest drop that landed; empty when none did."""
+    c = extract_runs.c
+    query = select(c.extract_id).where(c.source == name, c.state.in_(("landed", "remembered")))
+    found = connection.execute(query.order_by(c.extracted_at.desc(), c.extract_id).limit(1)).scalar()
+    return found or ""
+
+
 def _newest_whole(connection: Connection, name: str) -> pl.DataFrame:
     """The newest drop that told of all deals."""
     c = extract_runs.c

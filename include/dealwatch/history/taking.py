@@ -67,7 +67,7 @@ def take_in(
         )
     # Nights that read the closed deals since the last one tell as many of them as it takes.
     taken.deals = told if terms.covers == "all" else taken.measures.open
-    overtake(connection, arrival, extract_id, terms, told=pl.concat([known.own()[:0], *known.told]), now=now)
+    overtake(connection, arrival, extract_id, terms, told=pl.concat([*known.told, *known.gone]), now=now)
     for batch in taken_up(connection, arrival, extract_id, settings=settings, known=known, now=now):
         taken.records += store(connection, extract_id, batch)
     return taken

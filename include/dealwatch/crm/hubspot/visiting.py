@@ -32,7 +32,7 @@ def visit_hubspot(name: str, settings: Settings, *, now: datetime) -> Visit:
     source, notes = settings.sources[name], Notes()
     assert isinstance(source, Source)
     try:
-        client = client_of(name, source, most_quota_share=1.0, tries=3)
+        client = client_of(name, source, most_quota_share=1.0, tries=3, read_seconds=30)
         api = HubSpot(client, version=source.version)
     except DealwatchError as error:
         notes.refused("connection", error)
@@ -46,7 +46,9 @@ def visit_hubspot(name: str, settings: Settings, *, now: datetime) -> Visit:
             visit = None
     fields, usual, stages = visit or ((), {}, ())
     derived = ("outcome", "closed_at") if visit else ()
-    return Visit(tuple(notes.findings), fields, usual, derived, stages, requests=api.asked)
+    return Visit(
+        tuple(notes.findings), fields, usual, derived, frozenset(notes.absent), stages, requests=api.asked
+    )
 
 
 class _Account:

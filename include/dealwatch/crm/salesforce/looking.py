@@ -92,6 +92,7 @@ class Org:
                 found = named(theirs, self.describe)
             except ExtractRefused as error:
                 self.notes.refused("mapping", error)
+                self.notes.absent.add(theirs)
                 is_whole = False
                 continue
             if found is None:
@@ -107,7 +108,11 @@ class Org:
                 self.notes.ok("mapping", f"every field of it is there ({mapped})")
             except ExtractRefused as error:
                 self.notes.refused("mapping", error)
-        wished = {ours: theirs for ours, theirs in WELCOME.items() if ours not in own.columns}
+        wished = {
+            ours: theirs
+            for ours, theirs in WELCOME.items()
+            if ours not in own.columns and theirs not in own.ignore
+        }
         unseen = [t for t in wished.values() if t != "CurrencyIsoCode" and named(t, self.describe) is None]
         if unseen:
             self.notes.warn(

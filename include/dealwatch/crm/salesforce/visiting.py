@@ -31,7 +31,7 @@ def visit_salesforce(name: str, settings: Settings, *, now: datetime) -> Visit:
         raise TypeError(f"the source {name} is no Salesforce")
     notes = Notes()
     try:
-        session = session_of(name, source, sleep=time.sleep, most_quota_share=1.0, tries=3)
+        session = session_of(name, source, sleep=time.sleep, most_quota_share=1.0, tries=3, read_seconds=30)
     except DealwatchError as error:
         notes.refused("connection", error)
         return Visit(tuple(notes.findings))
@@ -54,6 +54,7 @@ def visit_org(name: str, settings: Settings, source: Source, session: Session, *
         fields,
         usual,
         ("closed_at", "outcome"),
+        frozenset(notes.absent),
         stages,
         requests=session.asked,
     )

@@ -249,7 +249,10 @@ class _Warehouse:
         return int(row[0]), int(row[1])
 
     def _done(self, **more: Any) -> Visit:
-        return Visit(tuple(self.notes.findings), ordered=False, requests=self.requests, **more)
+        missing = frozenset(self.notes.absent)
+        return Visit(
+            tuple(self.notes.findings), absent=missing, ordered=False, requests=self.requests, **more
+        )
 
 
 def _mappings(source: Sql) -> Iterator[tuple[Object, SqlMapping]]:
