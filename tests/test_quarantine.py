@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from sqlalchemy import Engine, select
+from sqlalchemy import Engine, insert, select, update
 
 from dealwatch.__main__ import main
 from dealwatch.crm.pages import Table
@@ -20,8 +20,8 @@ from dealwatch.history.quarantine import by_reason, quarantined
 from dealwatch.history.replaying import replay
 from dealwatch.knobs import Pipeline
 from dealwatch.settings import Settings
-from dealwatch.tables import activities, extract_runs, quarantine, raw_records
-from dealwatch.warehouse import reading, rows_of
+from dealwatch.tables import activities, deal_changes, extract_runs, quarantine, raw_records
+from dealwatch.warehouse import reading, rows_of, writing
 from drop_files import (
     ACTIVITIES,
     DEALS,
@@ -136,6 +136,40 @@ def test_newer_word_of_a_deal_is_not_overwritten(
     assert set_aside(engine) == [] and [row[2] for row in settled(engine)] == ["overtaken"]
     replay(engine, "crm", settings=with_pipeline(old, FIXED), now=LATER)
     assert current(engine, "deal_id", "stage")[0] == ("a", "Demo")
+
+
+def test_what_an_earlier_release_left_waiting_is_overtaken_all_the_same(
+    engine: Engine, settings: Settings, tmp_path: Path
+) -> None:
+    drop = tmp_path / "drop"
+    old = with_source(settings, drop, pipeline=OLD)
+    rest = "c,Gamma,300,Demo,o1,2026-02-01T09:00:00Z,,,\n"
+    lost = "a,Alpha,100,{stage},o1,2026-01-05T09:00:00Z,,2026-02-01T10:00:00Z,lost\n"
+    extracted(engine, old, drop, NOW - timedelta(days=1), deals=DEALS + lost.format(stage="Pilot") + rest)
+    extracted(engine, old, drop, NOW, deals=DEALS + lost.format(stage="Lost") + rest)
+    with writing(engine) as connection:
+        connection.execute(update(quarantine).values(settled_by=None, settled_at=None, settled_as=None))
+    counts = replay(engine, "crm", settings=with_pipeline(old, FIXED), now=LATER)
+    assert (counts["replayed"], counts["overtaken"]) == (0, 1)
+    assert current(engine, "deal_id", "stage")[0] == ("a", "Lost")
+
+
+def test_what_an_event_told_between_two_drops_is_newer_word(
+    engine: Engine, settings: Settings, tmp_path: Path
+) -> None:
+    drop = tmp_path / "drop"
+    old = with_source(settings, drop, pipeline=OLD)
+    extracted(engine, old, drop, NOW - timedelta(days=1), deals=DEALS + KNOWN.format(stage="Demo"))
+    rest = "c,Gamma,300,Demo,o1,2026-02-01T09:00:00Z,,,\n"
+    extracted(engine, old, drop, NOW, deals=DEALS + KNOWN.format(stage="Pilot") + rest)
+    event = {
+        "change_id": "of an event", "deal_id": "a", "source": "crm", "field": "stage", "old_value": "Demo",
+        "new_value": "New", "happened_at": LATER, "known_at": LATER, "seq": 0, "recorded_at": LATER,
+    }  # fmt: skip
+    with writing(engine) as connection:
+        connection.execute(insert(deal_changes).values(**event))
+    counts = replay(engine, "crm", settings=with_pipeline(old, FIXED), now=LATER + timedelta(hours=1))
+    assert (counts["replayed"], counts["overtaken"]) == (0, 1)
 
 
 def test_the_second_row_of_a_deal_is_never_replayed(
