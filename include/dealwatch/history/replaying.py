@@ -25,6 +25,7 @@ from dealwatch.history.resetting import read_again
 from dealwatch.history.strangers import Known, header_of, known_ids, without_strangers
 from dealwatch.history.superseded import newest_drop, superseded
 from dealwatch.history.taking import store
+from dealwatch.history.terms import Terms
 from dealwatch.settings import Settings
 from dealwatch.tables import extract_runs, quarantine, raw_records
 from dealwatch.warehouse import frame, writing
@@ -51,33 +52,49 @@ def replay(engine: Engine, name: str, *, settings: Settings, now: datetime) -> d
         if waiting.is_empty() or not sheets:
             return {**counts, "still_waiting": waiting.height}
         arrival = Arrival(name, "quarantine", moment, Path(f"{name}: quarantine"), sheets, covers="none")
-        run_id = _run_id(name, waiting, now)
         over, idle = superseded(connection, name, waiting, terms)
         for by, rows in over.group_by("by"):
             settle(connection, rows.iter_rows(named=True), by=str(by[0]), as_="overtaken", now=now)
-        waiting = waiting.filter(~pl.col("place").is_in(pl.concat([over["place"], idle]).implode()))
+        waiting = _without(waiting, pl.concat([over["place"], idle]))
         newest = newest_drop(connection, name)
         earlier = waiting.filter(pl.col("extract_id") != newest)["place"]
-        batches, gone_by = _judged(waiting, arrival, known_ids(connection, name), earlier, settings)
-        closed = waiting.filter(pl.col("place").is_in(gone_by.implode()))
-        settle(connection, closed.iter_rows(named=True), by=newest, as_="overtaken", now=now)
-        waiting = waiting.filter(~pl.col("place").is_in(gone_by.implode()))
-        used = pl.concat([pl.Series("row", [], pl.Int64), *(one.rows["row"] for one in batches)])
-        ready = waiting.filter(pl.col("place").is_in(used.implode()))
+        batches, past = _judged(waiting, arrival, known_ids(connection, name), earlier, settings)
+        gone = waiting.filter(pl.col("place").is_in(past.implode()))
+        settle(connection, gone.iter_rows(named=True), by=newest, as_="overtaken", now=now)
+        waiting = _without(waiting, past)
         for nth, part in enumerate(_alike(batches)):
-            run = _run(connection, f"{run_id}{nth:02}"[-32:], name, part, moment, now)
-            gone = pl.Series("deal_id", [], dtype=pl.String)
-            found = taken_over(connection, run, terms, gone, settings=settings, now=now)
-            _close(connection, run.extract_id, found["changes"])
-            own = pl.concat([one.rows["row"] for one in part])
-            settled = ready.filter(pl.col("place").is_in(own.implode())).iter_rows(named=True)
-            counts["replayed"] += settle(connection, settled, by=run.extract_id, as_="replayed", now=now)
-            for key, count in found.items():
+            run_id = f"{_run_id(name, waiting, now)}{nth:02}"
+            run = _run(connection, run_id, name, part, moment, now)
+            for key, count in _take_up(connection, run, part, waiting, terms, settings, now).items():
                 counts[key] += count
         _tell_anew(connection, waiting, batches)
-        counts["overtaken"] = over.height + closed.height
-        counts["still_waiting"] = waiting.height - ready.height + len(idle)
+        counts["overtaken"] = over.height + gone.height
+        left = set(idle) - set(over["place"])
+        counts["still_waiting"] = waiting.height - counts["replayed"] + len(left)
     return counts
+
+
+def _without(rows: pl.DataFrame, places: pl.Series) -> pl.DataFrame:
+    return rows.filter(~pl.col("place").is_in(places.implode()))
+
+
+def _take_up(
+    connection: Connection,
+    run: Any,
+    part: list[Batch],
+    waiting: pl.DataFrame,
+    terms: Terms,
+    settings: Settings,
+    now: datetime,
+) -> dict[str, int]:
+    """Take a run into the ledger, and settle the rows it is made of."""
+    nobody = pl.Series("deal_id", [], dtype=pl.String)
+    found = taken_over(connection, run, terms, nobody, settings=settings, now=now)
+    _close(connection, run.extract_id, found["changes"])
+    own = pl.concat([one.rows["row"] for one in part])
+    used = waiting.filter(pl.col("place").is_in(own.implode())).iter_rows(named=True)
+    settled = settle(connection, used, by=run.extract_id, as_="replayed", now=now)
+    return {**found, "replayed": settled}
 
 
 def _waiting(connection: Connection, name: str) -> pl.DataFrame:
