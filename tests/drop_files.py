@@ -60,9 +60,9 @@ def current(engine: Engine, *columns: str) -> list[tuple[Any, ...]]:
 
 
 def set_aside(engine: Engine) -> list[tuple[Any, ...]]:
-    """object, row, field and reason of what is in quarantine."""
+    """object, row, field and reason of what waits in quarantine."""
     c = quarantine.c
-    query = select(c.object, c.row, c.field, c.reason).order_by(c.object, c.row)
+    query = select(c.object, c.row, c.field, c.reason).order_by(c.object, c.row).where(c.settled_by.is_(None))
     with reading(engine) as connection:
         return [tuple(row) for row in connection.execute(query)]
 

@@ -8,7 +8,7 @@ import pytest
 
 from dealwatch.crm.mapping import mapper_of
 from dealwatch.errors import ExtractRefused
-from dealwatch.knobs import FileMapping
+from dealwatch.knobs import FileMapping, Join, RecordMapping
 from drop_files import write_drop
 
 REQUIRED = {"deal_id": ["1"], "stage": ["Demo"], "created_at": ["2026-01-01"]}
@@ -99,3 +99,37 @@ def test_a_mapping_that_does_not_fit_the_file_is_refused(
         mapped(tmp_path, records, **mapping)
     assert says in str(refused.value)
     assert ".csv" in str(refused.value)
+
+
+@pytest.mark.parametrize(
+    ("object_", "header"),
+    [
+        ("deletions", ["deal_id", "deleted"]),
+        ("ids", ["deal_id", "record"]),
+        ("activities", ["deal_id", "happened_at", "deleted", "row"]),
+        ("owners", ["owner_id", "deleted"]),
+    ],
+)
+def test_what_a_row_beside_deals_says_beyond_the_contract_means_nothing(
+    object_: Any, header: list[str]
+) -> None:
+    mapper = mapper_of(
+        object_, RecordMapping(), path=Path("crm: Gone"), header=header, where="sources.crm", beside=nothing
+    )
+    records = pl.DataFrame({"row": [1], **{f"={name}": ["x"] for name in header}})
+    assert mapper(records).columns == [
+        "row",
+        "record",
+        *(name for name in header if name.endswith(("_id", "_at"))),
+    ]
+
+
+def nothing(_: Join) -> None:
+    return None
+
+
+def test_a_refusal_of_a_live_table_speaks_of_the_table_and_of_no_line() -> None:
+    with pytest.raises(ExtractRefused) as error:
+        told = {"path": Path("crm: Opportunity"), "header": ["deal_id"], "where": "sources.crm.deals"}
+        mapper_of("deals", RecordMapping(), **told, beside=nothing)  # type: ignore[arg-type]
+    assert str(error.value).startswith("crm: Opportunity: column 'stage' is missing (the table has deal_id)")

@@ -271,7 +271,7 @@ def test_nothing_can_be_written(filled: Filled, settings: Settings) -> None:
         urls.append(filled.url.replace("sqlite:///", "sqlite:///file:") + "?mode=rw&uri=true")
     for url in urls:
         reader = open_sql("crm", with_sql(settings, url, deals=MAPPED))
-        with reader._connected() as connection, pytest.raises(Exception, match="(?i)read.?only"):
+        with reader.connected() as connection, pytest.raises(Exception, match="(?i)read.?only"):
             connection.exec_driver_sql("DELETE FROM opps")
 
 
@@ -366,7 +366,8 @@ def test_an_airflow_connection_says_where_the_warehouse_is(tmp_path: Path) -> No
 def test_a_source_without_a_url_says_what_to_make(engine: Engine, settings: Settings) -> None:
     source = Sql.model_validate({"kind": "sql", "deals": MAPPED, "connection": "dw"})
     with pytest.raises(
-        SettingsError, match="make the Airflow connection 'dw', or set DEALWATCH_SOURCES__CRM"
+        SettingsError,
+        match="make the Airflow connection 'dw', or set AIRFLOW_CONN_DW or DEALWATCH_SOURCES__CRM",
     ):
         open_sql("crm", settings.model_copy(update={"sources": {"crm": source}}))
 

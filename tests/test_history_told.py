@@ -198,3 +198,13 @@ def test_extracts_of_one_second_follow_each_other_or_say_so(engine: Engine, sett
     assert refused.value.after == timedelta(seconds=1)
     assert current(engine, "deal_id") == [("a",), ("b",)]
     assert first.is_closed and third.is_closed, "a reader that failed is closed too"
+
+
+def test_what_cannot_be_used_of_a_live_table_is_told_by_table_id_and_field(
+    engine: Engine, settings: Settings
+) -> None:
+    wrong = [("a1", "Demo", "x", *OPEN[2:])]
+    with pytest.raises(
+        ExtractRefused, match=r"; deals, row 1 \(a1\), amount: x is no number\. Write amounts"
+    ):
+        told(engine, with_crm(settings), Tables(deals=wrong))  # type: ignore[arg-type]

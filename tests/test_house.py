@@ -10,7 +10,7 @@ PACKAGE = ROOT / "include" / "dealwatch"
 ORDER = (
     "errors environment checks knobs written_fields sources settings keys moments calendars tables warehouse "
     "migrations company crm history scoring delivery alerts board jobs reference launch questions answering "
-    "__main__"
+    "setting_right __main__"
 ).split()
 ALERTS = "reasons fingerprints rules morning write_back episodes evidence renewal speaking hindsight".split()
 NETWORK = {

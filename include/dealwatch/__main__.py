@@ -18,6 +18,7 @@ from dealwatch.answering import add_answers
 from dealwatch.errors import DealwatchError, SettingsError, SourceDown, WarehouseDown
 from dealwatch.moments import newest_business_morning, not_to_come, parse_moment
 from dealwatch.questions import Answer, add_verbs
+from dealwatch.setting_right import add_quarantine
 from dealwatch.settings import Settings, load
 
 
@@ -148,10 +149,6 @@ def _evaluate(options: argparse.Namespace, settings: Settings) -> Any:
     return jobs.evaluate(settings, first=options.first, until=options.until, out=out)
 
 
-def _quarantine(_: argparse.Namespace, settings: Settings) -> Any:
-    return jobs.quarantine(settings)
-
-
 def _reference(options: argparse.Namespace, _: Settings) -> Any:
     from dealwatch.reference import write
 
@@ -267,7 +264,7 @@ def _parser() -> argparse.ArgumentParser:
     reference = verb("reference", _reference, "Write the reference pages of the docs from the code.")
     reference.add_argument("--out", type=Path, required=True)
 
-    verb("quarantine", _quarantine, "List the rows that could not be used, with reason and remedy.")
+    add_quarantine(verb, clock=lambda: datetime.now(UTC))
     return parser
 
 

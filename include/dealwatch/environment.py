@@ -1,6 +1,7 @@
 """Which `DEALWATCH_*` variables of the environment are settings, and which of them a message must name.
 
-Pure functions over the variables and the model of the settings: `settings.load` alone reads the environment.
+Airflow's connections may stand there too, as `AIRFLOW_CONN_*`, for a shell that has no Airflow. Pure
+functions over the variables and the model of the settings: `settings.load` alone reads the environment.
 """
 
 import difflib
@@ -8,13 +9,16 @@ import json
 import logging
 import re
 from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
 from typing import Any, get_args
+from urllib.parse import parse_qsl, unquote, urlsplit
 
 from pydantic import BaseModel
 
 from dealwatch.errors import SettingsError
 
 PREFIX = "DEALWATCH_"
+_CONNECTION = "AIRFLOW_CONN_"
 # No settings, and ours all the same: where the file is, what compose mounts, where tests find real data.
 _OTHERS = ("DEALWATCH_SETTINGS", "DEALWATCH_FILES", "DEALWATCH_REAL_DATA")
 _NEAR = 0.84
@@ -63,9 +67,9 @@ def _nearest(name: str, known: Sequence[str]) -> str:
 
 
 def _places(model: type[BaseModel]) -> Iterator[tuple[str, ...]]:
-    for name, field in model.model_fields.items():
+    for name, told in model.model_fields.items():
         yield (name,)
-        for kind in (field.annotation, *get_args(field.annotation)):
+        for kind in (told.annotation, *get_args(told.annotation)):
             if isinstance(kind, type) and issubclass(kind, BaseModel):
                 yield from ((name, *rest) for rest in _places(kind))
 
@@ -94,3 +98,60 @@ def _holds(text: str, path: Sequence[object]) -> bool:
     except (ValueError, KeyError, IndexError, TypeError):
         return False
     return True
+
+
+@dataclass(frozen=True)
+class Connection:
+    """What an Airflow connection says; the fields are called as Airflow calls them."""
+
+    conn_type: str = ""
+    host: str = ""
+    port: int | None = None
+    login: str = ""
+    password: str = field(default="", repr=False)
+    schema: str = ""
+    extra_dejson: dict[str, Any] = field(default_factory=dict, repr=False)
+
+
+def connection_of(name: str, environ: Mapping[str, str]) -> Connection | None:
+    """The connection of that id as Airflow reads it from AIRFLOW_CONN_<ID>, by JSON or as a URI; or None.
+
+    Raises SettingsError, without a word of the value, when it is neither.
+    """
+    variable_ = f"{_CONNECTION}{name.upper()}"
+    told = environ.get(variable_, "").strip()
+    if not told:
+        return None
+    try:
+        return _of_json(json.loads(told)) if told.startswith("{") else _of_uri(told)
+    except (ValueError, TypeError, AttributeError):
+        pass  # the error quotes the value, so nothing of it may hang on ours
+    raise SettingsError(
+        f"environment variable {variable_}: no connection; write JSON with conn_type, host, login, password "
+        "and extra, or a URI, as `airflow connections get` prints them"
+    )
+
+
+def _of_json(told: Mapping[str, Any]) -> Connection:
+    extra = told.get("extra") or {}
+    extra = json.loads(extra) if isinstance(extra, str) else extra
+    port = told.get("port")
+    text = {key: str(told.get(key) or "") for key in ("conn_type", "host", "login", "password", "schema")}
+    return Connection(**text, port=int(port) if port else None, extra_dejson=dict(extra))
+
+
+def _of_uri(told: str) -> Connection:
+    parts = urlsplit(told)
+    if not parts.scheme:
+        raise ValueError
+    said = dict(parse_qsl(parts.query, keep_blank_values=True))
+    whole = said.pop("__extra__", None)
+    return Connection(
+        conn_type=parts.scheme.replace("-", "_"),
+        host=unquote(parts.hostname or ""),
+        port=parts.port,
+        login=unquote(parts.username or ""),
+        password=unquote(parts.password or ""),
+        schema=unquote(parts.path.removeprefix("/")),
+        extra_dejson=dict(json.loads(whole)) if whole else said,
+    )

@@ -75,6 +75,21 @@ def extract(settings: Settings, *, source: str | None = None, now: datetime) -> 
     return _told("extract", now, total)
 
 
+def visit(settings: Settings, *, source: str, now: datetime) -> tuple[str, dict[str, Any], bool]:
+    """Look whether an extract of the source would work, and draft its mapping; no warehouse is needed.
+
+    The report with the draft, the same for machines, and whether it would.
+    """
+    from dealwatch.crm.readers import visitor_of
+    from dealwatch.crm.visit_report import machine_of, report_of
+
+    if source not in settings.sources:
+        names = ", ".join(sorted(settings.sources)) or "none"
+        raise SettingsError(f"no source {source!r} is configured; there are: {names}")
+    found = visitor_of(settings.sources[source].kind)(source, settings, now=now)
+    return report_of(source, settings, found), machine_of(source, settings, found), found.works
+
+
 def train(settings: Settings, *, as_of: datetime) -> dict[str, Any]:
     """Train and judge a forest as of the moment; say whether it serves, waits for a person, or is refused.
 
@@ -311,12 +326,27 @@ def why(settings: Settings, *, deal: str, on: date, now: datetime, to: str | Non
         return run(connection, deal, on, to=to, now=now, settings=settings)
 
 
-def quarantine(settings: Settings) -> list[dict[str, Any]]:
-    """The rows that could not be used, newest drop first."""
+def quarantine(settings: Settings, **which: Any) -> list[dict[str, Any]]:
+    """The rows that could not be used and wait, newest drop first; `which` as `quarantined` takes it."""
     from dealwatch.history.quarantine import quarantined
 
     with _warehouse(settings) as engine, reading(engine) as connection:
-        return quarantined(connection)
+        return quarantined(connection, **which)
+
+
+def replay(settings: Settings, *, source: str | None = None, now: datetime) -> dict[str, Any]:
+    """Take up rows of quarantine that can be used after a fix; what still cannot be waits on."""
+    from dealwatch.history.replaying import replay as run
+
+    if source is not None and source not in settings.sources:
+        names = ", ".join(sorted(settings.sources)) or "none"
+        raise SettingsError(f"no source {source!r} is configured; there are: {names}")
+    total: dict[str, int] = {}
+    with _warehouse(settings) as engine:
+        for name in [source] if source else list(settings.sources):
+            for key, count in run(engine, name, settings=settings, now=now).items():
+                total[key] = total.get(key, 0) + count
+    return _told("replay", now, total)
 
 
 def with_drop(settings: Settings, source: str | None, folder: Path) -> Settings:

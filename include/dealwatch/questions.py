@@ -1,4 +1,4 @@
-"""The verbs that ask and change nothing, for the shell: `why`, `plan` and `rehearse`."""
+"""The verbs that ask and change nothing, for the shell: `connect`, `why`, `plan` and `rehearse`."""
 
 import argparse
 from collections.abc import Callable
@@ -29,6 +29,14 @@ def add_verbs(
     clock: Callable[[], datetime],
 ) -> None:
     """Add the verbs to the parser; `as_of` reads the option of that name, `day` a date, `clock` the time."""
+
+    def visited(options: argparse.Namespace, settings: Settings) -> Answer:
+        text, machine, works = jobs.visit(settings, source=options.source, now=clock())
+        return Answer(machine if options.json else text, int(not works))
+
+    connect = verb("connect", visited, "Say whether a source can be read, and draft its mapping.")
+    connect.add_argument("source", metavar="SOURCE", help="its name in the settings")
+    connect.add_argument("--json", action="store_true", help="for machines")
 
     def explained(options: argparse.Namespace, settings: Settings) -> str:
         return jobs.why(settings, deal=options.deal, on=options.on, to=options.to, now=clock())

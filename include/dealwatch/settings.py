@@ -160,6 +160,7 @@ def load(path: Path | None = None, *, connection: Callable[[str], Any] | None = 
     `connection` looks an Airflow connection up by id and answers None when there is none; what the settings
     leave open is filled from `dealwatch_warehouse`, `dealwatch_models`, `slack_default`, `teams_default` and
     `smtp_default`, and how a live source is reached from the connection that it names, or of its own name.
+    Without it, a shell that has no Airflow, sources are reached by AIRFLOW_CONN_<ID> of the environment.
     Raises SettingsError naming the file and the key, or the variable, and what is wrong with it.
     """
     environment.check_names(os.environ, Settings)
@@ -176,7 +177,11 @@ def load(path: Path | None = None, *, connection: Callable[[str], Any] | None = 
     except ValidationError as error:
         told = [_said(path, e) for e in error.errors(include_input=False)]
         raise SettingsError("\n  ".join(["these settings cannot be used:", *told])) from None
-    return settings if connection is None else _with_connections(settings, connection)
+    if connection is not None:
+        return _with_connections(settings, connection)
+    return settings.model_copy(
+        update={"sources": _reached(settings, lambda name: environment.connection_of(name, os.environ))}
+    )
 
 
 def _said(path: Path | None, error: Any) -> str:
@@ -232,10 +237,12 @@ def _read(path: Path) -> dict[str, Any]:
     return values
 
 
+def _reached(settings: Settings, connection: Callable[[str], Any]) -> dict[str, AnySource]:
+    return {name: connected(name, one, connection) for name, one in settings.sources.items()}
+
+
 def _with_connections(settings: Settings, connection: Callable[[str], Any]) -> Settings:
-    found: dict[str, Any] = {
-        "sources": {name: connected(name, one, connection) for name, one in settings.sources.items()}
-    }
+    found: dict[str, Any] = {"sources": _reached(settings, connection)}
     if settings.warehouse_url is None and (warehouse := connection("dealwatch_warehouse")) is not None:
         found["warehouse_url"] = SecretStr(_sqlalchemy_url(warehouse.get_uri()))
     is_open = None in (settings.slack_token, settings.slack_signing_secret)

@@ -150,13 +150,19 @@ class Sql(LiveSource):
     activities: SqlMapping | None = None
     owners: SqlMapping | None = None
 
+    @property
+    def is_mapped(self) -> bool:
+        """Whether anything says which table is what; where nothing does, `connect` drafts it."""
+        told = [one for one in (self.deal_history, self.activities, self.owners) if one is not None]
+        return self.preset is not None or self.deals != SqlMapping() or bool(told)
+
     @model_validator(mode="after")
     def _tables_are_known(self) -> Self:
         others = {"deal_history": self.deal_history, "activities": self.activities, "owners": self.owners}
         told = {name: one for name, one in others.items() if one is not None}
         if self.preset is None:
             lacking = [name for name, one in {"deals": self.deals, **told}.items() if one.table is None]
-            if lacking:
+            if lacking and self.is_mapped:
                 raise ValueError(f"say which table tells the {lacking[0]}, as table = ..., or name a preset")
             if any("." in column for one in (self.deals, *told.values()) for column in one.columns.values()):
                 raise ValueError("a column has no dot in its name; fetch columns of other tables by joins")

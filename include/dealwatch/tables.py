@@ -78,13 +78,17 @@ extract_runs = Table(
     _must(
         "extracted_at", Instant
     ),  # the moment the records speak for; known_at of changes found by comparing
-    _must("state"),  # reading (pages come in), landed (raw records stored), remembered (in the ledger)
+    _must(
+        "state"
+    ),  # reading (pages come in), landed (raw records stored), remembered (in the ledger); replayed: no drop
     _must("records", Integer),
     _must("quarantined", Integer),
     _must("changes", Integer),
     Column("deals", Integer),  # usable rows of the deals' file; a sudden fall is an incident
     Column("fault", Text),  # why a later drop could not be used, until one can
-    Column("covers", String),  # all, open or ids: what the absence of a deal means; null is all
+    Column(
+        "covers", String
+    ),  # all, open or ids: what the absence of a deal means (null: all); of a replay none
     Column("cursor", Instant),  # of a live source: its own clock when the extract began
     Column("plan", JSON(none_as_null=True)),  # of a live source: what was asked for, and how it is mapped
     Column("asked_by", String),  # digest of the settings that the plan was made by
@@ -171,7 +175,11 @@ quarantine = Table(
     _must("reason", Text),
     _must("remedy", Text),
     _must("record", JSON),
+    Column("settled_at", Instant),  # null while it waits; else the moment of the extract or replay below
+    Column("settled_by", String),  # the extract or replay that took it up, or told its deal again
+    Column("settled_as", String),  # replayed: it is in the ledger; overtaken: newer word of it was told
     _must("recorded_at", Instant),
+    Index(None, "source", "settled_by"),
     comment="Rows that could not be used, whole, with the reason and the remedy.",
 )
 
@@ -553,4 +561,4 @@ written_back = Table(
 )
 
 # Columns that tell when we wrote rather than what we know; two equal histories may differ in them.
-WALL_CLOCK_COLUMNS = frozenset({"recorded_at"})
+WALL_CLOCK_COLUMNS = frozenset({"recorded_at", "settled_at"})

@@ -4,6 +4,9 @@ As its specification of 2026-03 and 2026-09 and recorded answers have it. Where 
 is null may be left out; a related id may be a number), `Habits` says which way this account goes.
 """
 
+from collections.abc import Callable
+from typing import Any
+
 from standins.hubspot_desk import (
     Body,
     Desk,
@@ -107,13 +110,27 @@ def search(desk: Desk, named: list[str], request: Request) -> Reply:
         raise invalid("limit must be at most 200")
     if after + limit > MOST_FOUND:
         raise invalid("a search cannot be paged beyond 10000 results")
-    if body["filterGroups"]:
-        raise invalid("the stand-in finds everything")
+    fits = _filter(body["filterGroups"])
     until = desk.portal.now - desk.habits.index_lag_ms
-    found = sorted((r for r in desk.portal.live(kind) if r.updated <= until), key=lambda r: int(r.id))
+    live = (r for r in desk.portal.live(kind) if r.updated <= until and fits(r))
+    found = sorted(live, key=lambda r: int(r.id))
     part = [_told(desk, kind, r, body["properties"], [], []) for r in found[after : after + limit]]
     more = {"paging": {"next": {"after": str(after + limit)}}} if after + limit < len(found) else {}
     return 200, {"total": len(found), "results": part, **more}
+
+
+def _filter(groups: Any) -> Callable[[Record], bool]:
+    """One filter by a list of values; the stand-in knows no other."""
+    if not groups:
+        return lambda _: True
+    try:
+        [[one]] = [group["filters"] for group in groups]
+        name, values = one["propertyName"], one["values"]
+    except (ValueError, KeyError, TypeError):
+        raise invalid("the stand-in knows one filter by values") from None
+    if one["operator"] != "IN" or not 0 < len(values) <= 100:
+        raise invalid("the stand-in knows one filter by values")
+    return lambda record: record.value(name) in values
 
 
 def _told(

@@ -34,7 +34,7 @@ class Fault:
     field: str | pl.Expr
     when: pl.Expr
     reason: pl.Expr
-    remedy: str
+    remedy: str | pl.Expr
 
 
 def first_fault(faults: list[Fault]) -> Iterator[pl.Expr]:
@@ -147,12 +147,22 @@ def is_unknown_stage(stage: pl.Expr, process: Pipeline) -> pl.Expr:
 
 
 def unknown_stage(stage: pl.Expr, column: str, reading: Reading) -> list[Fault]:
+    """The fault of a stage that the settings do not name, with the line to add to them."""
+    word = stage.str.slice(0, 80).str.replace_all("\\", "\\\\", literal=True)
+    word = word.str.replace_all('"', '\\"', literal=True)
+    where = reading.where.rpartition(".")[0]
     return [
         Fault(
             column,
             is_unknown_stage(stage, reading.pipeline),
             says("is no stage of the sales process", column),
-            "Add it to stages, won_stages or lost_stages in [pipeline], or translate it in "
-            f"[{reading.where}.values.stage].",
+            pl.format(
+                'Add it in its place to [pipeline], as stages = [..., "{}"], or to won_stages or '
+                'lost_stages; or write "{}" = "one that is there" below [{}.deals.values.stage]. Then run '
+                "`quarantine --replay`.",
+                word,
+                word,
+                pl.lit(where),
+            ),
         )
     ]

@@ -79,8 +79,8 @@ class _Miss:
 class Client:
     """Speaks to one host of one API over connections that are kept; use it in `with`, or close it.
 
-    `token` is sent as a bearer token and may be replaced at any time. `quota` is what the last answer told.
-    `sleep` passes so many seconds. Not for several threads at once.
+    `token` is sent as a bearer token and may be replaced at any time. `quota` is what the last answer told,
+    `asked` how often anything was asked. `sleep` passes so many seconds. Not for several threads at once.
     """
 
     def __init__(
@@ -95,7 +95,7 @@ class Client:
         self.origin = origin_of(api, origin, near=True)
         self.token: SecretStr | None = None
         self.quota: Quota | None = None
-        self._sleep = sleep
+        self._sleep, self.asked = sleep, 0
         self._open: httpx.Client | None = None
 
     def __enter__(self) -> "Client":
@@ -137,9 +137,8 @@ class Client:
         """The whole answer of status 2xx. What is sent must be safe to send twice.
 
         `expects` is the media type asked for. `reads` makes `data` of body and headers; where they do not fit
-        together it raises Broken, and they are asked for again.
-        Raises Declined, or ExtractRefused for what else a person must mend; SourceDown when no try helped,
-        the API asks to come back later, or too much of the day's quota is used.
+        together it raises Broken, and they are asked for again. Raises Declined, or ExtractRefused for what
+        else a person must mend; SourceDown when no try helped, or the API or the quota says to come back.
         """
         if not _PATH.fullmatch(path) or any(part in {".", ".."} for part in path.split("/")):
             raise ExtractRefused(f"{self.api.name}: a path that is none was to be asked for")
@@ -175,6 +174,7 @@ class Client:
     def _try(
         self, request: httpx.Request, reads: Reads, what: str
     ) -> Answer | _Miss | ExtractRefused | SourceDown:
+        self.asked += 1
         try:
             with _at_work(), contextlib.closing(self._http.send(request, stream=True)) as response:
                 chunks = self._in_time(response.iter_raw())

@@ -38,16 +38,14 @@ def mapper_of(
             )
     joined = [(join, _joined(beside(join), path, join, where)) for join in mapping.joins]
     names = [*taken, *(name for join in mapping.joins for name in join.take)]
-    if object_ in ("deletions", "ids"):  # whatever else their rows say is told by the deals
-        names = [name for name in names if name in COLUMNS[object_]]
     missing = [name for name in REQUIRED[object_] if name not in names]
     if missing:
         raise ExtractRefused(
-            f"{path}: column {missing[0]!r} is missing (line 1 has {', '.join(header)}); "
+            f"{path}: column {missing[0]!r} is missing ({_holder(mapping)} has {', '.join(header)}); "
             f"deliver it, or say in the settings which column it is: [{where}.columns] {missing[0]} = '...'"
         )
     _no_surprises(names, path=path, where=where)
-    _no_strays(names, mapping, path=path, where=where)
+    _no_strays([*names, *header], mapping, path=path, where=where)
     # An attribute takes part in the ledger; for other objects only the contract's columns mean anything.
     wanted = names if object_ == "deals" else [name for name in names if name in COLUMNS[object_]]
 
@@ -78,7 +76,7 @@ def _taken(
     for name, column in mapping.columns.items():
         if column not in header:
             raise ExtractRefused(
-                f"{path}: column {column!r} is missing (line 1 has {', '.join(header)}), but "
+                f"{path}: column {column!r} is missing ({_holder(mapping)} has {', '.join(header)}), but "
                 f"[{where}.columns] {name} = {column!r}; deliver it or correct the mapping"
             )
     renamed = set(mapping.columns.values())
@@ -89,7 +87,15 @@ def _taken(
             f"{path}: {both[0]!r} is a column of the file and also mapped from "
             f"{mapping.columns[both[0]]!r}; add the former to [{where}] ignore"
         )
+    if object_ != "deals":  # of other records only the contract's columns mean anything
+        keys = {key for join in mapping.joins for key in join.on}
+        plain = {name: name for name in plain if name in COLUMNS[object_] or name in keys}
     return {**mapping.columns, **plain}
+
+
+def _holder(mapping: RecordMapping) -> str:
+    """What has the columns: a file's first line, or a table."""
+    return "line 1" if isinstance(mapping, FileMapping) else "the table"
 
 
 def _no_surprises(names: list[str], *, path: Path, where: str) -> None:

@@ -1,7 +1,11 @@
-"""Which file reads which kind of live source; imported when asked, for each brings its own client."""
+"""Which file reads which kind of live source, and which visits it before anything is read.
+
+Imported when asked, for each brings its own client.
+"""
 
 from collections.abc import Callable, Mapping
 
+from dealwatch.crm.connecting import Visitor
 from dealwatch.crm.pages import Reader
 from dealwatch.errors import SettingsError
 from dealwatch.settings import Settings
@@ -37,3 +41,25 @@ def open_reader(name: str, kind: str, *, settings: Settings, readers: Mapping[st
     if kind not in readers:
         raise SettingsError(f"[sources.{name}] kind = {kind!r} cannot be read by this dealwatch; use files")
     return readers[kind](name, settings)
+
+
+def visitor_of(kind: str) -> Visitor:
+    """What looks at a source of that kind; a line here for each."""
+    match kind:
+        case "salesforce":
+            from dealwatch.crm.salesforce.visiting import visit_salesforce
+
+            return visit_salesforce
+        case "hubspot":
+            from dealwatch.crm.hubspot.visiting import visit_hubspot
+
+            return visit_hubspot
+        case "sql":
+            from dealwatch.crm.sql.visiting import visit_sql
+
+            return visit_sql
+        case "files":
+            from dealwatch.crm.visiting_files import visit_files
+
+            return visit_files
+    raise SettingsError(f"a source of the kind {kind!r} cannot be visited")

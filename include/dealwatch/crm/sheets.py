@@ -17,12 +17,12 @@ from dealwatch.crm.contract import Object
 from dealwatch.crm.faults import PROBLEM, Reading
 from dealwatch.crm.files import Chunk, Misfit
 from dealwatch.crm.mapping import Beside, Mapper, mapper_of
-from dealwatch.knobs import RecordMapping
+from dealwatch.knobs import FileMapping, RecordMapping
 from dealwatch.settings import Settings
 
 # all: a deal that is not told is gone. open: so is one known as open, and of a closed one that says nothing.
-# ids: as open, and a list of every id there is tells which of the others are gone.
-Covers = Literal["all", "open", "ids"]
+# ids: as open, and a list of every id there is tells which of the others are gone. none: it says nothing.
+Covers = Literal["all", "open", "ids", "none"]
 FAULTS = {
     "row": pl.Int64,
     "field": pl.String,
@@ -44,6 +44,11 @@ class Sheet:
     where: str  # the mapping's place in the settings
     chunks: Callable[[], Iterator[Chunk]]
     beside: Beside | None = None
+
+    @property
+    def counted(self) -> str:
+        """What its rows are counted in."""
+        return "line" if isinstance(self.mapping, FileMapping) else "row"
 
 
 @dataclass(frozen=True)
@@ -141,11 +146,13 @@ def _read_sheet(sheet: Sheet, reading: Reading) -> Iterator[Batch]:
             mapper = _mapper(sheet, header, reading)
         judged = check(sheet.object, mapper(chunk.records), reading)
         if key is not None:
-            judged, seen = _judge_repeats(judged, key, seen)
+            judged, seen = _judge_repeats(judged, key, seen, place=sheet.counted)
         yield _batch(sheet, judged, chunk.misfits)
 
 
-def _judge_repeats(judged: pl.DataFrame, key: str, seen: pl.DataFrame) -> tuple[pl.DataFrame, pl.DataFrame]:
+def _judge_repeats(
+    judged: pl.DataFrame, key: str, seen: pl.DataFrame, *, place: str
+) -> tuple[pl.DataFrame, pl.DataFrame]:
     """The first usable row of an id stands; the others are faulty."""
     usable = judged.filter(pl.col("=reason").is_null()).select(pl.col(key).alias("key"), "row")
     first = usable.group_by("key").agg(pl.col("row").min().alias("=first"))
@@ -154,7 +161,9 @@ def _judge_repeats(judged: pl.DataFrame, key: str, seen: pl.DataFrame) -> tuple[
     repeats = pl.col("=reason").is_null() & (pl.col("row") != pl.col("=first"))
     told = {
         "=field": pl.lit(key),
-        "=reason": pl.format("{} {} on line {} is already on line {}", pl.lit(key), key, "row", "=first"),
+        "=reason": pl.format(
+            f"{{}} {{}} on {place} {{}} is already on {place} {{}}", pl.lit(key), key, "row", "=first"
+        ),
         "=remedy": pl.lit("Deliver each id once; the first usable row was taken."),
     }
     return (

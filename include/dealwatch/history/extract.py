@@ -54,7 +54,7 @@ def extract(
         for key, number in found.items():
             counts[key] += number
 
-    for extract_id in _half_done(engine, source_name):
+    for extract_id in half_done(engine, source_name):
         count(remember(engine, extract_id, source_name, source, settings=settings, now=now))
     if isinstance(source, LiveSource):
         with closing(open_reader(source_name, source.kind, settings=settings, readers=readers)) as reader:
@@ -154,7 +154,8 @@ def _keep_fault(
             connection.execute(update(extract_runs).where(last).values(fault=fault))
 
 
-def _half_done(engine: Engine, source_name: str) -> list[str]:
+def half_done(engine: Engine, source_name: str) -> list[str]:
+    """Runs of the source that landed and are not in the ledger yet, oldest first."""
     query = (
         select(extract_runs.c.extract_id)
         .where(extract_runs.c.source == source_name, extract_runs.c.state == "landed")

@@ -18,6 +18,7 @@ from sqlalchemy import Engine, func, select
 from dealwatch.crm.drops import day_of, read_by, speaks_for
 from dealwatch.crm.object_store import Delivery, Remote, StillWritten, called, check_sum, fetch, look
 from dealwatch.errors import ExtractRefused
+from dealwatch.history.quarantine import REPLAYED
 from dealwatch.knobs import Source
 from dealwatch.settings import Settings
 from dealwatch.tables import drop_files, extract_runs
@@ -118,7 +119,9 @@ def at_hand(
 def _known(engine: Engine, name: str) -> tuple[datetime | None, dict[str, Any]]:
     """The moment the newest drop speaks for, and the ledger of files by path."""
     c = extract_runs.c
-    newest = select(func.max(c.extracted_at, type_=c.extracted_at.type)).where(c.source == name)
+    newest = select(func.max(c.extracted_at, type_=c.extracted_at.type)).where(
+        c.source == name, c.state != REPLAYED
+    )
     with reading(engine) as connection:
         files = rows_of(connection, select(drop_files).where(drop_files.c.source == name))
         return connection.execute(newest).scalar_one(), {row.path: row for row in files}

@@ -15,6 +15,7 @@ from dealwatch.errors import ExtractRefused, SourceDown
 from dealwatch.history.arriving import arrival_of_pages
 from dealwatch.history.gates import pass_gates
 from dealwatch.history.measures import faults_of
+from dealwatch.history.quarantine import REPLAYED
 from dealwatch.history.staging import Held, is_there, let_go, progress
 from dealwatch.history.taking import Taken, take_in
 from dealwatch.history.terms import terms_of, terms_of_plan
@@ -59,7 +60,10 @@ def unread_drops(
     is already known otherwise. Plain files that changed are refused then; a day's folder is passed over.
     """
     with reading(engine) as connection:
-        known = rows_of(connection, select(extract_runs).where(extract_runs.c.source == name))
+        known = rows_of(
+            connection,
+            select(extract_runs).where(extract_runs.c.source == name, extract_runs.c.state != REPLAYED),
+        )
     names = {run.drop_name for run in known}
     newest = max((run.extracted_at for run in known), default=None)
     unread = []

@@ -75,6 +75,6 @@ def faults_of(connection: Connection, extract_id: str) -> Faults:
     is_before = reason.str.contains(" is before created_at ", literal=True)
     return Faults(
         unknown_stages=dict(stages.str.strip_suffix(_NO_STAGE).value_counts(sort=True).iter_rows()),
-        repeated=found.filter(reason.str.contains(" is already on line ", literal=True)).height,
+        repeated=found.filter(reason.str.contains(" is already on ", literal=True)).height,
         closed_before_created=found.filter(field == "closed_at", is_before).height,
     )

@@ -44,19 +44,37 @@ def remember(
         run = connection.execute(select(extract_runs).where(extract_runs.c.extract_id == extract_id)).one()
         if run.state == "remembered":
             return {"changes": 0, "activities": 0, "deals": 0}
-        moments = Moments(run.extracted_at, _previous(connection, run), settings.zone, settings.morning)
-        stamp = [instant(now).alias("recorded_at"), pl.lit(name).alias("source")]
-        _remember_owners(connection, extract_id, name)
         terms = terms_of(run.plan, source)
         gone = vanished_deals(connection, extract_id, name, terms)["deal_id"]
-        added, touched = 0, list[pl.Series]()
-        for changes in _changes(connection, run, terms, moments, gone, at_once):
-            changes = _after_known_ones(connection, changes, name)
-            added += add_missing(connection, deal_changes, changes.with_columns(stamp))
-            touched.append(changes["deal_id"].unique().sort())
-            rebuild_deals(connection, touched[-1], source=name)
-        touches = _remember_activities(connection, extract_id, name, moments)
-        _settle(connection, run, added)
+        counts = taken_over(connection, run, terms, gone, settings=settings, now=now, at_once=at_once)
+        _settle(connection, run, counts["changes"])
+    return counts
+
+
+def taken_over(
+    connection: Connection,
+    run: Any,
+    terms: Terms,
+    gone: pl.Series,
+    *,
+    settings: Settings,
+    now: datetime,
+    at_once: int = RECORDS_A_PART,
+) -> dict[str, int]:
+    """Take a run's raw records into the ledger, within the caller's transaction; counts as `remember`'s.
+
+    gone: ids of deals that are gone by the run.
+    """
+    moments = Moments(run.extracted_at, _previous(connection, run), settings.zone, settings.morning)
+    stamp = [instant(now).alias("recorded_at"), pl.lit(run.source).alias("source")]
+    _remember_owners(connection, run.extract_id, run.source)
+    added, touched = 0, list[pl.Series]()
+    for changes in _changes(connection, run, terms, moments, gone, at_once):
+        changes = _after_known_ones(connection, changes, run.source)
+        added += add_missing(connection, deal_changes, changes.with_columns(stamp))
+        touched.append(changes["deal_id"].unique().sort())
+        rebuild_deals(connection, touched[-1], source=run.source)
+    touches = _remember_activities(connection, run.extract_id, run.source, moments)
     return {"changes": added, "activities": touches, "deals": pl.concat(touched).n_unique()}
 
 

@@ -3,13 +3,15 @@
 import json
 from collections.abc import Collection, Iterator
 from dataclasses import dataclass
+from datetime import datetime
 
 import polars as pl
-from sqlalchemy import Connection, bindparam, delete, select
+from sqlalchemy import Connection, select
 
 from dealwatch.crm.contract import Object
 from dealwatch.crm.sheets import FAULTS, Arrival, Batch, reread
 from dealwatch.errors import ExtractRefused
+from dealwatch.history.quarantine import settle
 from dealwatch.settings import Settings
 from dealwatch.tables import deals, owners, quarantine
 from dealwatch.warehouse import frame
@@ -120,9 +122,15 @@ def _set_aside(batch: Batch, is_strange: pl.Expr, field: str, reason: pl.Expr, r
 
 
 def taken_up(
-    connection: Connection, arrival: Arrival, *, settings: Settings, known: Known
+    connection: Connection,
+    arrival: Arrival,
+    extract_id: str,
+    *,
+    settings: Settings,
+    known: Known,
+    now: datetime,
 ) -> Iterator[Batch]:
-    """Rows of earlier drops that waited in quarantine for a deal which is known by this drop; they leave it.
+    """Rows of earlier drops that waited in quarantine for a deal known by this drop; they wait no more.
 
     Their `row` is negative: it is no line of this drop's file.
     """
@@ -130,6 +138,7 @@ def taken_up(
         connection,
         select(quarantine).where(
             quarantine.c.source == arrival.source,
+            quarantine.c.settled_by.is_(None),
             quarantine.c.object.in_(_ABOUT_DEALS),
             quarantine.c.field == "deal_id",
             quarantine.c.reason.startswith(UNKNOWN_DEAL, autoescape=True),
@@ -138,7 +147,7 @@ def taken_up(
     ready = waiting.filter(pl.col("reason").str.strip_prefix(UNKNOWN_DEAL).is_in(known.own().implode()))
     for object_ in _ABOUT_DEALS:
         rows = ready.filter(pl.col("object") == object_).with_columns(
-            pl.col("record").map_elements(_header, return_dtype=pl.String).alias("header"),
+            pl.col("record").map_elements(header_of, return_dtype=pl.String).alias("header"),
             (-1 - pl.int_range(pl.len())).alias("place"),
         )
         for part in rows.partition_by("file", "header", maintain_order=True):
@@ -154,22 +163,11 @@ def taken_up(
                 )
             except ExtractRefused:  # written in columns that the mapping of this day does not know
                 continue
-            _leave(connection, part.filter(pl.col("place").is_in(batch.rows["row"].implode())))
+            used = part.filter(pl.col("place").is_in(batch.rows["row"].implode()))
+            settle(connection, used.iter_rows(named=True), by=extract_id, as_="replayed", now=now)
             yield batch
 
 
-def _header(record: str) -> str:
+def header_of(record: str) -> str:
+    """The columns of a record, as text by which records can be told apart."""
     return json.dumps(list(json.loads(record)))
-
-
-def _leave(connection: Connection, rows: pl.DataFrame) -> None:
-    if rows.is_empty():
-        return
-    c = quarantine.c
-    statement = delete(quarantine).where(
-        c.extract_id == bindparam("of_extract"),
-        c.object == bindparam("of_object"),
-        c.row == bindparam("of_row"),
-    )
-    keys = rows.select(of_extract="extract_id", of_object="object", of_row="row")
-    connection.execute(statement, keys.to_dicts())

@@ -1,5 +1,6 @@
 """Take a drop's sheets in: usable rows as raw records, the others into quarantine, strangers set aside."""
 
+import json
 from collections import Counter
 from dataclasses import dataclass, field
 from datetime import datetime
@@ -10,6 +11,7 @@ from sqlalchemy import Connection
 from dealwatch.crm.sheets import Arrival, Batch, read
 from dealwatch.errors import ExtractRefused
 from dealwatch.history.measures import Measures
+from dealwatch.history.overtaking import overtake
 from dealwatch.history.strangers import known_ids, taken_up, without_strangers
 from dealwatch.history.terms import Terms
 from dealwatch.settings import Settings
@@ -53,10 +55,10 @@ def take_in(
             known.told.append(batch.rows["deal_id"])
             told += batch.rows.height
             if not first_fault and not batch.faulty.is_empty():
-                first_fault = "; line {row}: {reason}. {remedy}".format(**batch.faulty.row(0, named=True))
+                first_fault = _fault(arrival, batch)
         elif batch.object in ("deal_history", "activities") and not told and terms.covers == "all":
             break
-        taken.records += _store(connection, extract_id, batch)
+        taken.records += store(connection, extract_id, batch)
         taken.faulty += _set_aside(connection, extract_id, arrival, batch, now)
     if not told and (terms.covers == "all" or first_fault or len(known.open)):
         raise ExtractRefused(
@@ -65,9 +67,22 @@ def take_in(
         )
     # Nights that read the closed deals since the last one tell as many of them as it takes.
     taken.deals = told if terms.covers == "all" else taken.measures.open
-    for batch in taken_up(connection, arrival, settings=settings, known=known):
-        taken.records += _store(connection, extract_id, batch)
+    overtake(connection, arrival, extract_id, terms, told=pl.concat([*known.told, *known.gone]), now=now)
+    for batch in taken_up(connection, arrival, extract_id, settings=settings, known=known, now=now):
+        taken.records += store(connection, extract_id, batch)
     return taken
+
+
+def _fault(arrival: Arrival, batch: Batch) -> str:
+    """The first row of a batch that cannot be used: of a live source by its table and id, too."""
+    first, sheet = batch.faulty.row(0, named=True), arrival.sheet_of(batch.object, batch.file)
+    if sheet is None or sheet.counted == "line":
+        return "; line {row}: {reason}. {remedy}".format(**first)
+    told = json.loads(first["record"]).get(sheet.mapping.columns.get("deal_id", "deal_id"))
+    whose = f" ({told})" if told else ""
+    return (
+        f"; {batch.file}, row {first['row']}{whose}, {first['field']}: {first['reason']}. {first['remedy']}"
+    )
 
 
 def _same_columns(columns: list[str], batch: Batch, arrival: Arrival) -> list[str]:
@@ -79,7 +94,7 @@ def _same_columns(columns: list[str], batch: Batch, arrival: Arrival) -> list[st
     return own
 
 
-def _store(connection: Connection, extract_id: str, batch: Batch) -> int:
+def store(connection: Connection, extract_id: str, batch: Batch) -> int:
     values = [name for name in batch.rows.columns if name not in ("row", "record")]
     rows = batch.rows.select(
         pl.lit(extract_id).alias("extract_id"),

@@ -33,7 +33,7 @@ def terms_of(stored_plan: dict[str, Any] | None, source: Source | LiveSource) ->
     if stored_plan is not None:
         return terms_of_plan(plan_of(stored_plan))
     known_only_at_close = source.deals.known_only_at_close
-    return Terms("all", None, known_only_at_close, {}, _id_column(source.deals))
+    return Terms("all", None, known_only_at_close, {}, id_column_of(source.deals))
 
 
 def terms_of_plan(plan: Plan) -> Terms:
@@ -43,9 +43,10 @@ def terms_of_plan(plan: Plan) -> Terms:
         covers=plan.covers,
         tracked=plan.tracked,
         known_only_at_close=tuple(dict.fromkeys(marked)),
-        id_columns={table.name: _id_column(table.mapping) for table in tables},
+        id_columns={table.name: id_column_of(table.mapping) for table in tables},
     )
 
 
-def _id_column(mapping: RecordMapping) -> str:
+def id_column_of(mapping: RecordMapping) -> str:
+    """The source's column of the deal's id."""
     return mapping.columns.get("deal_id", "deal_id")

@@ -99,6 +99,16 @@ class HubSpot:
         """Let the connections go; the next question opens new ones."""
         self._client.close()
 
+    @property
+    def asked(self) -> int:
+        """How often anything was asked."""
+        return self._client.asked
+
+    @property
+    def quota(self) -> Quota | None:
+        """The day's requests, where HubSpot tells them to this key."""
+        return self._client.quota
+
     def clock(self) -> datetime:
         """HubSpot's own time, to the second; the question is one that has to be allowed anyway."""
         path = f"/crm/pipelines/{self._version}/deals"
@@ -208,10 +218,12 @@ class HubSpot:
         answer = self._asked("POST", path, f"{kind} to write", json={"inputs": list(inputs)})
         return answer.status, answer.data
 
-    def count(self, kind: str) -> int:
-        """How many live objects the search index holds: about as many as there are."""
+    def count(self, kind: str, stages: Sequence[str] = ()) -> int:
+        """How many live objects the search index holds, or of the deals those in some stages: nearly all."""
         path = f"/crm/objects/{self._version}/{kind}/search"
-        body = {"filterGroups": [], "sorts": [], "properties": [], "limit": 1, "after": "0"}
+        among = {"propertyName": "dealstage", "operator": "IN", "values": list(stages)}
+        groups = [{"filters": [among]}] if stages else []
+        body = {"filterGroups": groups, "sorts": [], "properties": [], "limit": 1, "after": "0"}
         told = self._post(path, kind, body)
         if not isinstance(told, Mapping) or not isinstance(told.get("total"), int):
             raise SourceDown(f"HubSpot POST {path}: an answer without a total")

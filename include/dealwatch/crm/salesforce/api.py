@@ -51,6 +51,7 @@ class Described:
     type: str
     to: tuple[str, ...] = ()
     relationship: str = ""
+    label: str = ""
 
 
 @dataclass(frozen=True)
@@ -105,7 +106,13 @@ class Salesforce:
                 return None
             raise
         fields = [
-            Described(one["name"], one["type"], tuple(one["referenceTo"]), one["relationshipName"] or "")
+            Described(
+                one["name"],
+                one["type"],
+                tuple(one["referenceTo"]),
+                one["relationshipName"] or "",
+                str(one.get("label") or ""),
+            )
             for one in answer.data["fields"]
         ]
         return {one.name.lower(): one for one in fields}

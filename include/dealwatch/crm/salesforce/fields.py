@@ -13,6 +13,7 @@ log = logging.getLogger(__name__)
 
 # Columns of ours beside the org's own: no standard field is called so, and custom ones end in __c.
 CLOSED_AT, OUTCOME = "DealClosedAt", "DealOutcome"
+COLUMNS_OF_OURS = (CLOSED_AT, OUTCOME)
 NEEDED = {
     "deal_id": "Id",
     "stage": "StageName",
@@ -71,10 +72,10 @@ def fields_of(own: RecordMapping, describe: Describe, *, where: str, is_written:
     chosen = {**wished, **NEEDED, **own.columns}
     missing, columns, money = list[str](), dict[str, str](), list[str]()
     for name, field in chosen.items():
-        if field in (CLOSED_AT, OUTCOME):
+        if field in COLUMNS_OF_OURS:
             columns[name] = field
             continue
-        found = _named(field, describe)
+        found = named(field, describe)
         if found is not None:
             columns[name], is_money = found
             money += [columns[name]] * is_money
@@ -91,13 +92,13 @@ def fields_of(own: RecordMapping, describe: Describe, *, where: str, is_written:
             f"from our user. Give it read access by field-level security, or correct [{where}.columns]"
         )
     helpers = [*_HELPERS, *([_STAGE_CHANGED] if _STAGE_CHANGED.lower() in known else [])]
-    told = [field for field in columns.values() if field not in (CLOSED_AT, OUTCOME)]
+    told = [field for field in columns.values() if field not in COLUMNS_OF_OURS]
     mapping = own.model_copy(update={"columns": columns, "ignore": ()})
     has_several = "CurrencyIsoCode" in told
     return Fields(mapping, tuple(dict.fromkeys([*told, *helpers])), tuple(money) if has_several else ())
 
 
-def _named(path: str, describe: Describe) -> tuple[str, bool] | None:
+def named(path: str, describe: Describe) -> tuple[str, bool] | None:
     """The field or parent's field in the org's own spelling, and whether it is the deal's own money.
 
     None when it is not there for us.

@@ -29,6 +29,14 @@ _JWT_BEARER = "urn:ietf:params:oauth:grant-type:jwt-bearer"
 _LOGINS = 3  # in one request; a fresh session that is over at once is no accident the third time
 
 
+class NotLetIn(ExtractRefused):
+    """The org does not take our login; `code` is its own word for the reason."""
+
+    def __init__(self, words: str, *, code: str) -> None:
+        super().__init__(words)
+        self.code = code
+
+
 @dataclass(frozen=True)
 class Login:
     """`origin` is the org's address. By `secret` it is client credentials, by `key` a JWT for `username`."""
@@ -128,7 +136,7 @@ class Session:
         if not re.fullmatch(r"\d{2,3}\.0", version) or float(version) < OLDEST_VERSION:
             raise ExtractRefused(f"api_version {version[:20]!r} is none; write one such as {VERSION}")
         self.login, self.version, self.sleep = login, version, sleep
-        self._policy = policy
+        self._policy, self._asked_before = policy, 0
         self._client = Client(salesforce(login.connection), login.origin, policy=policy, sleep=sleep)
 
     def __enter__(self) -> "Session":
@@ -144,6 +152,11 @@ class Session:
     @property
     def quota(self) -> Quota | None:
         return self._client.quota
+
+    @property
+    def asked(self) -> int:
+        """How often anything was asked."""
+        return self._asked_before + self._client.asked
 
     def path(self, rest: str, *, version: str | None = None) -> str:
         """The path of something in our API version, or in another."""
@@ -194,15 +207,17 @@ class Session:
         except Declined as error:
             refused = error
         if refused is not None:
-            raise ExtractRefused(
+            raise NotLetIn(
                 f"Salesforce does not let us in ({refused.status} {refused.code}); mend the connection "
-                f"{login.connection}, and what the external client app and its user may do"
+                f"{login.connection}, and what the external client app and its user may do",
+                code=refused.code,
             )
         token, address = answer.data
         api = self._client.api
         origin = origin_of(api, address, near=is_near(login.origin))
         if origin != self._client.origin:
             self._client.close()
+            self._asked_before += self._client.asked
             self._client = Client(api, origin, policy=self._policy, sleep=self.sleep)
         self._client.token = token
 

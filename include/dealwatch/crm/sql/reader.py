@@ -30,7 +30,7 @@ from dealwatch.sources import Sql
 
 log = logging.getLogger(__name__)
 _T = TypeVar("_T")
-_FIELDS = {"fivetran_salesforce": OF_SALESFORCE, "fivetran_hubspot": OF_HUBSPOT}
+FIELDS = {"fivetran_salesforce": OF_SALESFORCE, "fivetran_hubspot": OF_HUBSPOT}
 _MOST_ALIKE = 20  # pages of rows that share one key, until the key is of no use
 
 
@@ -39,13 +39,23 @@ def open_sql(name: str, settings: Settings) -> "SqlReader":
     source = settings.sources[name]
     if not isinstance(source, Sql):
         raise TypeError(f"{name} is no SQL source")
+    if not source.is_mapped:
+        raise SettingsError(
+            f"[sources.{name}] says of no table what it is; name a preset, or let "
+            f"`python -m dealwatch connect {name}` draft it"
+        )
+    return SqlReader(name, source, engine_of(name, source, url_of(name, source)))
+
+
+def url_of(name: str, source: Sql) -> str:
+    """Where the warehouse is; SettingsError when nothing says it."""
     if source.url is None:
         connection = source.connection or name
         raise SettingsError(
             f"[sources.{name}] has no URL: make the Airflow connection {connection!r}, or set "
-            f"DEALWATCH_SOURCES__{name.upper()}__URL"
+            f"AIRFLOW_CONN_{connection.upper()} or DEALWATCH_SOURCES__{name.upper()}__URL"
         )
-    return SqlReader(name, source, engine_of(name, source, source.url.get_secret_value()))
+    return source.url.get_secret_value()
 
 
 class SqlReader:
@@ -58,17 +68,17 @@ class SqlReader:
         self._engine.dispose()
 
     def plan(self, past: Past) -> Plan:
-        with self._connected() as connection:
-            now = self._clock(connection)
-            queries, tracked = self._queries(connection)
+        with self.connected() as connection:
+            now = self.clock(connection)
+            queries, tracked = self.queries(connection)
         if past.last is not None:
-            asked = _FIELDS[self._source.preset].asked(self._source) if self._source.preset else ()
+            asked = FIELDS[self._source.preset].asked(self._source) if self._source.preset else ()
             refuse_vanished(queries, past.last.tables, without=self._source.without, asked=asked)
         return Plan(tuple(query.table for query in queries), now, "all", tracked)
 
     def pages(self, table: Table, place: str | None) -> Iterator[Page]:
-        with self._connected() as connection:
-            queries, _ = self._queries(connection)
+        with self.connected() as connection:
+            queries, _ = self.queries(connection)
             query = next((one for one in queries if one.name == table.name), None)
             gone = {*table.columns}.difference(query.columns if query else ())
             if query is None or gone:
@@ -80,8 +90,8 @@ class SqlReader:
 
     def _pages(self, connection: sa.Connection, query: Query, place: str | None) -> Iterator[Page]:
         after, rows = read_place(place) if place else (None, 0)
-        now = self._clock(connection)
-        left, keyless = self._asked(lambda: tuple(connection.execute(counted(query, after)).one()))
+        now = self.clock(connection)
+        left, keyless = self.asked(lambda: tuple(connection.execute(counted(query, after)).one()))
         where = f"{self._name}: {query.name}"
         if keyless:
             raise ExtractRefused(
@@ -103,7 +113,7 @@ class SqlReader:
         """
         size, width = self._source.page_rows, len(query.key)
         streaming = connection.execution_options(stream_results=True, max_row_buffer=min(size, 5_000))
-        result = self._asked(lambda: streaming.execute(ordered(query, after)))
+        result = self.asked(lambda: streaming.execute(ordered(query, after)))
         try:
             yield from self._cut_up(result, query, width)
         finally:
@@ -114,7 +124,7 @@ class SqlReader:
     ) -> Iterator[tuple[list[Any], Key, bool]]:
         size, where = self._source.page_rows, f"{self._name}: {query.name}"
         waiting: list[Any] = []
-        while found := self._asked(lambda: result.fetchmany(size)):
+        while found := self.asked(lambda: result.fetchmany(size)):
             waiting += found
             check_key(tuple(found[-1][:width]), query.key, where)
             while len(waiting) > size and (cut := _cut(waiting, size, width)):
@@ -145,19 +155,24 @@ class SqlReader:
         frame = pl.DataFrame(series)
         return (query.shape(frame) if query.shape else frame).select(query.columns)
 
-    def _queries(self, connection: sa.Connection) -> tuple[list[Query], tuple[str, ...] | None]:
+    def catalog(self, connection: sa.Connection) -> Catalog:
+        """The tables of the schema."""
         source = self._source
 
         def columns_of(table: sa.TableClause) -> Collection[str]:
             nothing: sa.Select[Any] = sa.select(sa.literal_column("*")).select_from(table).where(sa.false())
-            return self._asked(lambda: list(connection.execute(nothing).keys()))
+            return self.asked(lambda: list(connection.execute(nothing).keys()))
 
         def names() -> list[str]:
             inspector = sa.inspect(connection)
             views = inspector.get_view_names(source.in_schema)
             return [*inspector.get_table_names(source.in_schema), *views]
 
-        catalog = Catalog(self._asked(names), source.in_schema, columns_of, source.without)
+        return Catalog(self.asked(names), source.in_schema, columns_of, source.without)
+
+    def queries(self, connection: sa.Connection) -> tuple[list[Query], tuple[str, ...] | None]:
+        """What is asked of each table, and the fields whose history is told; raises ExtractRefused."""
+        source, catalog = self._source, self.catalog(connection)
         match source.preset:
             case "fivetran_salesforce":
                 return salesforce_queries(source, catalog)
@@ -165,24 +180,22 @@ class SqlReader:
                 return hubspot_queries(source, catalog)
         return template_queries(source, catalog), None
 
-    def _clock(self, connection: sa.Connection) -> datetime:
+    def clock(self, connection: sa.Connection) -> datetime:
         """The warehouse's own clock; one without a zone tells UTC."""
-        told_now = self._asked(
-            lambda: connection.execute(sa.select(sa.func.current_timestamp())).scalar_one()
-        )
+        told_now = self.asked(lambda: connection.execute(sa.select(sa.func.current_timestamp())).scalar_one())
         now = datetime.fromisoformat(told_now) if isinstance(told_now, str) else told_now
         return (now if now.tzinfo else now.replace(tzinfo=UTC)).astimezone(UTC)
 
-    def _connected(self) -> sa.Connection:
+    def connected(self) -> sa.Connection:
         """A read-only transaction that sees one state of the warehouse, where the database can do that."""
-        connection = self._asked(self._engine.connect)
+        connection = self.asked(self._engine.connect)
         try:
-            return self._asked(lambda: one_state(connection, self._source))
+            return self.asked(lambda: one_state(connection, self._source))
         except BaseException:
             connection.close()
             raise
 
-    def _asked(self, do: Callable[[], _T]) -> _T:
+    def asked(self, do: Callable[[], _T]) -> _T:
         """What the database answers; its errors in our words, which hold no statement, value or URL."""
         try:
             return do()
