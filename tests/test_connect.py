@@ -401,6 +401,7 @@ def test_a_draft_keeps_what_the_settings_say_and_no_label_can_break_it() -> None
     [
         (Field("Next_Step_Date__c", "date"), "next_step_on"),
         (Field("Sales_Region__c"), "region"),
+        (Field("sales_region_c"), "region"),
         (Field("Deal Value", "number"), "amount"),
         (Field("CreatedDate", "date"), "created_at"),
         (Field("Region__c", "date"), None),

@@ -129,7 +129,7 @@ def _alike(told: str, word: str) -> float:
 
 def words(name: str) -> str:
     """`Next_Step_Date__c`, `nextStepDate` and `Next step (date)` in plain words."""
-    bare = re.sub(r"__(c|r|pc)\b", "", name)
+    bare = re.sub(r"__(c|r|pc)\b|(?<=[a-z0-9])_c$", "", name)  # Fivetran writes region_c
     bare = re.sub(r"(?<=[a-z0-9])(?=[A-Z])", " ", bare)
     return " ".join(re.findall(r"[^\W_]+", bare.casefold()))
 

@@ -145,7 +145,9 @@ class _Warehouse:
             self.notes.warn(
                 "history",
                 "none: changes come from comparing night with night, and nothing can be looked back on",
-                f"Name the table that has it in [sources.{self.name}.deal_history].",
+                "Have the CRM's history tables synced too, or turn on Fivetran's history mode."
+                if self.source.preset
+                else f"Name the table that has it in [sources.{self.name}.deal_history].",
             )
 
     def _counted(self, queries: Sequence[Query]) -> tuple[Stage, ...]:
