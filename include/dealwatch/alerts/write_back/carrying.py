@@ -79,7 +79,7 @@ def write_back(
         wishes = wanted(told, wish.fields, place=writer.place, telling=telling)
         with reading(engine) as connection:
             open_ = due(connection, name, wishes, as_of=as_of)
-        counts |= {"deals": scores.height, "held_out": held_out.sum()}
+        counts |= {"deals": scores.height, "held_out": int(held_out.sum())}
         counts["unchanged"] = wishes.height - open_.height
         if dry or wish.dry:
             _tell_dry(name, open_, wish)
