@@ -15,6 +15,7 @@ import pytest
 from sqlalchemy import Engine
 
 from dealwatch import jobs
+from dealwatch.alerts.episodes.holdout import is_drawn
 from dealwatch.alerts.rules.rule import Rule, load_rule
 from dealwatch.alerts.write_back.wanted import first_reason, plain, tellers
 from dealwatch.errors import ExtractRefused, NotReady, SettingsError, SourceDown
@@ -142,6 +143,15 @@ def test_closed_and_deleted_deals_and_those_of_other_sources_are_left_alone(desk
     judge(desk.engine, [*others, Scored(ids[3])])
     assert desk.run() == {"deals": 1, "written": 1}
     assert [id_ for id_, _ in desk.server.updates] == [ids[3]]
+
+
+def test_deals_drawn_to_stay_without_alerts_stay_without_scores(desk: Desk) -> None:
+    alerts = desk.settings.alerts.model_copy(update={"holdout_share": 0.5})
+    desk.settings = desk.settings.model_copy(update={"alerts": alerts})
+    drawn = {id_ for id_ in open_ids(desk.server.org) if is_drawn(id_, 0.5, desk.settings)}
+    assert 0 < len(drawn) < 6
+    assert desk.run() == {"deals": 6, "held_out": len(drawn), "written": 6 - len(drawn)}
+    assert not drawn & {id_ for id_, _ in desk.server.updates}
 
 
 def test_what_a_person_typed_stands_until_our_value_changes(desk: Desk) -> None:

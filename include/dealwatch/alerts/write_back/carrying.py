@@ -12,6 +12,7 @@ from datetime import datetime
 import polars as pl
 from sqlalchemy import Connection, Engine, select
 
+from dealwatch.alerts.episodes.holdout import is_drawn
 from dealwatch.alerts.rules.rule import load_rules
 from dealwatch.alerts.write_back.memory import due, remember
 from dealwatch.alerts.write_back.wanted import rows_of, tellers, wanted
@@ -29,7 +30,7 @@ from dealwatch.written_fields import WriteBack
 
 log = logging.getLogger(__name__)
 
-COUNTS = ("deals", "unchanged", "would_write", "written", "refused", "busy", "gone", "failed")
+COUNTS = ("deals", "held_out", "unchanged", "would_write", "written", "refused", "busy", "gone", "failed")
 _MANY = 20  # so many at once are no matter of single deals
 
 
@@ -70,13 +71,16 @@ def write_back(
     if silence:
         log.warning("%s: nothing is written back for %s: %s", name, as_of.isoformat(), silence)
         return counts
+    held_out = _held_out(scores, settings)
     telling = tellers(load_rules(settings.alerts.rules))
     with writers[source.kind](name, settings) as writer:
         targets = writer.targets(wish.fields, BANDS)
-        wishes = wanted(scores, wish.fields, place=writer.place, telling=telling)
+        told = scores.filter(~held_out)
+        wishes = wanted(told, wish.fields, place=writer.place, telling=telling)
         with reading(engine) as connection:
             open_ = due(connection, name, wishes, as_of=as_of)
-        counts |= {"deals": wishes.height, "unchanged": wishes.height - open_.height}
+        counts |= {"deals": scores.height, "held_out": int(held_out.sum())}
+        counts["unchanged"] = wishes.height - open_.height
         if dry or wish.dry:
             _tell_dry(name, open_, wish)
             return counts | {"would_write": open_.height}
@@ -104,6 +108,13 @@ def _scores(connection: Connection, source: str, as_of: datetime) -> pl.DataFram
         .where(deals.c.outcome.is_(None), deals.c.is_deleted.is_(False))
     )
     return frame(connection, query)
+
+
+def _held_out(scores: pl.DataFrame, settings: Settings) -> pl.Series:
+    """Deals drawn to get no alerts: a score in the CRM tells their owners as well."""
+    share = settings.alerts.holdout_share
+    drawn = [share > 0 and is_drawn(deal_id, share, settings) for deal_id in scores["deal_id"]]
+    return pl.Series(drawn, dtype=pl.Boolean)
 
 
 def _tell_dry(name: str, open_: pl.DataFrame, wish: WriteBack) -> None:
