@@ -25,7 +25,7 @@ from pydantic_settings import SettingsError as Unparsed
 from dealwatch import environment
 from dealwatch.errors import SettingsError
 from dealwatch.knobs import PROJECT, Alerts, Delivery, Pipeline, Scoring, Smtp, ZoneName
-from dealwatch.sources import KINDS, AnySource, Gates, connected
+from dealwatch.sources import KINDS, AnySource, Gates, connected, tells_events
 
 KEY_LENGTH = 32  # characters
 
@@ -128,6 +128,13 @@ class Settings(BaseSettings):
             raise ValueError(
                 "scoring.model_store is shared: set DEALWATCH_SIGNING_KEY, the same for all workers"
             )
+        return self
+
+    @model_validator(mode="after")
+    def _events_have_an_address(self) -> Self:
+        telling = [name for name, source in self.sources.items() if tells_events(source)]
+        if telling and self.delivery.public_url is None:
+            raise ValueError(f"sources.{telling[0]}.events go to an address of ours: set delivery.public_url")
         return self
 
     @model_validator(mode="after")

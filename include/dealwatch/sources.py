@@ -44,6 +44,27 @@ class LiveSource(Section):
         return timedelta(hours=self.overlap_hours)
 
 
+class SalesforceEvents(Section):
+    """What Salesforce tells at once by outbound messages; the table's presence turns it on."""
+
+    organisation: str = Field(
+        pattern=r"^00D[A-Za-z0-9]{12}([A-Za-z0-9]{3})?$",
+        description="Id of the org whose messages are taken, 00D...; of others none is.",
+    )
+    address: int = Field(
+        default=1, ge=1, description="Raise it by one to make the address that messages go to worthless."
+    )
+
+
+class HubSpotEvents(Section):
+    """What HubSpot tells at once by webhooks; the table's presence turns it on."""
+
+    client_secret: SecretStr | None = Field(
+        default=None,
+        description="Of the app that sends the webhooks; else `client_secret` in the connection's extra.",
+    )
+
+
 class Salesforce(LiveSource):
     """Salesforce, read by its Bulk and REST APIs."""
 
@@ -58,6 +79,7 @@ class Salesforce(LiveSource):
         pattern="^[A-Z]{3}$",
         description="What amounts are brought to in an org of several currencies; without it, the org's own.",
     )
+    events: SalesforceEvents | None = None
 
 
 class HubSpot(LiveSource):
@@ -71,6 +93,13 @@ class HubSpot(LiveSource):
         default=("calls", "emails", "meetings", "notes", "tasks"),
         description="Activities whose time, kind and direction are read; each needs a scope of its own.",
     )
+    events: HubSpotEvents | None = None
+
+    @property
+    def client_secret(self) -> SecretStr | None:
+        """What the app's webhooks are signed by, wherever it is said."""
+        own = self.events.client_secret if self.events else None
+        return own or (self.access.extra.get("client_secret") if self.access else None)
 
 
 class SqlMapping(RecordMapping):
@@ -179,6 +208,11 @@ AnySource = Annotated[
     Discriminator(_kind),
 ]
 KINDS = ("files", "salesforce", "hubspot", "sql")
+
+
+def tells_events(source: AnySource) -> bool:
+    """Whether the source tells of changes at once."""
+    return isinstance(source, Salesforce | HubSpot) and source.events is not None
 
 
 def connected(name: str, source: AnySource, connection: Callable[[str], Any]) -> AnySource:

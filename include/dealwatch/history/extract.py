@@ -14,6 +14,7 @@ from dealwatch.history.gates import keep_blocked
 from dealwatch.history.gather import gather, refuse
 from dealwatch.history.landing import land, land_pages, speak_again, unread_drops
 from dealwatch.history.remember import remember
+from dealwatch.history.terms import reads_a_source
 from dealwatch.settings import Settings
 from dealwatch.sources import LiveSource
 from dealwatch.tables import extract_runs
@@ -53,7 +54,7 @@ def extract(
         for key, number in found.items():
             counts[key] += number
 
-    for extract_id in _half_done(engine, source_name):
+    for extract_id in half_done(engine, source_name):
         count(remember(engine, extract_id, source_name, source, settings=settings, now=now))
     if isinstance(source, LiveSource):
         reader = open_reader(source_name, source.kind, settings=settings, readers=readers)
@@ -139,7 +140,7 @@ def _keep_fault(
     c = extract_runs.c
     newest = (
         select(c.extract_id)
-        .where(c.source == source_name, c.state == "remembered")
+        .where(c.source == source_name, c.state == "remembered", reads_a_source())
         .order_by(c.extracted_at.desc(), c.extract_id)
         .limit(1)
     )
@@ -153,7 +154,8 @@ def _keep_fault(
             connection.execute(update(extract_runs).where(last).values(fault=fault))
 
 
-def _half_done(engine: Engine, source_name: str) -> list[str]:
+def half_done(engine: Engine, source_name: str) -> list[str]:
+    """Runs that landed and were not remembered, in the order in which they have to be."""
     query = (
         select(extract_runs.c.extract_id)
         .where(extract_runs.c.source == source_name, extract_runs.c.state == "landed")

@@ -14,7 +14,7 @@ from dealwatch.history.knowing import Moments
 from dealwatch.history.raw import raw_rows, raw_slices
 from dealwatch.history.slices import RECORDS_A_PART, deal_slices
 from dealwatch.history.telling import digests, identified, told_of
-from dealwatch.history.terms import Terms, terms_of
+from dealwatch.history.terms import Terms, reads_a_source, terms_of
 from dealwatch.history.vanished import told_alive, vanished_deals
 from dealwatch.knobs import Source
 from dealwatch.settings import Settings
@@ -41,22 +41,38 @@ def remember(
     many of its records are worked on together, about.
     """
     with writing(engine, alone="ledger") as connection:
-        run = connection.execute(select(extract_runs).where(extract_runs.c.extract_id == extract_id)).one()
-        if run.state == "remembered":
-            return {"changes": 0, "activities": 0, "deals": 0}
-        moments = Moments(run.extracted_at, _previous(connection, run), settings.zone, settings.morning)
-        stamp = [instant(now).alias("recorded_at"), pl.lit(name).alias("source")]
-        _remember_owners(connection, extract_id, name)
-        terms = terms_of(run.plan, source)
-        gone = vanished_deals(connection, extract_id, name, terms)["deal_id"]
-        added, touched = 0, list[pl.Series]()
-        for changes in _changes(connection, run, terms, moments, gone, at_once):
-            changes = _after_known_ones(connection, changes, name)
-            added += add_missing(connection, deal_changes, changes.with_columns(stamp))
-            touched.append(changes["deal_id"].unique().sort())
-            rebuild_deals(connection, touched[-1], source=name)
-        touches = _remember_activities(connection, extract_id, name, moments)
-        _settle(connection, run, added)
+        return remember_within(
+            connection, extract_id, name, source, settings=settings, now=now, at_once=at_once
+        )
+
+
+def remember_within(
+    connection: Connection,
+    extract_id: str,
+    name: str,
+    source: Source | LiveSource,
+    *,
+    settings: Settings,
+    now: datetime,
+    at_once: int = RECORDS_A_PART,
+) -> dict[str, int]:
+    """As `remember`, in the caller's transaction, which has to be alone with the ledger."""
+    run = connection.execute(select(extract_runs).where(extract_runs.c.extract_id == extract_id)).one()
+    if run.state == "remembered":
+        return {"changes": 0, "activities": 0, "deals": 0}
+    moments = Moments(run.extracted_at, _previous(connection, run), settings.zone, settings.morning)
+    stamp = [instant(now).alias("recorded_at"), pl.lit(name).alias("source")]
+    _remember_owners(connection, extract_id, name)
+    terms = terms_of(run.plan, source)
+    gone = vanished_deals(connection, extract_id, name, terms)["deal_id"]
+    added, touched = 0, list[pl.Series]()
+    for changes in _changes(connection, run, terms, moments, gone, at_once):
+        changes = _after_known_ones(connection, changes, name)
+        added += add_missing(connection, deal_changes, changes.with_columns(stamp))
+        touched.append(changes["deal_id"].unique().sort())
+        rebuild_deals(connection, touched[-1], source=name)
+    touches = _remember_activities(connection, extract_id, name, moments)
+    _settle(connection, run, added)
     return {"changes": added, "activities": touches, "deals": pl.concat(touched).n_unique()}
 
 
@@ -75,8 +91,13 @@ def _changes(
 
 
 def _previous(connection: Connection, run: Any) -> datetime | None:
+    """The moment of the last run that read the source.
+
+    What it did not tell is late news. A run for a few deals told nothing of the others, and even of its own
+    a well-run morning knows what the next extract tells.
+    """
     query = select(func.max(extract_runs.c.extracted_at, type_=extract_runs.c.extracted_at.type)).where(
-        extract_runs.c.source == run.source, extract_runs.c.state == "remembered"
+        extract_runs.c.source == run.source, extract_runs.c.state == "remembered", reads_a_source()
     )
     moment: datetime | None = connection.execute(query).scalar_one()
     return moment
@@ -139,6 +160,9 @@ def _settle(connection: Connection, run: Any, added: int) -> None:
         .where(extract_runs.c.extract_id == run.extract_id)
         .values(state="remembered", changes=added)
     )
+    if run.covers == "some":  # there are many such runs: what they leave behind is a row each
+        connection.execute(delete(raw_records).where(raw_records.c.extract_id == run.extract_id))
+        return
     older = [
         row.extract_id
         for row in rows_of(
@@ -147,6 +171,7 @@ def _settle(connection: Connection, run: Any, added: int) -> None:
                 extract_runs.c.source == run.source,
                 extract_runs.c.state == "remembered",
                 extract_runs.c.extract_id != run.extract_id,
+                reads_a_source(),
             ),
         )
     ]

@@ -58,7 +58,8 @@ def take_in(
             break
         taken.records += _store(connection, extract_id, batch)
         taken.faulty += _set_aside(connection, extract_id, arrival, batch, now)
-    if not told and (terms.covers == "all" or first_fault or len(known.open)):
+    is_some = terms.covers == "some"  # one deal that was asked for by id, and whose row is faulty, is no fault
+    if not told and not is_some and (terms.covers == "all" or first_fault or len(known.open)):
         raise ExtractRefused(
             f"{arrival.place}: no deal in it can be used"
             f"{first_fault or ', because there is none'}. Nothing was kept, so no deal counts as deleted"

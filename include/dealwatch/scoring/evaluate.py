@@ -180,7 +180,9 @@ def _scored(connection: Connection, first: date, last: date, settings: Settings)
 def _speaks_for(connection: Connection) -> datetime | None:
     """The latest moment that extracts speak for: what had not happened by then may have happened since."""
     found = connection.execute(
-        select(func.max(extract_runs.c.extracted_at)).where(extract_runs.c.state != "reading")
+        select(func.max(extract_runs.c.extracted_at)).where(
+            extract_runs.c.state != "reading", reads_a_source()
+        )
     ).scalar()
     return found if isinstance(found, datetime) else None
 
