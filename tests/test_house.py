@@ -11,7 +11,7 @@ ORDER = (
     "errors environment checks knobs sources settings keys moments calendars tables warehouse migrations "
     "company crm history scoring delivery alerts board jobs reference launch questions answering __main__"
 ).split()
-ALERTS = "reasons fingerprints rules morning episodes evidence renewal speaking hindsight".split()
+ALERTS = "reasons fingerprints rules morning intraday episodes evidence renewal speaking hindsight".split()
 NETWORK = {
     "httpx",
     "requests",

@@ -299,6 +299,7 @@ deal_features = Table(
     comment="All facts of every open deal on a morning, by name; docs/facts.md explains each.",
 )
 
+
 def _scored() -> tuple[Column[Any], ...]:
     """The columns of a score, for each table of scores."""
     return (
@@ -329,7 +330,7 @@ event_scores = Table(
     "event_scores",
     metadata,
     *_scored(),
-    comment="Scores between mornings, of deals that an event named; no alert, fold or measure reads them.",
+    comment="Scores between mornings of deals that an event named; no alert, fold or measure reads them.",
 )
 
 scored_mornings = Table(

@@ -160,8 +160,10 @@ def _settle(connection: Connection, run: Any, added: int) -> None:
         .where(extract_runs.c.extract_id == run.extract_id)
         .values(state="remembered", changes=added)
     )
-    if run.covers == "some":  # there are many such runs: what they leave behind is a row each
+    if run.covers == "some":  # there are many such runs: what they leave behind is a short row each
         connection.execute(delete(raw_records).where(raw_records.c.extract_id == run.extract_id))
+        is_clean = (extract_runs.c.extract_id == run.extract_id, extract_runs.c.quarantined == 0)
+        connection.execute(update(extract_runs).where(*is_clean).values(plan=None))
         return
     older = [
         row.extract_id

@@ -58,7 +58,7 @@ def take_in(
             break
         taken.records += _store(connection, extract_id, batch)
         taken.faulty += _set_aside(connection, extract_id, arrival, batch, now)
-    is_some = terms.covers == "some"  # one deal that was asked for by id, and whose row is faulty, is no fault
+    is_some = terms.covers == "some"  # of a few deals that were asked for by id, all may be gone or faulty
     if not told and not is_some and (terms.covers == "all" or first_fault or len(known.open)):
         raise ExtractRefused(
             f"{arrival.place}: no deal in it can be used"

@@ -14,6 +14,7 @@ import polars as pl
 from sqlalchemy import Connection, and_, func, select
 
 from dealwatch.history.ledger import CHANGE_ORDER, TOUCH_ORDER, Ledger
+from dealwatch.history.terms import reads_a_source
 from dealwatch.moments import local_day, morning_of
 from dealwatch.scoring.bands import BANDS, Advice, advice
 from dealwatch.scoring.horizons import HORIZONS

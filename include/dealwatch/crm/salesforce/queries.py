@@ -5,7 +5,7 @@ A request is text, so that another process goes on with the same one.
 
 import json
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from datetime import datetime
 from typing import Literal
 
@@ -49,7 +49,8 @@ class Request:
     """A query and what becomes of its rows.
 
     until: the begin of the extract. money: the fields to bring to one currency. names: of a history's fields,
-    theirs and ours; links: those of theirs that come once by name and once by id.
+    theirs and ours; links: those of theirs that come once by name and once by id. parts: the queries to ask
+    one by one by REST, in place of `soql`, when deals are asked for by id.
     """
 
     soql: str
@@ -60,6 +61,7 @@ class Request:
     money: tuple[str, ...] = ()
     names: tuple[tuple[str, str], ...] = ()
     links: tuple[str, ...] = ()
+    parts: tuple[str, ...] = ()
 
     def text(self) -> str:
         return json.dumps(asdict(self))
@@ -67,23 +69,31 @@ class Request:
     @staticmethod
     def of(text: str) -> "Request":
         told = json.loads(text)
-        lists = {name: tuple(told[name]) for name in ("asked", "money", "links")}
+        lists = {name: tuple(told[name]) for name in ("asked", "money", "links", "parts") if name in told}
         names = tuple((theirs, ours) for theirs, ours in told["names"])
         return Request(**(told | lists | {"names": names}))
 
 
 @dataclass(frozen=True)
 class Night:
-    """When the extract begins, since when changes are asked for (None: everything), and what we may see."""
+    """When the extract begins, since when changes are asked for (None: everything), and what we may see.
+
+    ids: the deals that are asked for, and no others; without any, all.
+    """
 
     begun: datetime
     since: datetime | None
     describe: Describe
+    ids: tuple[str, ...] = ()
 
     def sees(self, object_: str, fields: Sequence[str]) -> list[str]:
         """Those of the fields that are there for us."""
         known = self.describe(object_) or {}
         return [field for field in fields if field.lower() in known]
+
+    def named(self, field: str = "Id") -> str:
+        """That a field is one of the ids, which are letters and digits only."""
+        return f"{field} IN ({', '.join(map(_quoted, self.ids))})" if self.ids else ""
 
     @property
     def changed(self) -> str:
@@ -91,7 +101,15 @@ class Night:
 
     def scope(self, of: str = "") -> str:
         """Which deals are told; `of` leads to them from another object."""
+        if self.ids:
+            return self.named(f"{of}Id")
         return f"{of}IsClosed = false OR {of}{self.changed}" if self.since else ""
+
+
+def _quoted(id_: str) -> str:
+    if not (id_.isascii() and id_.isalnum() and len(id_) == 18):
+        raise ValueError("an id of Salesforce has 18 letters and digits")
+    return f"'{id_}'"
 
 
 def select(fields: Sequence[str], object_: str, *conditions: str) -> str:
@@ -184,7 +202,7 @@ def touches(night: Night) -> list[Table]:
     Of deals that we see: a touch of another would only lie in quarantine. An event counts once it begins, and
     may be written down afterwards, so that it is asked for in two ways.
     """
-    own = f"WhatId IN ({select(['Id'], DEALS, 'IsDeleted = false')})"
+    own = night.named("WhatId") or f"WhatId IN ({select(['Id'], DEALS, 'IsDeleted = false')})"
     there = [own, "IsDeleted = false"]
     found = []
     if night.sees("Task", ["WhatId"]):
@@ -227,8 +245,26 @@ def recycled(night: Night) -> Table:
     """The deals in the recycle bin."""
     columns = {"deal_id": "Id", "is_deleted": "IsDeleted"}
     return _listed(
-        "Recycle bin", "deletions", columns, night, DEALS, "IsDeleted = true", night.changed, deleted=True
+        "Recycle bin",
+        "deletions",
+        columns,
+        night,
+        DEALS,
+        night.named(),
+        "IsDeleted = true",
+        night.changed,
+        deleted=True,
     )
+
+
+def one_by_one(plans: Sequence[Sequence[Table]]) -> tuple[Table, ...]:
+    """Plans that ask the same of different deals as one, whose queries are asked one by one."""
+    tables = []
+    for same in zip(*plans, strict=True):
+        asked = [Request.of(table.request) for table in same]
+        request = replace(asked[0], parts=tuple(one.soql for one in asked))
+        tables.append(replace(same[0], request=request.text()))
+    return tuple(tables)
 
 
 def all_ids(night: Night) -> Table:

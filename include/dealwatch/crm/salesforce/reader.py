@@ -9,7 +9,7 @@ import json
 import logging
 import tempfile
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import replace
 from datetime import datetime, timedelta
 from functools import cache
@@ -31,6 +31,7 @@ from dealwatch.crm.salesforce.queries import (
     Request,
     all_ids,
     deals,
+    one_by_one,
     owners,
     recycled,
     states,
@@ -50,6 +51,7 @@ WEEK = timedelta(days=6, hours=12)  # a run that begins a little early is a week
 
 _JOBS = 3  # tries of one query whose jobs come to nothing
 _PAGE_ROWS = 25_000
+_IDS_A_QUERY = 200  # as they stand in an address, 28 bytes each
 _CODE = "CurrencyIsoCode"
 
 
@@ -121,12 +123,25 @@ class SalesforceReader:
         night = Night(begun, past.cursor - self._overlap, describe)
         return self._plan(fields, kept, night, covers="ids" if is_week_over else "open")
 
+    def plan_of(self, past: Past, deal_ids: Sequence[str]) -> Plan:
+        """What to read of these deals, as they are now: what `plan` reads of them, by REST."""
+        with self._wire.session:
+            begun = self._wire.session.server_time()
+            self._wire.daily_requests()
+            describe = cache(self._wire.describe)
+            fields = fields_of(self._own, describe, where=f"{self._where}.deals")
+            kept = self._wire.tracked_fields()
+            parts = [tuple(deal_ids[n : n + _IDS_A_QUERY]) for n in range(0, len(deal_ids), _IDS_A_QUERY)]
+            nights = [Night(begun, None, describe, ids) for ids in parts]
+            plans = [self._plan(fields, kept, night, covers="some") for night in nights]
+        return replace(plans[0], tables=one_by_one([plan.tables for plan in plans]))
+
     def _plan(self, fields: Fields, kept: frozenset[str] | None, night: Night, *, covers: Covers) -> Plan:
         found = [one for one in (states(fields, night), tracked(fields, night, kept)) if one is not None]
         tables = [
             *(table for table, _ in found),
             *touches(night),
-            owners(night),
+            *([] if covers == "some" else [owners(night)]),
             deals(fields, night),
             recycled(night),
             *([all_ids(night)] if covers == "ids" else []),
@@ -144,12 +159,17 @@ class SalesforceReader:
         for rows in self._rows(request, Place.of(place) if place else None):
             shaped = self._shaped(rows.rows, request).select(table.columns)
             # Rows that are left out on the way would look like rows that were lost.
-            total = None if rows.total < 0 or request.shape == "tracked" else rows.total
+            is_counted = rows.total >= 0 and request.shape != "tracked" and not request.parts
+            total = rows.total if is_counted else None
             yield Page(table.name, shaped, rows.next.text() if rows.next else None, total, rows.read_at)
 
     def _rows(self, request: Request, place: Place | None) -> Iterator[Rows]:
         """The pages of a query; of a new job at first an empty one without a total, whose place keeps it."""
         nothing = pl.DataFrame(schema=dict.fromkeys(request.asked, pl.String))
+        for soql in request.parts:
+            yield from self._from(self._wire.query(soql, request.asked, deleted=request.deleted), request)
+        if request.parts:
+            return
         for nth in range(1, _JOBS + 1):
             if place is None:
                 try:

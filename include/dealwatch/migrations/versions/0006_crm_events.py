@@ -43,5 +43,5 @@ def upgrade() -> None:
         sa.Column("reasons", sa.JSON(), nullable=False),
         sa.Column("action", sa.Text(), nullable=True),
         sa.PrimaryKeyConstraint("as_of", "deal_id", name=op.f("pk_event_scores")),
-        comment="Scores between mornings, of deals that an event named; no alert, fold or measure reads them.",
+        comment="Scores between mornings of deals that an event named; no alert, fold or measure reads them.",
     )
