@@ -27,14 +27,14 @@ def test_a_generated_page_is_the_code_it_describes(name: str) -> None:
 
 def test_every_verb_is_documented_and_every_documented_verb_exists() -> None:
     text = "\n".join(path.read_text(encoding="utf-8") for path in DOCS)
-    named = set(re.findall(r"python -m dealwatch ([a-z]+)", text))
+    named = set(re.findall(r"python -m dealwatch ([a-z][a-z-]*)", text))
     assert named == set(verbs())
 
 
 def test_every_option_in_the_docs_exists() -> None:
     for path in DOCS:
         text = path.read_text(encoding="utf-8")
-        for verb, rest in re.findall(r"python -m dealwatch ([a-z]+)([^`\n|]*)", text):
+        for verb, rest in re.findall(r"python -m dealwatch ([a-z][a-z-]*)([^`\n|]*)", text):
             known = {option for action in verbs()[verb]._actions for option in action.option_strings}
             assert set(re.findall(r"--[a-z-]+", rest)) <= known, f"{path.name}: {verb}{rest}"
 

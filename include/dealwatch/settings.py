@@ -144,6 +144,11 @@ class Settings(BaseSettings):
         return self
 
     @property
+    def has_events(self) -> bool:
+        """Whether some source tells of changes at once."""
+        return any(map(tells_events, self.sources.values()))
+
+    @property
     def zone(self) -> ZoneInfo:
         return ZoneInfo(self.time_zone)
 
