@@ -1,7 +1,7 @@
 """# Take what CRMs told meanwhile
 
 HubSpot's webhooks and Salesforce's outbound messages say **which** deals changed (`crm_events`). Every five
-minutes those deals are read in full from the CRM, remembered as an extract would, and scored as of that minute
+minutes those deals are read in full from the CRM, remembered as by an extract, and scored as of that minute
 (`event_scores`). An event is a hint, never data: doubled, late or out of order it does no harm.
 
 **Nobody is messaged by an event.** Alerts, messages and records are the next morning's, and they read
@@ -12,9 +12,9 @@ Triggered without one, it does nothing. When no event waits, a run is one questi
 
 **It cannot be backfilled**: a CRM tells what is true now.
 
-**When it fails**: the warehouse did not answer, or scoring found a fault; its log says which. Events are marked
-only with what they led to, so the next run goes on. A CRM that is down, out of requests or misconfigured fails
-nothing here: events wait, the log says why, and `extract_crm` says it aloud.
+**When it fails**: the warehouse did not answer, or scoring found a fault; its log says which. Events are
+marked only with what they led to, so the next run goes on. A CRM that is down, out of requests or
+misconfigured fails nothing here: events wait, the log says why, and `extract_crm` says it aloud.
 """
 
 from datetime import UTC, datetime, timedelta

@@ -1,7 +1,7 @@
 """Between mornings: read the deals that events named, and score them at once as of that minute.
 
 Their scores lie in a table of their own, `event_scores`. No signal is kept, no alert opens or moves and
-nothing is sent: that is the next morning's, which judges by what is known then as if nobody had looked before.
+nothing is sent: that is the next morning's, which judges by what is known then as if nobody had looked.
 """
 
 import logging
