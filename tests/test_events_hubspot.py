@@ -131,6 +131,9 @@ def test_the_ledger_ends_as_it_would_without_the_event(
         night(one, settings, portal, NIGHT)
     move(portal, "101", "2026-03-02T11:00:00", dealstage="contractsent")
     move(portal, "1001", "2026-03-02T11:10:00", dealstage="closedwon")
+    move(portal, "1002", "2026-03-02T11:15:00", dealstage="contractsent")  # which no event names
+    small = portal.add("companies", NIGHT, "100", name="A side", industry="X", country="Y")
+    portal.link("101", "companies", small.id)  # a lower id than the primary company's
     deal(portal, "5000", "2026-03-02T11:20:00", amount="5", hubspot_owner_id="83")
     portal.add("notes", NOON - MINUTE, "777", hs_timestamp="2026-03-02T11:59:00.000Z")
     portal.link("101", "notes", "777")
@@ -177,11 +180,13 @@ def test_a_forged_or_unknown_deal_is_a_question_and_no_more(
     _, settings = hub
     night(engine, settings, portal, NIGHT)
     before = {table.name: rows(engine, table) for table in (deals, deal_changes, activities, quarantine)}
-    tell(engine, "424242", "9223372036854775807", "102")
-    assert take(engine, settings, portal, NOON) == {"read": 3, "changes": 0, "scored": 0, "waits": 0}
+    for n, forged in enumerate((["424242", "9223372036854775807"], ["424242", "102"])):
+        tell(engine, *forged, now=NOON + n * MINUTE)
+        told = take(engine, settings, portal, NOON + n * MINUTE)
+        assert told == {"read": 2, "changes": 0, "scored": 0, "waits": 0}
     for table in (deals, deal_changes, activities, quarantine):
         assert rows(engine, table) == before[table.name], table.name
-    assert states(engine) == {"scored": 3}
+    assert states(engine) == {"scored": 4}
 
 
 def test_a_deal_is_gone_only_when_hubspot_says_so(
@@ -440,6 +445,11 @@ def test_a_faulty_deal_waits_in_quarantine_and_the_others_land(
     c = extract_runs.c
     kept = {covers: plan is not None for covers, plan in rows(engine, c, c.covers, c.plan)}
     assert kept == {"all": True, "some": True}, "what explains the quarantine is kept"
+    own = settings.sources["crm"]
+    assert isinstance(own, Source)
+    with reading(engine) as connection:
+        past = past_of(connection, "crm", asked_digest(own, settings))
+    assert past.cursor == past.whole_at == moment(NIGHT) and past.last and past.last.covers == "all"
 
 
 def test_reads_leave_a_short_row_each(engine: Engine, portal: Portal, hub: tuple[HubSpot, Settings]) -> None:
