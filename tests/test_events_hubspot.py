@@ -15,7 +15,7 @@ from dealwatch import migrations
 from dealwatch.alerts import intraday
 from dealwatch.alerts.intraday import take_events
 from dealwatch.crm.events import Event
-from dealwatch.crm.pages import Page, Past, Plan, Table
+from dealwatch.crm.pages import Page, Past, PlaceLost, Plan, Table
 from dealwatch.errors import ExtractRefused, SourceDown
 from dealwatch.history import named
 from dealwatch.history.extract import extract
@@ -396,7 +396,7 @@ def test_what_a_night_has_read_since_waits_no_longer(
     assert states(engine) == {"scored": 1}, "what is long done is forgotten"
 
 
-@pytest.mark.parametrize("fault", ["down", "quota", "refused"])
+@pytest.mark.parametrize("fault", ["down", "quota", "refused", "lost"])
 def test_events_wait_while_hubspot_cannot_be_asked(
     engine: Engine,
     portal: Portal,
@@ -410,12 +410,19 @@ def test_events_wait_while_hubspot_cannot_be_asked(
     before = {table.name: rows(engine, table) for table in metadata.sorted_tables}
     if fault == "quota":
         server.desk.used_today = int(server.desk.allowed_today * 0.9)
-    opener = refusing if fault == "refused" else failing if fault == "down" else at_once
+    opener = {"refused": refusing, "down": failing, "lost": losing}.get(fault, at_once)
     assert take(engine, settings, portal, NOON, opener)["waits"] == 1
     assert {table.name: rows(engine, table) for table in metadata.sorted_tables} == before
     assert "its events wait" in caplog.text
     server.desk.used_today = 0
     assert take(engine, settings, portal, NOON + MINUTE)["read"] == 2
+
+
+def losing(name: str, settings: Settings) -> Any:
+    def lost() -> None:
+        raise PlaceLost("its cursor is over")
+
+    return Meanwhile(at_once(name, settings), lost)
 
 
 def failing(name: str, settings: Settings) -> Any:

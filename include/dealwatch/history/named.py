@@ -13,7 +13,7 @@ from itertools import count
 import polars as pl
 from sqlalchemy import Connection, Engine, insert, select, update
 
-from dealwatch.crm.pages import NamedReader, Page, Past, Plan, check_page
+from dealwatch.crm.pages import NamedReader, Page, Past, PlaceLost, Plan, check_page
 from dealwatch.errors import SourceDown
 from dealwatch.history.arriving import arrival_of_pages
 from dealwatch.history.extract import half_done
@@ -58,7 +58,10 @@ def read_named(
         return {"read": 0, "changes": 0}
     plan = reader.plan_of(past, deal_ids)
     _check(plan, past, name)
-    pages = [page for table in plan.tables for page in reader.pages(table, None)]
+    try:
+        pages = [page for table in plan.tables for page in reader.pages(table, None)]
+    except PlaceLost as lost:
+        raise SourceDown(f"{name}: a result came to nothing while it was read: {lost}") from lost
     held = Held(_extract_id(name, plan, event_ids), name, plan)
     with writing(engine, alone="ledger") as connection:
         if _standing(connection, name) != before:
