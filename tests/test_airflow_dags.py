@@ -18,7 +18,15 @@ from dealwatch.settings import Settings
 
 pytestmark = pytest.mark.airflow
 
-DAGS = {"extract_crm", "score_deals", "deliver_alerts", "retrain_model", "measure_alerts", "write_back"}
+DAGS = {
+    "extract_crm",
+    "take_events",
+    "score_deals",
+    "write_back",
+    "deliver_alerts",
+    "retrain_model",
+    "measure_alerts",
+}
 CAN_BE_BACKFILLED = {"score_deals", "measure_alerts"}
 CHANGES = {  # the days on which clocks change
     "Europe/Berlin": {date(2026, 3, 29), date(2026, 10, 25)},

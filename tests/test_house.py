@@ -12,7 +12,9 @@ ORDER = (
     "migrations company crm history scoring delivery alerts board jobs reference launch questions answering "
     "setting_right __main__"
 ).split()
-ALERTS = "reasons fingerprints rules morning episodes write_back evidence renewal speaking hindsight".split()
+ALERTS = (
+    "reasons fingerprints rules morning intraday episodes write_back evidence renewal speaking hindsight"
+).split()
 NETWORK = {
     "httpx",
     "requests",

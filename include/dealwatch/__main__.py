@@ -93,6 +93,14 @@ def _extract(options: argparse.Namespace, settings: Settings) -> Any:
     return jobs.extract(settings, source=options.source, now=now)
 
 
+def _take_events(_: argparse.Namespace, settings: Settings) -> Any:
+    return jobs.take_events(settings, now=datetime.now(UTC))
+
+
+def _event_address(options: argparse.Namespace, settings: Settings) -> Any:
+    return jobs.event_address(settings, source=options.source)
+
+
 def _train(options: argparse.Namespace, settings: Settings) -> Any:
     as_of = _as_of(options, settings)
     trained = jobs.train(settings, as_of=as_of)
@@ -214,6 +222,10 @@ def _parser() -> argparse.ArgumentParser:
     extract.add_argument("--source", help="one source (default: all)")
     extract.add_argument("--drop", type=Path, help="read this folder instead of the source's path")
     extract.add_argument("--at", help="the moment the files speak for (default: now)")
+
+    verb("take-events", _take_events, "Read the deals that CRMs told of meanwhile, and score them at once.")
+    address = verb("event-address", _event_address, "Show where a source's CRM has to send its events.")
+    address.add_argument("source", help="as in the settings")
 
     for name, run, description in (
         ("train", _train, "Train and judge a model and measure the rules, as of a moment."),

@@ -90,6 +90,21 @@ def visit(settings: Settings, *, source: str, now: datetime) -> tuple[str, dict[
     return report_of(source, settings, found), machine_of(source, settings, found), found.works
 
 
+def take_events(settings: Settings, *, now: datetime) -> dict[str, int]:
+    """Read the deals that a CRM's events named since the last time, and score them as of now."""
+    from dealwatch.alerts.intraday import take_events as run
+
+    with _warehouse(settings) as engine:
+        return _told("take-events", now, run(engine, settings=settings, now=now))
+
+
+def event_address(settings: Settings, *, source: str) -> str:
+    """Where a source's CRM sends its events; of Salesforce with the token that lets them in."""
+    from dealwatch.delivery.links import event_address as address
+
+    return address(settings, source)
+
+
 def train(settings: Settings, *, as_of: datetime) -> dict[str, Any]:
     """Train and judge a forest as of the moment; say whether it serves, waits for a person, or is refused.
 

@@ -25,7 +25,7 @@ from pydantic_settings import SettingsError as Unparsed
 from dealwatch import environment
 from dealwatch.errors import SettingsError
 from dealwatch.knobs import PROJECT, Alerts, Delivery, Pipeline, Scoring, Smtp, ZoneName
-from dealwatch.sources import KINDS, AnySource, Gates, connected
+from dealwatch.sources import KINDS, AnySource, Gates, connected, tells_events
 from dealwatch.written_fields import check_nothing_is_read_back
 
 KEY_LENGTH = 32  # characters
@@ -132,6 +132,13 @@ class Settings(BaseSettings):
         return self
 
     @model_validator(mode="after")
+    def _events_have_an_address(self) -> Self:
+        telling = [name for name, source in self.sources.items() if tells_events(source)]
+        if telling and self.delivery.public_url is None:
+            raise ValueError(f"sources.{telling[0]}.events go to an address of ours: set delivery.public_url")
+        return self
+
+    @model_validator(mode="after")
     def _window_is_open(self) -> Self:
         if self.delivery.window_opens >= self.delivery.window_closes:
             raise ValueError("delivery.window_opens must come before delivery.window_closes")
@@ -141,6 +148,11 @@ class Settings(BaseSettings):
     def _nothing_written_is_read(self) -> Self:
         check_nothing_is_read_back(self.sources)
         return self
+
+    @property
+    def has_events(self) -> bool:
+        """Whether some source tells of changes at once."""
+        return any(map(tells_events, self.sources.values()))
 
     @property
     def zone(self) -> ZoneInfo:

@@ -60,6 +60,27 @@ class WritableSource(LiveSource):
         return self.write_back.connection, self.write_back.access
 
 
+class SalesforceEvents(Section):
+    """What Salesforce tells at once by outbound messages; the table's presence turns it on."""
+
+    organisation: str = Field(
+        pattern=r"^00D[A-Za-z0-9]{12}([A-Za-z0-9]{3})?$",
+        description="Id of the org whose messages are taken, 00D...; of others none is.",
+    )
+    address: int = Field(
+        default=1, ge=1, description="Raise it by one to make the address that messages go to worthless."
+    )
+
+
+class HubSpotEvents(Section):
+    """What HubSpot tells at once by webhooks; the table's presence turns it on."""
+
+    client_secret: SecretStr | None = Field(
+        default=None,
+        description="Of the app that sends the webhooks; else `client_secret` in the connection's extra.",
+    )
+
+
 class Salesforce(WritableSource):
     """Salesforce, read by its Bulk and REST APIs."""
 
@@ -77,6 +98,7 @@ class Salesforce(WritableSource):
     without: tuple[Literal["Task", "Event", "OpportunityHistory", "OpportunityFieldHistory"], ...] = Field(
         default=(), description="Objects that are not read, though the org shows them."
     )
+    events: SalesforceEvents | None = None
 
     @model_validator(mode="after")
     def _can_be_written(self) -> Self:
@@ -97,6 +119,13 @@ class HubSpot(WritableSource):
         default=("calls", "emails", "meetings", "notes", "tasks"),
         description="Activities whose time, kind and direction are read; each needs a scope of its own.",
     )
+    events: HubSpotEvents | None = None
+
+    @property
+    def client_secret(self) -> SecretStr | None:
+        """What the app's webhooks are signed by, wherever it is said."""
+        own = self.events.client_secret if self.events else None
+        return own or (self.access.extra.get("client_secret") if self.access else None)
 
     @model_validator(mode="after")
     def _can_be_written(self) -> Self:
@@ -216,6 +245,11 @@ AnySource = Annotated[
     Discriminator(_kind),
 ]
 KINDS = ("files", "salesforce", "hubspot", "sql")
+
+
+def tells_events(source: AnySource) -> bool:
+    """Whether the source tells of changes at once."""
+    return isinstance(source, Salesforce | HubSpot) and source.events is not None
 
 
 def connected(name: str, source: AnySource, connection: Callable[[str], Any]) -> AnySource:

@@ -86,9 +86,8 @@ extract_runs = Table(
     _must("changes", Integer),
     Column("deals", Integer),  # usable rows of the deals' file; a sudden fall is an incident
     Column("fault", Text),  # why a later drop could not be used, until one can
-    Column(
-        "covers", String
-    ),  # all, open or ids: what the absence of a deal means (null: all); of a replay none
+    # all, open or ids: what the absence of a deal means (null: all); some: named by events; none: of a replay
+    Column("covers", String),
     Column("cursor", Instant),  # of a live source: its own clock when the extract began
     Column("plan", JSON(none_as_null=True)),  # of a live source: what was asked for, and how it is mapped
     Column("asked_by", String),  # digest of the settings that the plan was made by
@@ -120,6 +119,21 @@ extract_pages = Table(
     _must("rows", Integer),
     _must("payload", LargeBinary),  # the page's rows as the source told them, compressed
     comment="Pages of a live extract that has not landed yet; gone once it has.",
+)
+
+crm_events = Table(
+    "crm_events",
+    metadata,
+    _key("event_id"),  # digest of what the CRM calls the event: told again, it is the same row
+    _must("source"),
+    _must("deal_id"),
+    _must("what"),  # created, stage, amount, close_date, owner, deleted, restored, merged, changed
+    _must("happened_at", Instant),  # as the CRM says; where it does not, when it was received
+    _must("received_at", Instant),
+    _must("state"),  # waiting, landed (the deal was read), scored, overtaken (by an extract of all)
+    Column("extract_id", String),  # the run that read the deal
+    Index(None, "state", "source"),
+    comment="What CRMs told of the moment it happened: hints to read a deal again, never its data.",
 )
 
 drop_files = Table(
@@ -292,23 +306,38 @@ deal_features = Table(
     comment="All facts of every open deal on a morning, by name; docs/facts.md explains each.",
 )
 
+
+def _scored() -> tuple[Column[Any], ...]:
+    """The columns of a score, for each table of scores."""
+    return (
+        _key("as_of", Instant),
+        _key("deal_id"),
+        _must("score", Integer),
+        _must("band"),
+        Column("p_loss", Float),
+        Column("p_loss_30", Float),  # the chance of being lost within so many days; null when not to be told
+        Column("p_loss_60", Float),
+        Column("p_loss_90", Float),
+        _must("method"),  # hybrid, rules
+        Column("model_version", String),
+        _must("points", JSON),  # list of {name, points, kind}; sums to score
+        _must("reasons", JSON),  # up to three {group, sentence, points}
+        Column("action", Text),
+    )
+
+
 deal_scores = Table(
     "deal_scores",
     metadata,
-    _key("as_of", Instant),
-    _key("deal_id"),
-    _must("score", Integer),
-    _must("band"),
-    Column("p_loss", Float),
-    Column("p_loss_30", Float),  # the chance of being lost within so many days; null when not to be told
-    Column("p_loss_60", Float),
-    Column("p_loss_90", Float),
-    _must("method"),  # hybrid, rules
-    Column("model_version", String),
-    _must("points", JSON),  # list of {name, points, kind}; sums to score
-    _must("reasons", JSON),  # up to three {group, sentence, points}
-    Column("action", Text),
+    *_scored(),
     comment="The risk score of every open deal on a morning; the points sum to the score.",
+)
+
+event_scores = Table(
+    "event_scores",
+    metadata,
+    *_scored(),
+    comment="Scores between mornings of deals that an event named; no alert, fold or measure reads them.",
 )
 
 scored_mornings = Table(

@@ -1,6 +1,6 @@
-"""The web app that takes answers: clicks in Slack, buttons in e-mails, a person's own settings.
+"""The web app that takes answers: clicks in Slack, buttons in e-mails, a person's own settings, CRMs' events.
 
-Airflow asks nobody for a login here: a signature, Slack's or our own, is the only way in, on every route.
+Airflow asks nobody for a login here: a signature, Slack's, HubSpot's or ours, is the only way in, everywhere.
 """
 
 import logging
@@ -15,6 +15,7 @@ from fastapi.responses import JSONResponse
 from dealwatch.board.answer_page import answer_page
 from dealwatch.board.clicks import Gate
 from dealwatch.board.desk import open_desk
+from dealwatch.board.events_end import events_end
 from dealwatch.board.pages import refusal
 from dealwatch.board.settings_page import settings_page
 from dealwatch.board.slack_end import slack_end
@@ -38,6 +39,7 @@ def answers_app(
     app.include_router(slack_end(Gate(secret, now) if secret else None, desk))
     app.include_router(answer_page(desk))
     app.include_router(settings_page(desk))
+    app.include_router(events_end(settings, now, desk))
     app.add_exception_handler(LinkRefused, _link_refused)
     app.add_exception_handler(HTTPException, _refused)
     for kind in (NotReady, SettingsError, WarehouseDown):
@@ -61,6 +63,6 @@ def _not_now(_: Request, error: Exception) -> Response:
 def _refused(request: Request, error: Exception) -> Response:
     if not isinstance(error, HTTPException):
         raise error
-    if request.url.path.endswith("/slack/actions"):
+    if request.url.path.endswith("/slack/actions") or "/events/" in request.url.path:
         return JSONResponse({"detail": error.detail}, status_code=error.status_code)
     return refusal("This cannot be answered", str(error.detail), status=error.status_code)

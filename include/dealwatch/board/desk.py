@@ -1,6 +1,6 @@
 """Where answers are taken in: one write each, in a hurry, and what a page may show of an alert."""
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from datetime import datetime
@@ -12,9 +12,11 @@ from sqlalchemy.exc import OperationalError
 from dealwatch import migrations
 from dealwatch.alerts.episodes.answers import FEEDBACK, Answer, Recorded, record
 from dealwatch.alerts.speaking.choices import Choice, Chosen, choice_of, choose, unsubscribe
+from dealwatch.crm.events import Event
 from dealwatch.delivery.messages import Message
 from dealwatch.delivery.wording import CardLines, card_lines, clean, day
 from dealwatch.errors import WarehouseDown
+from dealwatch.history.waiting import keep_events
 from dealwatch.moments import local_day
 from dealwatch.settings import Settings
 from dealwatch.tables import alerts, deliveries, owners
@@ -47,6 +49,11 @@ class Desk:
         """Keep a mail program's wish for less; raises as `give` does."""
         with self._writing() as connection:
             return unsubscribe(connection, choice, settings=self.settings)
+
+    def keep(self, source: str, events: Sequence[Event]) -> int:
+        """Keep what a CRM told; how much of it is new. Raises WarehouseDown as `give` does."""
+        with _hurried(), writing(self.engine) as connection:
+            return keep_events(connection, source, events, now=self.now())
 
     def chosen(self, recipient: str) -> Choice:
         with self.reading() as connection:

@@ -4,7 +4,7 @@ A `Reader` knows the wire; it stores nothing and lands nothing. Whoever runs it 
 its place, so that a killed run is gone on with by another worker under the same plan.
 """
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from typing import Any, Protocol
@@ -41,7 +41,8 @@ class Plan:
     """What one extract reads, decided once; a retry follows it wherever it runs.
 
     begun_at: the source's own clock before anything was asked; the next extract's cursor.
-    covers: what absence means (`sheets.Covers`); "ids" says that a table feeds the object ids.
+    covers: what absence means (`sheets.Covers`); "ids" says that a table feeds the object ids, "some" that
+        the deals were asked for by id.
     tracked: the deals' fields, in our names, whose every change the history tells; None: as its rows show.
     """
 
@@ -150,6 +151,19 @@ class Reader(Protocol):
 
     def close(self) -> None:
         """Let go what is held open; nothing is asked any more."""
+
+
+class NamedReader(Protocol):
+    """A live source whose deals can be asked for by id. Errors are those of `Reader`."""
+
+    def plan_of(self, past: Past, deal_ids: Sequence[str]) -> Plan:
+        """How to read these deals and their whole history; it covers some.
+
+        Its tables are called as those of `plan` are. They are read in one go: their places lead nowhere.
+        """
+
+    def pages(self, table: Table, place: str | None) -> Iterator[Page]:
+        """As `Reader.pages`, from the start."""
 
 
 def check_page(page: Page, table: Table) -> pl.DataFrame:

@@ -4,23 +4,29 @@ Imported when asked, for each brings its own client.
 """
 
 from collections.abc import Callable, Mapping
+from typing import TYPE_CHECKING
 
 from dealwatch.crm.connecting import Visitor
-from dealwatch.crm.pages import Reader
+from dealwatch.crm.pages import NamedReader, Reader
 from dealwatch.errors import SettingsError
 from dealwatch.settings import Settings
 
+if TYPE_CHECKING:
+    from dealwatch.crm.hubspot.reader import HubSpotReader
+    from dealwatch.crm.salesforce.reader import SalesforceReader
+
 # Makes a reader of the source of that name in the settings.
 Opener = Callable[[str, Settings], Reader]
+NamedOpener = Callable[[str, Settings], NamedReader]
 
 
-def _salesforce(name: str, settings: Settings) -> Reader:
+def _salesforce(name: str, settings: Settings) -> "SalesforceReader":
     from dealwatch.crm.salesforce.reader import open_salesforce
 
     return open_salesforce(name, settings)
 
 
-def _hubspot(name: str, settings: Settings) -> Reader:
+def _hubspot(name: str, settings: Settings) -> "HubSpotReader":
     from dealwatch.crm.hubspot.reader import open_hubspot
 
     return open_hubspot(name, settings)
@@ -34,6 +40,8 @@ def _sql(name: str, settings: Settings) -> Reader:
 
 # One line a kind: a function that imports its file and opens a reader.
 READERS: Mapping[str, Opener] = {"salesforce": _salesforce, "hubspot": _hubspot, "sql": _sql}
+# Those that tell of deals at once, and whose deals can be asked for by id.
+NAMED_READERS: Mapping[str, NamedOpener] = {"salesforce": _salesforce, "hubspot": _hubspot}
 
 
 def open_reader(name: str, kind: str, *, settings: Settings, readers: Mapping[str, Opener]) -> Reader:

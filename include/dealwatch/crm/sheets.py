@@ -22,7 +22,8 @@ from dealwatch.settings import Settings
 
 # all: a deal that is not told is gone. open: so is one known as open, and of a closed one that says nothing.
 # ids: as open, and a list of every id there is tells which of the others are gone. none: it says nothing.
-Covers = Literal["all", "open", "ids", "none"]
+# some: those that were asked for by id; that another is not told says nothing.
+Covers = Literal["all", "open", "ids", "some", "none"]
 FAULTS = {
     "row": pl.Int64,
     "field": pl.String,

@@ -7,19 +7,22 @@ model's manifest. The same arguments give the same link: a message that is rende
 """
 
 import hashlib
+import hmac
 from dataclasses import asdict, dataclass
 from datetime import UTC, datetime, timedelta
 from typing import Any
+from urllib.parse import quote
 
 from itsdangerous import BadData, URLSafeSerializer
 
-from dealwatch.errors import LinkRefused
+from dealwatch.errors import LinkRefused, SettingsError
 from dealwatch.keys import signing_key
 from dealwatch.settings import Settings
+from dealwatch.sources import Salesforce, tells_events
 
 ANSWER_LIFE = timedelta(days=14)  # after the message: its news is old by then
 SETTINGS_LIFE = timedelta(days=60)  # so long a List-Unsubscribe header has to work
-_ANSWER, _SETTINGS = "answer", "settings"
+_ANSWER, _SETTINGS, _EVENTS = "answer", "settings", "events"
 _LONGEST = 2000  # characters of a token; ours have a few hundred
 
 
@@ -62,6 +65,33 @@ def offered(settings: Settings, token: str, *, now: datetime) -> Offer:
 def recipient_of(settings: Settings, token: str, *, now: datetime) -> str:
     """Whose settings the token of `settings_link` opens; raises LinkRefused as `offered` does."""
     return str(_opened(settings, _SETTINGS, token, now)["recipient"])
+
+
+def event_address(settings: Settings, source: str) -> str:
+    """Where a source's CRM sends its events. Raises SettingsError when the source tells none.
+
+    HubSpot signs what it sends. Salesforce does not, so its address carries a token, which lets messages in
+    until `events.address` is raised: for as long as an outbound message keeps its address.
+    """
+    told = settings.sources.get(source)
+    if told is None or not tells_events(told):
+        raise SettingsError(f"the source {source!r} tells no events; add [sources.{source}.events]")
+    base = f"{settings.delivery.public_url}/dealwatch/events/{told.kind}/{quote(source, safe='')}"
+    return f"{base}?token={_event_token(settings, source, told)}" if isinstance(told, Salesforce) else base
+
+
+def opens_events(settings: Settings, source: str, token: str) -> bool:
+    """Whether the token is that of the Salesforce source's address."""
+    told = settings.sources.get(source)
+    if not isinstance(told, Salesforce) or told.events is None:
+        return False
+    return hmac.compare_digest(_event_token(settings, source, told).encode(), token.encode())
+
+
+def _event_token(settings: Settings, source: str, told: Salesforce) -> str:
+    number = told.events.address if told.events else 0
+    signed = _signer(settings, _EVENTS).dumps({"source": source, "address": number})
+    return signed if isinstance(signed, str) else signed.decode()
 
 
 def _url(settings: Settings, purpose: str, said: dict[str, str], expires: datetime) -> str:

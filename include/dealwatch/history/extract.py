@@ -15,6 +15,7 @@ from dealwatch.history.gates import keep_blocked
 from dealwatch.history.gather import gather, refuse
 from dealwatch.history.landing import land, land_pages, speak_again, unread_drops
 from dealwatch.history.remember import remember
+from dealwatch.history.terms import reads_a_source
 from dealwatch.settings import Settings
 from dealwatch.sources import LiveSource
 from dealwatch.tables import extract_runs
@@ -140,7 +141,7 @@ def _keep_fault(
     c = extract_runs.c
     newest = (
         select(c.extract_id)
-        .where(c.source == source_name, c.state == "remembered")
+        .where(c.source == source_name, c.state == "remembered", reads_a_source())
         .order_by(c.extracted_at.desc(), c.extract_id)
         .limit(1)
     )

@@ -12,6 +12,7 @@ from typing import Literal
 from sqlalchemy import Connection, func, or_, select
 
 from dealwatch.history.gates import warnings
+from dealwatch.history.terms import reads_a_source
 from dealwatch.moments import local_day
 from dealwatch.settings import Settings
 from dealwatch.tables import extract_runs
@@ -41,7 +42,7 @@ def newest_extracts(connection: Connection) -> dict[str, datetime]:
             extract_runs.c.source,
             func.max(extract_runs.c.extracted_at, type_=extract_runs.c.extracted_at.type),
         )
-        .where(extract_runs.c.state == "remembered")
+        .where(extract_runs.c.state == "remembered", reads_a_source())
         .group_by(extract_runs.c.source)
     )
     return {source: moment for source, moment in connection.execute(query)}
@@ -161,7 +162,7 @@ def _deals_told(connection: Connection, source: str) -> list[int]:
     Extracts that tell all deals and those that tell the open ones count different things.
     """
     c = extract_runs.c
-    told = (c.source == source, c.state == "remembered", c.deals.is_not(None))
+    told = (c.source == source, c.state == "remembered", c.deals.is_not(None), reads_a_source())
     newest = select(c.covers).where(*told).order_by(c.extracted_at.desc(), c.extract_id).limit(1)
     is_all = or_(c.covers.is_(None), c.covers == "all")
     covers = connection.execute(newest).scalar()

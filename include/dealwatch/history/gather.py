@@ -23,6 +23,7 @@ from dealwatch.history.staging import (
     progress,
     progress_of,
 )
+from dealwatch.history.terms import reads_a_source
 from dealwatch.settings import Settings
 from dealwatch.sources import LiveSource
 from dealwatch.tables import extract_runs
@@ -35,7 +36,7 @@ TOO_OLD = timedelta(hours=20)
 _AHEAD = timedelta(minutes=15)
 _TOLD_EVERY = 10_000  # rows
 # What changes neither the questions nor what the answers mean.
-_NOT_ASKED = {"access", "connection", "max_vanished_share", "max_quota_share", "write_back"}
+_NOT_ASKED = {"access", "connection", "events", "max_vanished_share", "max_quota_share", "write_back"}
 
 
 def gather(
@@ -46,7 +47,7 @@ def gather(
     Raises ExtractRefused, with the pages let go, when a table is not as long as the source says; SourceDown,
     with the pages kept for the next run, when the source stops on the way.
     """
-    asked_by = _asked_by(source, settings)
+    asked_by = asked_digest(source, settings)
     held = _unfinished(engine, name, asked_by=asked_by, now=now) or _begun(
         engine, name, reader, asked_by=asked_by, now=now
     )
@@ -62,7 +63,12 @@ def past_of(connection: Connection, source: str, asked_by: str) -> Past:
     runs = rows_of(
         connection,
         select(c.plan, c.covers, c.cursor, c.asked_by)
-        .where(c.source == source, c.state.in_(("landed", "remembered")), c.plan.is_not(None))
+        .where(
+            c.source == source,
+            c.state.in_(("landed", "remembered")),
+            c.plan.is_not(None),
+            reads_a_source(),
+        )
         .order_by(c.extracted_at.desc()),
     )
     whole = [run.cursor for run in runs if run.covers in ("all", "ids")]
@@ -76,7 +82,7 @@ def past_of(connection: Connection, source: str, asked_by: str) -> Past:
     )
 
 
-def _asked_by(source: LiveSource, settings: Settings) -> str:
+def asked_digest(source: LiveSource, settings: Settings) -> str:
     """A digest of the settings that decide what is asked and how it is understood; no secret is in it."""
     told = {
         "source": source.model_dump(mode="json", exclude=_NOT_ASKED),

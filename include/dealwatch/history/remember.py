@@ -14,7 +14,7 @@ from dealwatch.history.knowing import Moments
 from dealwatch.history.raw import raw_rows, raw_slices
 from dealwatch.history.slices import RECORDS_A_PART, deal_slices
 from dealwatch.history.telling import digests, identified, told_of
-from dealwatch.history.terms import Terms, terms_of
+from dealwatch.history.terms import Terms, reads_a_source, terms_of
 from dealwatch.history.vanished import told_alive, vanished_deals
 from dealwatch.knobs import Source
 from dealwatch.settings import Settings
@@ -41,13 +41,29 @@ def remember(
     many of its records are worked on together, about.
     """
     with writing(engine, alone="ledger") as connection:
-        run = connection.execute(select(extract_runs).where(extract_runs.c.extract_id == extract_id)).one()
-        if run.state == "remembered":
-            return {"changes": 0, "activities": 0, "deals": 0}
-        terms = terms_of(run.plan, source)
-        gone = vanished_deals(connection, extract_id, name, terms)["deal_id"]
-        counts = taken_over(connection, run, terms, gone, settings=settings, now=now, at_once=at_once)
-        _settle(connection, run, counts["changes"])
+        return remember_within(
+            connection, extract_id, name, source, settings=settings, now=now, at_once=at_once
+        )
+
+
+def remember_within(
+    connection: Connection,
+    extract_id: str,
+    name: str,
+    source: Source | LiveSource,
+    *,
+    settings: Settings,
+    now: datetime,
+    at_once: int = RECORDS_A_PART,
+) -> dict[str, int]:
+    """As `remember`, in the caller's transaction, which has to be alone with the ledger."""
+    run = connection.execute(select(extract_runs).where(extract_runs.c.extract_id == extract_id)).one()
+    if run.state == "remembered":
+        return {"changes": 0, "activities": 0, "deals": 0}
+    terms = terms_of(run.plan, source)
+    gone = vanished_deals(connection, extract_id, name, terms)["deal_id"]
+    counts = taken_over(connection, run, terms, gone, settings=settings, now=now, at_once=at_once)
+    _settle(connection, run, counts["changes"])
     return counts
 
 
@@ -93,8 +109,13 @@ def _changes(
 
 
 def _previous(connection: Connection, run: Any) -> datetime | None:
+    """The moment of the last run that read the source.
+
+    What it did not tell is late news. A run for a few deals told nothing of the others, and even of its own
+    a well-run morning knows what the next extract tells.
+    """
     query = select(func.max(extract_runs.c.extracted_at, type_=extract_runs.c.extracted_at.type)).where(
-        extract_runs.c.source == run.source, extract_runs.c.state == "remembered"
+        extract_runs.c.source == run.source, extract_runs.c.state == "remembered", reads_a_source()
     )
     moment: datetime | None = connection.execute(query).scalar_one()
     return moment
@@ -157,6 +178,11 @@ def _settle(connection: Connection, run: Any, added: int) -> None:
         .where(extract_runs.c.extract_id == run.extract_id)
         .values(state="remembered", changes=added)
     )
+    if run.covers == "some":  # there are many such runs: what they leave behind is a short row each
+        connection.execute(delete(raw_records).where(raw_records.c.extract_id == run.extract_id))
+        is_clean = (extract_runs.c.extract_id == run.extract_id, extract_runs.c.quarantined == 0)
+        connection.execute(update(extract_runs).where(*is_clean).values(plan=None))
+        return
     older = [
         row.extract_id
         for row in rows_of(
@@ -165,6 +191,7 @@ def _settle(connection: Connection, run: Any, added: int) -> None:
                 extract_runs.c.source == run.source,
                 extract_runs.c.state == "remembered",
                 extract_runs.c.extract_id != run.extract_id,
+                reads_a_source(),
             ),
         )
     ]

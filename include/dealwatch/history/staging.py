@@ -148,7 +148,7 @@ def keep(engine: Engine, held: Held, table: Table, so_far: Progress, page: Page)
         if moved.rowcount != 1:
             raise SourceDown(_ELSEWHERE)
         if rows.height:
-            values = {"number": after.pages, "rows": rows.height, "payload": _packed(rows)}
+            values = {"number": after.pages, "rows": rows.height, "payload": packed(rows)}
             connection.execute(
                 insert(extract_pages).values(extract_id=held.extract_id, name=table.name, **values)
             )
@@ -167,7 +167,8 @@ def kept_rows(
         yield _unpacked(payload, columns)
 
 
-def _packed(rows: pl.DataFrame) -> bytes:
+def packed(rows: pl.DataFrame) -> bytes:
+    """A page as it is kept."""
     into = BytesIO()
     rows.write_ipc(into, compression="zstd")
     return into.getvalue()

@@ -60,7 +60,8 @@ def take_in(
             break
         taken.records += store(connection, extract_id, batch)
         taken.faulty += _set_aside(connection, extract_id, arrival, batch, now)
-    if not told and (terms.covers == "all" or first_fault or len(known.open)):
+    is_some = terms.covers == "some"  # of a few deals that were asked for by id, all may be gone or faulty
+    if not told and not is_some and (terms.covers == "all" or first_fault or len(known.open)):
         raise ExtractRefused(
             f"{arrival.place}: no deal in it can be used"
             f"{first_fault or ', because there is none'}. Nothing was kept, so no deal counts as deleted"

@@ -4,10 +4,13 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
+from sqlalchemy import ColumnElement, or_
+
 from dealwatch.crm.pages import Plan, plan_of
 from dealwatch.crm.sheets import Covers
 from dealwatch.knobs import RecordMapping, Source
 from dealwatch.sources import LiveSource
+from dealwatch.tables import extract_runs
 
 
 @dataclass(frozen=True)
@@ -45,6 +48,14 @@ def terms_of_plan(plan: Plan) -> Terms:
         known_only_at_close=tuple(dict.fromkeys(marked)),
         id_columns={table.name: id_column_of(table.mapping) for table in tables},
     )
+
+
+def reads_a_source() -> ColumnElement[bool]:
+    """Whether a run read its source, rather than the few deals that events named.
+
+    Only such a run says how fresh a source is, how large, what changed since when, and what is wrong with it.
+    """
+    return or_(extract_runs.c.covers.is_(None), extract_runs.c.covers != "some")
 
 
 def id_column_of(mapping: RecordMapping) -> str:

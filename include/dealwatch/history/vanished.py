@@ -28,7 +28,7 @@ def vanished_deals(connection: Connection, extract_id: str, source_name: str, te
     gone, back = told_deletions(connection, extract_id)
     told = known.filter(pl.col("deal_id").is_in(gone.implode()))
     set_aside = _set_aside_ids(connection, extract_id, terms)
-    if set_aside is None:
+    if set_aside is None or terms.covers == "some":
         return told.with_columns(is_told=pl.lit(True))
     there = [raw_column(connection, extract_id, "deals", "deal_id"), back, set_aside]
     if terms.covers == "ids":

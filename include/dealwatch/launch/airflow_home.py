@@ -11,7 +11,15 @@ from dealwatch.launch.airflow_api import AirflowApi
 from dealwatch.launch.places import LOGIN, Places, environment, prepare
 from dealwatch.launch.processes import Children
 
-DAGS = {"extract_crm", "score_deals", "deliver_alerts", "retrain_model", "measure_alerts", "write_back"}
+DAGS = {
+    "extract_crm",
+    "take_events",
+    "score_deals",
+    "write_back",
+    "deliver_alerts",
+    "retrain_model",
+    "measure_alerts",
+}
 _HEALTH = {"scheduler": "scheduler", "dag-processor": "dag_processor", "triggerer": "triggerer"}
 _START_SECONDS = 300.0
 

@@ -14,6 +14,7 @@ import polars as pl
 from sqlalchemy import Connection, and_, func, select
 
 from dealwatch.history.ledger import CHANGE_ORDER, TOUCH_ORDER, Ledger
+from dealwatch.history.terms import reads_a_source
 from dealwatch.moments import local_day, morning_of
 from dealwatch.scoring.bands import BANDS, Advice, advice
 from dealwatch.scoring.horizons import HORIZONS
@@ -181,7 +182,8 @@ def _speaks_for(connection: Connection) -> datetime | None:
     """The latest moment that extracts speak for: what had not happened by then may have happened since."""
     found = connection.execute(
         select(func.max(extract_runs.c.extracted_at)).where(
-            extract_runs.c.state.not_in(("reading", "replayed"))
+            extract_runs.c.state.not_in(("reading", "replayed")),
+            reads_a_source(),
         )
     ).scalar()
     return found if isinstance(found, datetime) else None

@@ -99,10 +99,15 @@ def errors_of(told: Mapping[str, Any], path: str) -> list[Mapping[str, Any]]:
     return errors
 
 
-def linked_of(told: Any, path: str) -> tuple[str, list[str]]:
-    """An object and those it is associated with, of one result about associations."""
+def linked_of(told: Any, path: str, of_type: int | None = None) -> tuple[str, list[str]]:
+    """An object and those it is associated with, of one result about associations; of one type, if asked."""
     try:
-        return str(told["from"]["id"]), [str(to["toObjectId"]) for to in told["to"]]
+        own = [
+            to
+            for to in told["to"]
+            if of_type is None or any(type_["typeId"] == of_type for type_ in to["associationTypes"])
+        ]
+        return str(told["from"]["id"]), [str(to["toObjectId"]) for to in own]
     except (TypeError, KeyError):
         pass
     raise SourceDown(f"HubSpot {path}: a result that is none")

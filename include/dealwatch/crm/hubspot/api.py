@@ -152,13 +152,23 @@ class HubSpot:
             raise SourceDown(f"HubSpot GET {path}: an answer without the history that was asked for")
         return page
 
-    def read(self, kind: str, ids: Iterable[str], *, properties: Sequence[str]) -> Iterator[Thing]:
-        """Live objects by id, in no order. One that is gone since its id was told is left out."""
+    def read(
+        self,
+        kind: str,
+        ids: Iterable[str],
+        *,
+        properties: Sequence[str],
+        with_history: Sequence[str] = (),
+        is_archived: bool = False,
+    ) -> Iterator[Thing]:
+        """Live or archived objects by id, in no order. One that is not there is left out."""
         path = f"/crm/objects/{self._version}/{kind}/batch/read"
         names = [_named(name) for name in properties]
-        for part in _slices(sorted(set(ids)), _A_BATCH):
-            body = {"inputs": [{"id": id_} for id_ in part], "properties": names}
-            told = self._post(path, kind, body)
+        history = {"propertiesWithHistory": [_named(name) for name in with_history]} if with_history else {}
+        query = {"archived": "true"} if is_archived else None
+        for part in _slices(sorted(set(ids)), PAGE_WITH_HISTORY if with_history else _A_BATCH):
+            body = {"inputs": [{"id": id_} for id_ in part], "properties": names, **history}
+            told = self._asked("POST", path, kind, json=body, query=query).data
             found = things_of(told, path)
             errors = errors_of(told, path)
             if any(error.get("category") != "OBJECT_NOT_FOUND" for error in errors):
@@ -167,8 +177,13 @@ class HubSpot:
                 raise SourceDown(f"HubSpot POST {path}: {len(found)} answers to {len(part)} questions")
             yield from found
 
-    def links(self, kind: str, ids: Iterable[str], other: str) -> dict[str, list[str]]:
-        """The ids of all `other` objects that each is associated with; objects without any are left out."""
+    def links(
+        self, kind: str, ids: Iterable[str], other: str, *, of_type: int | None = None
+    ) -> dict[str, list[str]]:
+        """The ids of all `other` objects that each is associated with; objects without any are left out.
+
+        of_type: those associated so only, by HubSpot's number of the type.
+        """
         path = f"/crm/associations/{self._version}/{kind}/{other}/batch/read"
         found: dict[str, dict[str, None]] = {}
         asked: list[dict[str, str]] = [{"id": id_} for id_ in sorted(set(ids))]
@@ -179,7 +194,7 @@ class HubSpot:
                 raise SourceDown(f"HubSpot POST {path}: a part of the answer is an error")
             cursors = {one["id"]: one.get("after") for one in asked[:_LINKS_A_BATCH]}
             for one in results_of(told, path):
-                id_, others = linked_of(one, path)
+                id_, others = linked_of(one, path, of_type)
                 found.setdefault(id_, {}).update(dict.fromkeys(others))
                 after = cursor_of(one, path, cursors.get(id_))
                 rest += [{"id": id_, "after": after}] if after else []

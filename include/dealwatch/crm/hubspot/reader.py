@@ -19,6 +19,7 @@ from dealwatch.crm.api import Declined
 from dealwatch.crm.hubspot.answers import Listed, Thing, text_frame
 from dealwatch.crm.hubspot.api import HubSpot
 from dealwatch.crm.hubspot.kept import Kept
+from dealwatch.crm.hubspot.named import named
 from dealwatch.crm.hubspot.opening import client_of
 from dealwatch.crm.hubspot.plan import TOUCHES, asked_of, mapping_of, refuse_vanished, tracked_by
 from dealwatch.crm.hubspot.rows import HISTORY, Asked, deal_rows
@@ -67,6 +68,14 @@ class HubSpotReader:
 
         Raises ExtractRefused when a mapped property is not there or may not be read.
         """
+        return self._planned(past, ())
+
+    def plan_of(self, past: Past, deal_ids: Sequence[str]) -> Plan:
+        """The same of these deals alone, without the owners."""
+        return self._planned(past, tuple(deal_ids))
+
+    def _planned(self, past: Past, ids: tuple[str, ...]) -> Plan:
+        """The plan of a night, or of the deals `ids` if there are any."""
         begun_at = self._api.clock()
         known = self._api.properties("deals")
         mapping = mapping_of(self._mapping, known, lambda: self._api.properties("companies"))
@@ -74,24 +83,28 @@ class HubSpotReader:
             refuse_vanished(mapping, before.mapping, self._mapping)
         until = f"{begun_at:%Y-%m-%dT%H:%M:%S}.000Z"
         asked = asked_of(mapping, known, self._api.stages(), until=until, is_first=past.last is None)
-        deals = {"asked": asdict(asked), "count": self._api.count("deals")}
-        since = self._since(past)
+        own = {"ids": ids} if ids else {}
+        deals = {"asked": asdict(asked), "count": 0 if ids else self._api.count("deals"), **own}
+        since = None if ids else self._since(past)
         touches = {
             "kinds": list(self._touches),
             "stages": asked.stages,
             "until": until,
             "since": f"{since:%Y-%m-%dT%H:%M:%S}.000Z" if since else None,
+            **own,
         }
         tables = [
-            Table("owners", OWNER, "owners"),
+            *([] if ids else [Table("owners", OWNER, "owners")]),
             Table("deals", asked.columns, "deals", mapping, json.dumps(deals)),
             Table("deal history", HISTORY, "deal_history", request=json.dumps(deals)),
             # After the deals, so that one that was restored meanwhile is not told as gone.
-            Table("archived deals", GONE, "deletions", request=json.dumps({"until": until})),
+            Table("archived deals", GONE, "deletions", request=json.dumps({"until": until, **own})),
         ]
         if self._touches:
             tables.append(Table("touches", TOUCH, "activities", request=json.dumps(touches)))
-        return Plan(tuple(tables), begun_at=begun_at, covers="all", tracked=tracked_by(mapping))
+        return Plan(
+            tuple(tables), begun_at=begun_at, covers="some" if ids else "all", tracked=tracked_by(mapping)
+        )
 
     def close(self) -> None:
         self._api.close()
@@ -127,7 +140,7 @@ class HubSpotReader:
 
     def _archived(self, told: Any, at: Mapping[str, Any]) -> Rows:
         """What was in the recycling bin by the moment; what went there since is still told as a deal."""
-        ask = partial(self._api.listed, "deals", properties=(), is_archived=True)
+        ask = partial(self._list(told), properties=(), is_archived=True)
         for listed, after in self._lists(at.get("after"), ask):
             is_later = instants(pl.col("archivedAt")) > instants(pl.lit(told["until"]))
             rows = text_frame(listed.things, ()).filter(~is_later.fill_null(False))
@@ -136,7 +149,7 @@ class HubSpotReader:
     def _deals(self, told: Any, at: Mapping[str, Any]) -> Rows:
         """The deals; the history that came with them is kept until it is asked for."""
         asked, seen, here = _asked(told), at.get("seen", 0), at.get("after")
-        for listed, after in self._lists(here, self._deals_list(asked)):
+        for listed, after in self._lists(here, self._deals_list(told)):
             rows, history = deal_rows(listed.things, self._companies(listed.things, asked), asked)
             self._kept.put(here, history, after)
             here, seen = after, seen + len(listed.things)
@@ -146,10 +159,10 @@ class HubSpotReader:
 
     def _history(self, told: Any, at: Mapping[str, Any]) -> Rows:
         """The history, from what came with the deals or, in another process, asked for again."""
-        asked, here = _asked(told), at.get("after")
+        here = at.get("after")
         known = {here}
         while True:
-            rows, here = self._kept.get(here) or self._history_page(asked, here)
+            rows, here = self._kept.get(here) or self._history_page(told, here)
             yield rows, _after(here)
             if here is None:
                 return
@@ -157,12 +170,12 @@ class HubSpotReader:
                 raise SourceDown(_CIRCLE)
             known.add(here)
 
-    def _history_page(self, asked: Asked, here: str | None) -> tuple[pl.DataFrame, str | None]:
-        listed, after = next(self._lists(here, self._deals_list(asked)))
-        return deal_rows(listed.things, {}, asked)[1], after
+    def _history_page(self, told: Any, here: str | None) -> tuple[pl.DataFrame, str | None]:
+        listed, after = next(self._lists(here, self._deals_list(told)))
+        return deal_rows(listed.things, {}, _asked(told))[1], after
 
     def _touched(self, told: Any, at: Mapping[str, Any]) -> Rows:
-        lists = self._lists(at.get("after"), partial(self._api.listed, "deals", properties=["dealstage"]))
+        lists = self._lists(at.get("after"), partial(self._list(told), properties=["dealstage"]))
         deal_ids: list[str] = []
         for number, (listed, after) in enumerate(lists, 1):
             deal_ids += _to_be_read(listed.things, told)
@@ -179,15 +192,14 @@ class HubSpotReader:
             found.append(touch_rows(kind, touches, linked, until=told["until"]))
         return pl.concat(found)
 
-    def _deals_list(self, asked: Asked) -> Ask:
+    def _list(self, told: Any) -> Ask:
+        """The list of all deals, or of those that the request names."""
+        return partial(named, self._api, told["ids"]) if "ids" in told else partial(self._api.listed, "deals")
+
+    def _deals_list(self, told: Any) -> Ask:
+        asked = _asked(told)
         links = ["companies"] if asked.of_companies else []
-        return partial(
-            self._api.listed,
-            "deals",
-            properties=asked.properties,
-            with_history=asked.history,
-            links=links,
-        )
+        return partial(self._list(told), properties=asked.properties, with_history=asked.history, links=links)
 
     def _companies(self, things: Sequence[Thing], asked: Asked) -> dict[str, Thing]:
         """By deal, the company it is with."""

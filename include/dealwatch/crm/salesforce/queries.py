@@ -5,7 +5,7 @@ A request is text, so that another process goes on with the same one.
 
 import json
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from datetime import datetime
 from typing import Any, Literal
 
@@ -53,7 +53,8 @@ class Request:
 
     until: the begin of the extract. money: the fields to bring to one currency, `into`, by `rates` as
     `Rates.told` writes them. names: of a history's fields, theirs and ours; links: those of theirs that come
-    once by name and once by id.
+    once by name and once by id. parts: the queries to ask one by one by REST, in place of `soql`, when deals
+    are asked for by id.
     """
 
     soql: str
@@ -66,6 +67,7 @@ class Request:
     links: tuple[str, ...] = ()
     into: str = ""
     rates: tuple[ToldRate, ...] = ()
+    parts: tuple[str, ...] = ()
 
     def text(self) -> str:
         return json.dumps(asdict(self))
@@ -73,7 +75,7 @@ class Request:
     @staticmethod
     def of(text: str) -> "Request":
         told = json.loads(text)
-        lists = {name: tuple(told[name]) for name in ("asked", "money", "links")}
+        lists = {name: tuple(told[name]) for name in ("asked", "money", "links", "parts") if name in told}
         pairs = {name: tuple(map(tuple, told[name])) for name in ("names", "rates")}
         return Request(**(told | lists | pairs))
 
@@ -83,7 +85,7 @@ class Night:
     """When the extract begins, since when changes are asked for (None: everything), and what we may see.
 
     rates: in an org of several currencies, those that amounts are brought to one by. without: objects that
-    are left out on purpose.
+    are left out on purpose. ids: the deals that are asked for, and no others; without any, all.
     """
 
     begun: datetime
@@ -91,6 +93,7 @@ class Night:
     describe: Describe
     rates: Rates | None = None
     without: tuple[str, ...] = ()
+    ids: tuple[str, ...] = ()
 
     def money(self, fields: Sequence[str]) -> dict[str, Any]:
         """What a request says of the fields that are brought to one currency."""
@@ -103,13 +106,25 @@ class Night:
         known = self.describe(object_) or {} if object_ not in self.without else {}
         return [field for field in fields if field.lower() in known]
 
+    def named(self, field: str = "Id") -> str:
+        """That a field is one of the ids, which are letters and digits only."""
+        return f"{field} IN ({', '.join(map(_quoted, self.ids))})" if self.ids else ""
+
     @property
     def changed(self) -> str:
         return f"SystemModstamp >= {_stamp(self.since)}" if self.since else ""
 
     def scope(self, of: str = "") -> str:
         """Which deals are told; `of` leads to them from another object."""
+        if self.ids:
+            return self.named(f"{of}Id")
         return f"{of}IsClosed = false OR {of}{self.changed}" if self.since else ""
+
+
+def _quoted(id_: str) -> str:
+    if not (id_.isascii() and id_.isalnum() and len(id_) == 18):
+        raise ValueError("an id of Salesforce has 18 letters and digits")
+    return f"'{id_}'"
 
 
 def select(fields: Sequence[str], object_: str, *conditions: str) -> str:
@@ -202,7 +217,7 @@ def touches(night: Night) -> list[Table]:
     Of deals that we see: a touch of another would only lie in quarantine. An event counts once it begins, and
     may be written down afterwards, so that it is asked for in two ways.
     """
-    own = f"WhatId IN ({select(['Id'], DEALS, 'IsDeleted = false')})"
+    own = night.named("WhatId") or f"WhatId IN ({select(['Id'], DEALS, 'IsDeleted = false')})"
     there = [own, "IsDeleted = false"]
     found = []
     if night.sees("Task", ["WhatId"]):
@@ -245,8 +260,26 @@ def recycled(night: Night) -> Table:
     """The deals in the recycle bin."""
     columns = {"deal_id": "Id", "is_deleted": "IsDeleted"}
     return _listed(
-        "Recycle bin", "deletions", columns, night, DEALS, "IsDeleted = true", night.changed, deleted=True
+        "Recycle bin",
+        "deletions",
+        columns,
+        night,
+        DEALS,
+        night.named(),
+        "IsDeleted = true",
+        night.changed,
+        deleted=True,
     )
+
+
+def one_by_one(plans: Sequence[Sequence[Table]]) -> tuple[Table, ...]:
+    """Plans that ask the same of different deals as one, whose queries are asked one by one."""
+    tables = []
+    for same in zip(*plans, strict=True):
+        asked = [Request.of(table.request) for table in same]
+        request = replace(asked[0], parts=tuple(one.soql for one in asked))
+        tables.append(replace(same[0], request=request.text()))
+    return tuple(tables)
 
 
 def all_ids(night: Night) -> Table:

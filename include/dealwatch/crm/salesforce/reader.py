@@ -30,6 +30,7 @@ from dealwatch.crm.salesforce.queries import (
     Request,
     all_ids,
     deals,
+    one_by_one,
     owners,
     recycled,
     states,
@@ -49,6 +50,7 @@ WEEK = timedelta(days=6, hours=12)  # a run that begins a little early is a week
 
 _JOBS = 3  # tries of one query whose jobs come to nothing
 _PAGE_ROWS = 25_000
+_IDS_A_QUERY = 200  # as they stand in an address, 28 bytes each
 _CODE = "CurrencyIsoCode"
 
 
@@ -98,6 +100,30 @@ class SalesforceReader:
             return self._planned(past)
 
     def _planned(self, past: Past) -> Plan:
+        fields, kept, every = self._seen(past)
+        whole = self._plan(fields, kept, every, covers="all")
+        if past.last is None or past.cursor is None:
+            return whole
+        if not _is_alike(past.last, whole):
+            log.info("other fields or tables are there than the last time, so all is read anew")
+            return whole
+        is_week_over = past.whole_at is None or every.begun - past.whole_at >= WEEK
+        night = replace(every, since=past.cursor - self._overlap)
+        return self._plan(fields, kept, night, covers="ids" if is_week_over else "open")
+
+    def plan_of(self, past: Past, deal_ids: Sequence[str]) -> Plan:
+        """What to read of these deals, as they are now: what `plan` reads of them, by REST."""
+        with self._wire.session:
+            fields, kept, every = self._seen(past)
+            parts = [tuple(deal_ids[n : n + _IDS_A_QUERY]) for n in range(0, len(deal_ids), _IDS_A_QUERY)]
+            plans = [self._plan(fields, kept, replace(every, ids=ids), covers="some") for ids in parts]
+        return replace(plans[0], tables=one_by_one([plan.tables for plan in plans]))
+
+    def _seen(self, past: Past) -> tuple[Fields, frozenset[str] | None, Night]:
+        """The fields to read, those whose history is kept, and a night of everything, as the org is now.
+
+        Raises ExtractRefused when it hides what it showed the last time.
+        """
         begun = self._wire.session.server_time()
         self._wire.daily_requests()
         describe = cache(self._wire.describe)
@@ -105,24 +131,17 @@ class SalesforceReader:
         kept = self._wire.tracked_fields()
         rates = self._rates(past.last) if fields.money else None
         every = Night(begun, None, describe, rates, self._without)
-        whole = self._plan(fields, kept, every, covers="all")
         if past.last is not None:
+            whole = self._plan(fields, kept, every, covers="all")
             refuse_hidden(whole, past.last, own=self._own, without=self._without)
-        if past.last is None or past.cursor is None:
-            return whole
-        if not _is_alike(past.last, whole):
-            log.info("other fields or tables are there than the last time, so all is read anew")
-            return whole
-        is_week_over = past.whole_at is None or begun - past.whole_at >= WEEK
-        night = replace(every, since=past.cursor - self._overlap)
-        return self._plan(fields, kept, night, covers="ids" if is_week_over else "open")
+        return fields, kept, every
 
     def _plan(self, fields: Fields, kept: frozenset[str] | None, night: Night, *, covers: Covers) -> Plan:
         found = [one for one in (states(fields, night), tracked(fields, night, kept)) if one is not None]
         tables = [
             *(table for table, _ in found),
             *touches(night),
-            owners(night),
+            *([] if covers == "some" else [owners(night)]),
             deals(fields, night),
             recycled(night),
             *([all_ids(night)] if covers == "ids" else []),
@@ -140,12 +159,17 @@ class SalesforceReader:
         for rows in self._rows(request, Place.of(place) if place else None):
             shaped = self._shaped(rows.rows, request).select(table.columns)
             # Rows that are left out on the way would look like rows that were lost.
-            total = None if rows.total < 0 or request.shape == "tracked" else rows.total
+            is_counted = rows.total >= 0 and request.shape != "tracked" and not request.parts
+            total = rows.total if is_counted else None
             yield Page(table.name, shaped, rows.next.text() if rows.next else None, total, rows.read_at)
 
     def _rows(self, request: Request, place: Place | None) -> Iterator[Rows]:
         """The pages of a query; of a new job at first an empty one without a total, whose place keeps it."""
         nothing = pl.DataFrame(schema=dict.fromkeys(request.asked, pl.String))
+        for soql in request.parts:
+            yield from self._from(self._wire.query(soql, request.asked, deleted=request.deleted), request)
+        if request.parts:
+            return
         for nth in range(1, _JOBS + 1):
             if place is None:
                 try:
