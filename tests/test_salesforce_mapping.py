@@ -1,7 +1,7 @@
 """What a mapping of Salesforce's fields may say, and what becomes of histories then."""
 
 from collections.abc import Iterator
-from datetime import timedelta
+from datetime import date, timedelta
 
 import pytest
 from sqlalchemy import Engine
@@ -67,3 +67,23 @@ def test_an_owner_of_a_history_is_the_owner_of_the_row(
 )
 def test_the_last_three_letters_tell_which_are_capitals(short: str, whole: str) -> None:
     assert whole_id(short) == whole
+
+
+def test_a_deal_that_closed_after_its_close_date_was_open_until_then(
+    engine: Engine, settings: Settings
+) -> None:
+    """Of old closings Salesforce keeps no moment but in the history; the close date had long been over."""
+    org, settings = org_of(4), of_crm(settings)
+    org.hidden.add(("Opportunity", "LastStageChangeDate"))
+    deal = org.insert("Opportunity", Name="Slow", StageName="Qualify", CloseDate=date(2026, 3, 20))
+    closed = org.now + timedelta(days=60, hours=3)
+    org.pass_to(closed)
+    org.update("Opportunity", deal, StageName="Closed Won")
+    org.pass_to(closed + timedelta(days=9))
+    org.update("Opportunity", deal, Name="Slow, but won")
+    with salesforce_server(org) as server:
+        for _ in range(2):
+            org.pass_to(org.now + timedelta(days=1))
+            night(engine, settings, server)
+    assert [row for row in told(engine, deal, "outcome")] == [(None, "won", closed)]
+    assert told(engine, deal, "stage")[-1] == ("Qualify", "Closed Won", closed)
