@@ -3,6 +3,7 @@
 from collections.abc import Iterator
 from datetime import date, timedelta
 
+import polars as pl
 import pytest
 from sqlalchemy import Engine
 
@@ -87,3 +88,17 @@ def test_a_deal_that_closed_after_its_close_date_was_open_until_then(
             night(engine, settings, server)
     assert [row for row in told(engine, deal, "outcome")] == [(None, "won", closed)]
     assert told(engine, deal, "stage")[-1] == ("Qualify", "Closed Won", closed)
+
+
+def test_amounts_are_of_one_currency_whether_or_not_it_is_told() -> None:
+    org = org_of(4, multi_currency=True)
+    org.insert("CurrencyType", IsoCode="USD", ConversionRate=1.0, IsCorporate=True, IsActive=True)
+    org.insert("CurrencyType", IsoCode="EUR", ConversionRate=0.5, IsCorporate=False, IsActive=True)
+    own = RecordMapping(ignore=("CurrencyIsoCode",))
+    with salesforce_server(org) as server:
+        reader = reader_of(server, own=own)
+        plan = reader.plan(Past())
+        (table,) = plan.feeding("deals")
+        rows = pl.concat(page.rows for page in reader.pages(table, None)).sort("Id")
+    assert "CurrencyIsoCode" not in rows.columns and "amount" in (plan.tracked or ())
+    assert rows["Amount"].to_list() == ["1000.5", "2003.0", "1002.5", "2007.0"]

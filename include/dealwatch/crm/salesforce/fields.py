@@ -13,6 +13,7 @@ log = logging.getLogger(__name__)
 
 # Columns of ours beside the org's own: no standard field is called so, and custom ones end in __c.
 CLOSED_AT, OUTCOME = "DealClosedAt", "DealOutcome"
+CODE = "CurrencyIsoCode"
 NEEDED = {
     "deal_id": "Id",
     "stage": "StageName",
@@ -28,7 +29,7 @@ WELCOME = {
     "account": "Account.Name",
     "industry": "Account.Industry",
     "lead_source": "LeadSource",
-    "currency": "CurrencyIsoCode",
+    "currency": CODE,
 }
 _HELPERS = ("IsClosed", "IsWon", "CreatedDate", "CloseDate", "LastModifiedDate")
 _STAGE_CHANGED = "LastStageChangeDate"
@@ -89,7 +90,9 @@ def fields_of(own: RecordMapping, describe: Describe, *, where: str) -> Fields:
     helpers = [*_HELPERS, *([_STAGE_CHANGED] if _STAGE_CHANGED.lower() in known else [])]
     told = [field for field in columns.values() if field not in (CLOSED_AT, OUTCOME)]
     mapping = own.model_copy(update={"columns": columns, "ignore": ()})
-    has_several = "CurrencyIsoCode" in told
+    # Amounts are brought to one currency also where nobody asks which it is.
+    has_several = CODE.lower() in known and own.columns.get("currency", CODE).lower() == CODE.lower()
+    helpers += [CODE] * has_several
     return Fields(mapping, tuple(dict.fromkeys([*told, *helpers])), tuple(money) if has_several else ())
 
 
