@@ -160,6 +160,7 @@ class HubSpot:
         """The ids of all `other` objects that each is associated with; objects without any are left out."""
         path = f"/crm/associations/{self._version}/{kind}/{other}/batch/read"
         found: dict[str, dict[str, None]] = {}
+        known = set[tuple[str, str | None]]()
         asked: list[dict[str, str]] = [{"id": id_} for id_ in sorted(set(ids))]
         while asked:
             told = self._post(path, other, {"inputs": asked[:_LINKS_A_BATCH]})
@@ -171,6 +172,9 @@ class HubSpot:
                 id_, others = linked_of(one, path)
                 found.setdefault(id_, {}).update(dict.fromkeys(others))
                 after = cursor_of(one, path, cursors.get(id_))
+                if after and (id_, after) in known:
+                    raise SourceDown(f"HubSpot POST {path}: the cursors lead in a circle")
+                known.add((id_, after))
                 rest += [{"id": id_, "after": after}] if after else []
             asked = rest
         return {id_: list(others) for id_, others in found.items()}
