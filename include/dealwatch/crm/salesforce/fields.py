@@ -63,7 +63,7 @@ def fields_of(own: RecordMapping, describe: Describe, *, where: str) -> Fields:
     """
     if own.joins:
         raise ExtractRefused(f"[{where}] joins is for files; write a field such as Account.Industry instead")
-    if own.columns.get("deal_id", "Id") != "Id":
+    if own.columns.get("deal_id", "Id").lower() != "id":
         raise ExtractRefused(f"Salesforce tells deal_id itself; take it out of [{where}.columns]")
     wished = {name: field for name, field in WELCOME.items() if field not in own.ignore}
     chosen = {**wished, **NEEDED, **own.columns}
