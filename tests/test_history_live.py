@@ -320,6 +320,17 @@ def test_a_source_whose_clock_is_ahead_is_refused(engine: Engine, settings: Sett
     assert contents(engine)["extract_runs"] == []
 
 
+def test_a_moment_of_the_past_is_refused_and_no_fault(engine: Engine, settings: Settings) -> None:
+    settings, crm = of_crm(settings), Crm(1)
+    night(engine, settings, CrmReader(crm))
+    crm.live()
+    past = crm.now - timedelta(days=2)
+    with pytest.raises(ExtractRefused, match="read as of now"):
+        extract(engine, "crm", settings=settings, now=past, readers=opening(CrmReader(crm)))
+    with reading(engine) as connection:
+        assert connection.execute(select(extract_runs.c.fault)).scalars().all() == [None]
+
+
 @pytest.mark.parametrize("dies_after", [None, 2])
 def test_two_runs_at_once_double_no_page(
     either_engine: Engine, either_settings: Settings, dies_after: int | None

@@ -1,5 +1,6 @@
 """Asking HubSpot through the real client: its limits, its faults, and what is said when it declines."""
 
+import itertools
 import logging
 import traceback
 from datetime import UTC, datetime, timedelta
@@ -265,3 +266,16 @@ def _broken(night: Night, fault: Any) -> list[str]:
             except (ExtractRefused, SourceDown) as error:
                 said += [str(error), repr(error), "".join(traceback.format_exception(error))]
     return said
+
+
+def test_cursors_of_links_that_lead_in_a_circle_end(monkeypatch: pytest.MonkeyPatch) -> None:
+    cursors = itertools.cycle("ab")
+
+    def answer(_path: str, _kind: str, _body: object) -> dict[str, object]:
+        paging = {"paging": {"next": {"after": next(cursors)}}}
+        return {"results": [{"from": {"id": "101"}, "to": [{"toObjectId": 7}], **paging}]}
+
+    with a_night() as night, night.api() as api:
+        monkeypatch.setattr(api, "_post", answer)
+        with pytest.raises(SourceDown, match="the cursors lead in a circle"):
+            api.links("deals", ["101"], "notes")

@@ -1,8 +1,9 @@
 """What a mapping of Salesforce's fields may say, and what becomes of histories then."""
 
 from collections.abc import Iterator
-from datetime import timedelta
+from datetime import date, timedelta
 
+import polars as pl
 import pytest
 from sqlalchemy import Engine
 
@@ -67,3 +68,37 @@ def test_an_owner_of_a_history_is_the_owner_of_the_row(
 )
 def test_the_last_three_letters_tell_which_are_capitals(short: str, whole: str) -> None:
     assert whole_id(short) == whole
+
+
+def test_a_deal_that_closed_after_its_close_date_was_open_until_then(
+    engine: Engine, settings: Settings
+) -> None:
+    """Of old closings Salesforce keeps no moment but in the history; the close date had long been over."""
+    org, settings = org_of(4), of_crm(settings)
+    org.hidden.add(("Opportunity", "LastStageChangeDate"))
+    deal = org.insert("Opportunity", Name="Slow", StageName="Qualify", CloseDate=date(2026, 3, 20))
+    closed = org.now + timedelta(days=60, hours=3)
+    org.pass_to(closed)
+    org.update("Opportunity", deal, StageName="Closed Won")
+    org.pass_to(closed + timedelta(days=9))
+    org.update("Opportunity", deal, Name="Slow, but won")
+    with salesforce_server(org) as server:
+        for _ in range(2):
+            org.pass_to(org.now + timedelta(days=1))
+            night(engine, settings, server)
+    assert [row for row in told(engine, deal, "outcome")] == [(None, "won", closed)]
+    assert told(engine, deal, "stage")[-1] == ("Qualify", "Closed Won", closed)
+
+
+def test_amounts_are_of_one_currency_whether_or_not_it_is_told() -> None:
+    org = org_of(4, multi_currency=True)
+    org.insert("CurrencyType", IsoCode="USD", ConversionRate=1.0, IsCorporate=True, IsActive=True)
+    org.insert("CurrencyType", IsoCode="EUR", ConversionRate=0.5, IsCorporate=False, IsActive=True)
+    own = RecordMapping(ignore=("CurrencyIsoCode",))
+    with salesforce_server(org) as server:
+        reader = reader_of(server, own=own)
+        plan = reader.plan(Past())
+        (table,) = plan.feeding("deals")
+        rows = pl.concat(page.rows for page in reader.pages(table, None)).sort("Id")
+    assert "CurrencyIsoCode" not in rows.columns and "amount" in (plan.tracked or ())
+    assert rows["Amount"].to_list() == ["1000.5", "2003.0", "1002.5", "2007.0"]

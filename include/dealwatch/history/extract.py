@@ -122,7 +122,7 @@ def _extract_live(
             raise
     except ExtractRefused as error:
         keep_blocked(engine, error, now=now)
-        _keep_fault(engine, name, str(error))
+        _keep_fault(engine, name, str(error), until=now)
         raise
     counts = {"drops": 1, "records": landed.records, "quarantined": landed.quarantined}
     remembered = remember(engine, landed.extract_id, name, source, settings=settings, now=now)
@@ -136,7 +136,7 @@ def _keep_fault(
     """Put what is wrong with the newest drop beside the one that still speaks, or take it away.
 
     A source without any drop is stale, which says enough. A refusal to read the past again, for a moment
-    before the newest drop, is no fault; only files can be asked so, and they say `until`.
+    before the newest drop, is no fault: `until` is the moment that was asked for.
     """
     c = extract_runs.c
     newest = (

@@ -24,6 +24,8 @@ def told_of(connection: Connection, rows: Rows, name: str, terms: Terms, moments
     """What the rows of a drop, or of a slice of its deals, tell, beside what is known of those deals."""
     drop = _drop_deals(rows.deals, moments)
     history = _tracked(rows.history, moments)
+    if terms.closes_with_stage:
+        drop = _closed_no_sooner(drop, history)
     own = rows.deal_ids
     known = _known_deals(connection, name, drop.columns, own)
     if known.is_empty():
@@ -74,6 +76,21 @@ def _drop_deals(rows: pl.DataFrame, moments: Moments) -> pl.DataFrame:
         created.dt.strftime(_INSTANT_TEXT).alias("created_at"),
         pl.when(pl.col("outcome") != "open").then("outcome").alias("outcome"),
     ).drop("closed_at")
+
+
+def _closed_no_sooner(drop: pl.DataFrame, history: pl.DataFrame) -> pl.DataFrame:
+    """The deals, none closed before it came into the stage it is in: a close date may long have been over.
+
+    Else its outcome would be known while it was open.
+    """
+    moves = history.filter(pl.col("field") == "stage").group_by("deal_id", maintain_order=True)
+    last = moves.agg(pl.col("new_value").last().alias("=stage"), pl.col("happened_at").last().alias("=moved"))
+    rows = drop.join(last, on="deal_id", how="left", maintain_order="left")
+    is_later = (pl.col("=stage") == pl.col("stage")) & (pl.col("=moved") > pl.col("=closed"))
+    return rows.with_columns(
+        pl.when(is_later).then("=moved").otherwise("=closed").alias("=closed"),
+        pl.when(is_later.fill_null(False).not_()).then("=closes_on").alias("=closes_on"),
+    ).drop("=stage", "=moved")
 
 
 def _tracked(rows: pl.DataFrame, moments: Moments) -> pl.DataFrame:

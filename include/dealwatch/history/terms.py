@@ -27,6 +27,11 @@ class Terms:
     id_columns: Mapping[str, str]
     id_column: str = "deal_id"
 
+    @property
+    def closes_with_stage(self) -> bool:
+        """Whether the stage's whole history is told, and is all there is that tells when a deal closed."""
+        return self.tracked is not None and "stage" in self.tracked and "outcome" not in self.tracked
+
     def id_in(self, file: str) -> str:
         return self.id_columns.get(file, self.id_column)
 

@@ -186,6 +186,7 @@ class HubSpot:
         """
         path = f"/crm/associations/{self._version}/{kind}/{other}/batch/read"
         found: dict[str, dict[str, None]] = {}
+        known = set[tuple[str, str | None]]()
         asked: list[dict[str, str]] = [{"id": id_} for id_ in sorted(set(ids))]
         while asked:
             told = self._post(path, other, {"inputs": asked[:_LINKS_A_BATCH]})
@@ -197,6 +198,9 @@ class HubSpot:
                 id_, others = linked_of(one, path, of_type)
                 found.setdefault(id_, {}).update(dict.fromkeys(others))
                 after = cursor_of(one, path, cursors.get(id_))
+                if after and (id_, after) in known:
+                    raise SourceDown(f"HubSpot POST {path}: the cursors lead in a circle")
+                known.add((id_, after))
                 rest += [{"id": id_, "after": after}] if after else []
             asked = rest
         return {id_: list(others) for id_, others in found.items()}

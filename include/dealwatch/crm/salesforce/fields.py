@@ -14,6 +14,7 @@ log = logging.getLogger(__name__)
 # Columns of ours beside the org's own: no standard field is called so, and custom ones end in __c.
 CLOSED_AT, OUTCOME = "DealClosedAt", "DealOutcome"
 COLUMNS_OF_OURS = (CLOSED_AT, OUTCOME)
+CODE = "CurrencyIsoCode"
 NEEDED = {
     "deal_id": "Id",
     "stage": "StageName",
@@ -29,7 +30,7 @@ WELCOME = {
     "account": "Account.Name",
     "industry": "Account.Industry",
     "lead_source": "LeadSource",
-    "currency": "CurrencyIsoCode",
+    "currency": CODE,
 }
 _HELPERS = ("IsClosed", "IsWon", "CreatedDate", "CloseDate", "LastModifiedDate")
 _STAGE_CHANGED = "LastStageChangeDate"
@@ -66,7 +67,7 @@ def fields_of(own: RecordMapping, describe: Describe, *, where: str, is_written:
     """
     if own.joins:
         raise ExtractRefused(f"[{where}] joins is for files; write a field such as Account.Industry instead")
-    if own.columns.get("deal_id", "Id") != "Id":
+    if own.columns.get("deal_id", "Id").lower() != "id":
         raise ExtractRefused(f"Salesforce tells deal_id itself; take it out of [{where}.columns]")
     wished = {name: field for name, field in WELCOME.items() if field not in own.ignore}
     chosen = {**wished, **NEEDED, **own.columns}
@@ -94,7 +95,9 @@ def fields_of(own: RecordMapping, describe: Describe, *, where: str, is_written:
     helpers = [*_HELPERS, *([_STAGE_CHANGED] if _STAGE_CHANGED.lower() in known else [])]
     told = [field for field in columns.values() if field not in COLUMNS_OF_OURS]
     mapping = own.model_copy(update={"columns": columns, "ignore": ()})
-    has_several = "CurrencyIsoCode" in told
+    # Amounts are brought to one currency also where nobody asks which it is.
+    has_several = CODE.lower() in known and own.columns.get("currency", CODE).lower() == CODE.lower()
+    helpers += [CODE] * has_several
     return Fields(mapping, tuple(dict.fromkeys([*told, *helpers])), tuple(money) if has_several else ())
 
 

@@ -18,7 +18,7 @@ import polars as pl
 
 from dealwatch.crm.pages import Page, Past, PlaceLost, Plan, Table
 from dealwatch.crm.salesforce.api import Gone, NoBulk, Place, Rows, Salesforce
-from dealwatch.crm.salesforce.fields import Fields, fields_of
+from dealwatch.crm.salesforce.fields import CODE, Fields, fields_of
 from dealwatch.crm.salesforce.hidden import refuse_hidden, requests_of
 from dealwatch.crm.salesforce.history import COLUMNS as CHANGES
 from dealwatch.crm.salesforce.history import Spread
@@ -51,7 +51,6 @@ WEEK = timedelta(days=6, hours=12)  # a run that begins a little early is a week
 _JOBS = 3  # tries of one query whose jobs come to nothing
 _PAGE_ROWS = 25_000
 _IDS_A_QUERY = 200  # as they stand in an address, 28 bytes each
-_CODE = "CurrencyIsoCode"
 
 
 def open_salesforce(name: str, settings: Settings) -> "SalesforceReader":
@@ -240,10 +239,10 @@ class SalesforceReader:
         return rows
 
     def _in_one_currency(self, rows: pl.DataFrame, request: Request, *, created: str) -> pl.DataFrame:
-        if _CODE not in rows.columns or not request.money:
+        if CODE not in rows.columns or not request.money:
             return rows
         rates = Rates.of(request.into, request.rates)
-        return rates.convert(rows, request.money, code=_CODE, created=created)
+        return rates.convert(rows, request.money, code=CODE, created=created)
 
     def _rates(self, last: Plan | None) -> Rates:
         """The org's rates for deals created from the day after the last extract on, and before as they were.
