@@ -1,6 +1,7 @@
 # Everything starts here. Each target sets up what it needs; a second time that costs nothing.
 #   make run      the demo: a company's history, a real Airflow, this morning's messages     (about 4 minutes)
 #   make ui       serve that Airflow on localhost (PORT=8080, SCHEDULES=on lets it start runs by itself)
+#   make demo-salesforce, make demo-hubspot    the same company read from a stand-in for that CRM
 #   make fresh    remove the demo; the next `make run` shows today's morning
 #   make quick    the quick tests (TESTS="tests/test_main.py" names some)   make test     all tests (PostgreSQL and a real Airflow too)
 #   make check    format, lint, types, and the house's arrows
@@ -17,7 +18,7 @@ TESTS ?=
 SHELL := /bin/bash
 .SHELLFLAGS := -euo pipefail -c
 .DELETE_ON_ERROR:
-.PHONY: run ui venv fresh quick test check bench lock clean postgresql
+.PHONY: run demo-salesforce demo-hubspot ui venv fresh quick test check bench lock clean postgresql
 
 BIN := $(VENV)/bin
 READY := $(VENV)/.ready
@@ -27,6 +28,12 @@ INSTALL := $(if $(UV),$(UV) pip install --quiet --python $(BIN)/python,$(BIN)/py
 
 run: $(READY)
 	@$(BIN)/python -m dealwatch.launch run
+
+demo-salesforce: $(READY)
+	@$(BIN)/python tests/demo_crm.py salesforce
+
+demo-hubspot: $(READY)
+	@$(BIN)/python tests/demo_crm.py hubspot
 
 ui: $(READY)
 	@$(BIN)/python -m dealwatch.launch ui --port $(PORT) $(if $(filter on,$(SCHEDULES)),--schedules)

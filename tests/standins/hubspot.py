@@ -112,14 +112,14 @@ class HubSpot:
 
 
 @contextmanager
-def hubspot_server(portal: Portal | None = None) -> Iterator[HubSpot]:
-    """An account that listens until the block ends."""
+def hubspot_server(portal: Portal | None = None, *, port: int = 0) -> Iterator[HubSpot]:
+    """An account that listens until the block ends; on any free port without one."""
     hubspot = HubSpot(Desk(portal or Portal()))
 
     class Handler(_Handler):
         hub = hubspot
 
-    server = ThreadingHTTPServer(("127.0.0.1", 0), Handler)
+    server = ThreadingHTTPServer(("127.0.0.1", port), Handler)
     server.daemon_threads = True
     hubspot.url = f"http://127.0.0.1:{server.server_address[1]}"
     thread = threading.Thread(target=server.serve_forever, kwargs={"poll_interval": 0.02}, daemon=True)

@@ -93,14 +93,14 @@ class Salesforce:
 
 
 @contextmanager
-def salesforce_server(org: Org | None = None) -> Iterator[Salesforce]:
-    """An org that listens until the block ends."""
+def salesforce_server(org: Org | None = None, *, port: int = 0) -> Iterator[Salesforce]:
+    """An org that listens until the block ends; on any free port without one."""
     sales = Salesforce(org=org or Org())
 
     class Handler(_Handler):
         sf = sales
 
-    server = ThreadingHTTPServer(("127.0.0.1", 0), Handler)
+    server = ThreadingHTTPServer(("127.0.0.1", port), Handler)
     server.daemon_threads = True
     sales.url = f"http://127.0.0.1:{server.server_address[1]}"
     thread = threading.Thread(target=server.serve_forever, kwargs={"poll_interval": 0.02}, daemon=True)
