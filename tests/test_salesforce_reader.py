@@ -293,6 +293,7 @@ def test_amounts_of_several_currencies_come_in_one() -> None:
 
 def test_amounts_that_do_not_say_their_currency_have_no_history() -> None:
     org = org_of(4, multi_currency=True)
+    org.insert("CurrencyType", IsoCode="USD", ConversionRate=1.0, IsCorporate=True, IsActive=True)
     org.extra["Opportunity"] = [Field("Margin__c", "currency")]
     org.tracked |= {"Margin__c", "OwnerId"}
     org.hidden.add(("OpportunityHistory", "CurrencyIsoCode"))

@@ -27,6 +27,7 @@ from dealwatch.crm.hubspot.touches import COLUMNS as TOUCH
 from dealwatch.crm.hubspot.touches import KINDS, touch_rows
 from dealwatch.crm.hubspot.values import instants
 from dealwatch.crm.pages import Page, Past, PlaceLost, Plan, Table
+from dealwatch.crm.stages import Stage
 from dealwatch.errors import SettingsError, SourceDown
 from dealwatch.knobs import Access, RecordMapping
 from dealwatch.settings import Settings
@@ -72,7 +73,8 @@ class HubSpotReader:
         known = self._api.properties("deals")
         mapping = mapping_of(self._mapping, known, lambda: self._api.properties("companies"))
         until = f"{begun_at:%Y-%m-%dT%H:%M:%S}.000Z"
-        asked = asked_of(mapping, known, self._api.stages(), until=until, is_first=past.last is None)
+        stages = self._api.stages()
+        asked = asked_of(mapping, known, stages, until=until, is_first=past.last is None)
         deals = {"asked": asdict(asked), "count": self._api.count("deals")}
         since = self._since(past)
         touches = {
@@ -90,7 +92,8 @@ class HubSpotReader:
         ]
         if self._touches:
             tables.append(Table("touches", TOUCH, "activities", request=json.dumps(touches)))
-        return Plan(tuple(tables), begun_at=begun_at, covers="all", tracked=tracked_by(mapping))
+        own = tuple(Stage(one.id, one.id, one.label, one.outcome) for one in stages)
+        return Plan(tuple(tables), begun_at, covers="all", tracked=tracked_by(mapping), stages=own)
 
     def _since(self, past: Past) -> datetime | None:
         """From when on a closed deal's touches may be news; None when a kind of them was never read."""

@@ -14,6 +14,7 @@ from dealwatch.crm.pages import Table
 from dealwatch.crm.salesforce.api import Described
 from dealwatch.crm.salesforce.fields import Fields
 from dealwatch.crm.salesforce.history import COLUMNS as CHANGES
+from dealwatch.crm.salesforce.rates import Rates, rates_from
 from dealwatch.knobs import RecordMapping
 
 DEALS = "Opportunity"
@@ -48,8 +49,8 @@ _EVENTS = {"deal_id": "WhatId", "happened_at": "StartDateTime", "kind": "EventSu
 class Request:
     """A query and what becomes of its rows.
 
-    until: the begin of the extract. money: the fields to bring to one currency. names: of a history's fields,
-    theirs and ours; links: those of theirs that come once by name and once by id.
+    until: the begin of the extract. money: the fields to bring to one currency, by the rates. names: of a
+    history's fields, theirs and ours; links: those of theirs that come once by name and once by id.
     """
 
     soql: str
@@ -60,6 +61,7 @@ class Request:
     money: tuple[str, ...] = ()
     names: tuple[tuple[str, str], ...] = ()
     links: tuple[str, ...] = ()
+    rates: Rates | None = None
 
     def text(self) -> str:
         return json.dumps(asdict(self))
@@ -69,16 +71,20 @@ class Request:
         told = json.loads(text)
         lists = {name: tuple(told[name]) for name in ("asked", "money", "links")}
         names = tuple((theirs, ours) for theirs, ours in told["names"])
-        return Request(**(told | lists | {"names": names}))
+        return Request(**(told | lists | {"names": names, "rates": rates_from(told.get("rates"))}))
 
 
 @dataclass(frozen=True)
 class Night:
-    """When the extract begins, since when changes are asked for (None: everything), and what we may see."""
+    """When the extract begins, since when changes are asked for (None: everything), and what we may see.
+
+    rates: of its currencies, in an org of several.
+    """
 
     begun: datetime
     since: datetime | None
     describe: Describe
+    rates: Rates | None = None
 
     def sees(self, object_: str, fields: Sequence[str]) -> list[str]:
         """Those of the fields that are there for us."""
@@ -112,6 +118,7 @@ def deals(fields: Fields, night: Night) -> Table:
         night.begun.isoformat(),
         shape="deals",
         money=fields.money,
+        rates=night.rates,
     )
     return Table(DEALS, fields.columns, "deals", fields.mapping, request.text())
 
@@ -133,6 +140,7 @@ def states(fields: Fields, night: Night) -> tuple[Table, list[str]] | None:
         night.begun.isoformat(),
         shape="states",
         money=("Amount",) if "Amount" in kept else (),
+        rates=night.rates,
         names=tuple((name, name) for name in kept),
     )
     return _history("OpportunityHistory", request), [ours[name] for name in kept]

@@ -27,6 +27,8 @@ from dealwatch.crm.salesforce.history import Spread
 from dealwatch.crm.salesforce.login import Session, login_of
 from dealwatch.crm.salesforce.queries import (
     CREATED_OF_DEAL,
+    DEALS,
+    Describe,
     Night,
     Request,
     all_ids,
@@ -37,8 +39,10 @@ from dealwatch.crm.salesforce.queries import (
     touches,
     tracked,
 )
-from dealwatch.crm.salesforce.shape import Rates, rates_of, renamed, with_end, with_moment
+from dealwatch.crm.salesforce.rates import Rates, rates_of
+from dealwatch.crm.salesforce.shape import renamed, with_end, with_moment
 from dealwatch.crm.sheets import Covers
+from dealwatch.crm.stages import Stage, has_renamed, since
 from dealwatch.errors import SettingsError, SourceDown
 from dealwatch.knobs import Access, RecordMapping
 from dealwatch.settings import Settings
@@ -51,6 +55,7 @@ WEEK = timedelta(days=6, hours=12)  # a run that begins a little early is a week
 _JOBS = 3  # tries of one query whose jobs come to nothing
 _PAGE_ROWS = 25_000
 _CODE = "CurrencyIsoCode"
+_STAGE_FIELDS = ("Id", "ApiName", "SortOrder", "IsActive", "IsClosed", "IsWon")
 
 
 def open_salesforce(name: str, settings: Settings) -> "SalesforceReader":
@@ -98,7 +103,6 @@ class SalesforceReader:
     ) -> None:
         self._wire, self._own, self._where, self._overlap = wire, own, where, overlap
         self._currency = currency
-        self._rates: Rates | None = None
 
     def plan(self, past: Past) -> Plan:
         """What to read tonight: everything, when nothing was read before or other fields were."""
@@ -111,15 +115,43 @@ class SalesforceReader:
         describe = cache(self._wire.describe)
         fields = fields_of(self._own, describe, where=f"{self._where}.deals")
         kept = self._wire.tracked_fields()
-        whole = self._plan(fields, kept, Night(begun, None, describe), covers="all")
+        stages = since(self._stages(describe), past.last.stages if past.last else ())
+        everything = Night(begun, None, describe, self._rates(fields, describe))
+        whole = replace(self._plan(fields, kept, everything, covers="all"), stages=stages)
         if past.last is None or past.cursor is None:
             return whole
-        if not _is_alike(past.last, whole):
-            log.info("other fields or tables are there than the last time, so all is read anew")
+        if reason := _is_other(past.last, whole):
+            log.info("%s than the last time, so all is read anew", reason)
             return whole
         is_week_over = past.whole_at is None or begun - past.whole_at >= WEEK
-        night = Night(begun, past.cursor - self._overlap, describe)
-        return self._plan(fields, kept, night, covers="ids" if is_week_over else "open")
+        night = replace(everything, since=past.cursor - self._overlap)
+        tonight = self._plan(fields, kept, night, covers="ids" if is_week_over else "open")
+        return replace(tonight, stages=stages)
+
+    def _stages(self, describe: Describe) -> list[Stage]:
+        """The org's stages in its order; none where it does not show them."""
+        if not {*_STAGE_FIELDS} <= {one.name for one in (describe("OpportunityStage") or {}).values()}:
+            return []
+        rows = self._wire.all_rows("OpportunityStage", _STAGE_FIELDS)
+        in_order = rows.sort(pl.col("SortOrder").cast(pl.Int64, strict=False), "Id", nulls_last=True)
+        is_closed, is_won = pl.col("IsClosed") == "true", pl.col("IsWon") == "true"
+        outcome = pl.when(is_closed & is_won).then(pl.lit("won")).when(is_closed).then(pl.lit("lost"))
+        return [
+            Stage(row["Id"], row["ApiName"] or "", "", row["outcome"], row["IsActive"] == "true")
+            for row in in_order.with_columns(outcome.otherwise(pl.lit("open")).alias("outcome")).to_dicts()
+        ]
+
+    def _rates(self, fields: Fields, describe: Describe) -> Rates | None:
+        if not fields.money:
+            return None
+        asked = ["IsoCode", "ConversionRate", "IsCorporate"]
+        dated = ["IsoCode", "ConversionRate", "StartDate"]
+        has_dated = describe("DatedConversionRate") is not None
+        return rates_of(
+            self._wire.all_rows("CurrencyType", asked),
+            self._wire.all_rows("DatedConversionRate", dated) if has_dated else None,
+            self._currency,
+        )
 
     def _plan(self, fields: Fields, kept: frozenset[str] | None, night: Night, *, covers: Covers) -> Plan:
         found = [one for one in (states(fields, night), tracked(fields, night, kept)) if one is not None]
@@ -208,9 +240,9 @@ class SalesforceReader:
         match request.shape:
             case "deals":
                 rows = with_end(rows, until=datetime.fromisoformat(request.until))
-                return self._in_one_currency(rows, request, created="CreatedDate")
+                return _in_one_currency(rows, request, created="CreatedDate")
             case "states":
-                return self._in_one_currency(rows, request, created=CREATED_OF_DEAL)
+                return _in_one_currency(rows, request, created=CREATED_OF_DEAL)
             case "tracked":
                 is_id = (pl.col("DataType") == "EntityId").fill_null(True)
                 is_plain = ~pl.col("Field").is_in(list(request.links))
@@ -219,30 +251,35 @@ class SalesforceReader:
                 return with_moment(rows)
         return rows
 
-    def _in_one_currency(self, rows: pl.DataFrame, request: Request, *, created: str) -> pl.DataFrame:
-        if _CODE not in rows.columns or not request.money:
-            return rows
-        if self._rates is None:
-            asked = ["IsoCode", "ConversionRate", "IsCorporate"]
-            dated = ["IsoCode", "ConversionRate", "StartDate"]
-            has_dated = self._wire.describe("DatedConversionRate") is not None
-            self._rates = rates_of(
-                self._wire.all_rows("CurrencyType", asked),
-                self._wire.all_rows("DatedConversionRate", dated) if has_dated else None,
-                self._currency,
-            )
-        return self._rates.convert(rows, request.money, code=_CODE, created=created)
+
+def _in_one_currency(rows: pl.DataFrame, request: Request, *, created: str) -> pl.DataFrame:
+    if _CODE not in rows.columns or not request.money or request.rates is None:
+        return rows
+    return request.rates.convert(rows, request.money, code=_CODE, created=created)
 
 
-def _is_alike(last: Plan, whole: Plan) -> bool:
-    """Whether the same was read the last time; what is new is to be known of closed deals, too."""
+def _is_other(last: Plan, whole: Plan) -> str:
+    """What is otherwise than the last time, such that closed deals have to be read again; or nothing."""
     try:
-        known = {table.name: (table.columns, Request.of(table.request).names) for table in last.tables}
+        known = {table.name: (table.columns, Request.of(table.request)) for table in last.tables}
+        rates = _rates_of(last)
     except (KeyError, TypeError, ValueError):  # as another release wrote it
-        return False
-    return all(
-        known.get(table.name) == (table.columns, Request.of(table.request).names) for table in whole.tables
-    )
+        return "another release planned"
+    for table in whole.tables:
+        columns, request = known.get(table.name, ((), None))
+        if request is None or (columns, request.names) != (table.columns, Request.of(table.request).names):
+            return "other fields or tables are there"
+    if has_renamed(whole.stages, last.stages):
+        return "stages are called otherwise"
+    day = last.begun_at.date()
+    ours = _rates_of(whole)
+    if (rates and rates.until(day)) != (ours and ours.until(day)):
+        return "rates of past days are others"
+    return ""
+
+
+def _rates_of(plan: Plan) -> Rates | None:
+    return next(Request.of(table.request).rates for table in plan.tables if table.name == DEALS)
 
 
 def _told(place: str) -> tuple[Place, int]:
