@@ -46,6 +46,8 @@ class HubSpot:
     "partial"         a 207 whose error is no absence
     "pending"         a batch that is not done
     ("limit", POLICY, headers)   429 by that policy
+    ("error", status, message)   that status with HubSpot's JSON
+    ("page", text)    200 with that text in HTML
     "unauthorised"    401
     ("until", event)  waits for the event, then answers
 
@@ -215,6 +217,10 @@ class _Handler(BaseHTTPRequestHandler):
                 self._reply(202, {**told, "status": "PENDING"})
             case "partial":
                 self._reply(207, {**told, "errors": [error("INTERNAL_ERROR", "one of them failed")]})
+            case "error", status, message:
+                self._reply(status, error("INTERNAL_ERROR", message))
+            case "page", text:
+                self._reply(200, f"<html>{text}</html>")
             case "html":
                 self._reply(200, "<html>be right back</html>")
             case "redirect":

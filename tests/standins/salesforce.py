@@ -53,7 +53,8 @@ class Salesforce:
     "short"     a page lacks rows it says it has: done too early, or a CSV without its end
     "fewer"     the last rows are kept back: the locator is null too early
     "Failed", "Aborted", "gone"  what becomes of a job      "conflict"  409
-    ("words", status, code)      an error of that code
+    ("words", status, code, ...)  an error of that code, with a message if there is one
+    ("page", text), ("csv", text)  that text in HTML with status 200, in place of a page of CSV
     `chance` (of a seed) and `rate` do one of them by themselves.
     """
 
@@ -150,11 +151,13 @@ class _Handler(BaseHTTPRequestHandler):
                     b"<html><body>We are down for maintenance.</body></html>",
                     {"Content-Type": "text/html"},
                 )
+            if isinstance(fault, tuple) and fault[0] == "page":
+                return 200, f"<html>{fault[1]}</html>".encode(), HTML
             if isinstance(fault, tuple) and isinstance(fault[0], int):
                 wait = {"Retry-After": str(fault[1])} if fault[1] else {}
                 return fault[0], b"<html>busy</html>", HTML | wait
-            if isinstance(fault, tuple):
-                raise Refused(fault[1], fault[2])
+            if isinstance(fault, tuple) and fault[0] == "words":
+                raise Refused(*fault[1:])
             if fault == "limit":
                 raise Refused(403, "REQUEST_LIMIT_EXCEEDED", "TotalRequests Limit exceeded.")
             if len(self.path) > LONGEST_URL:

@@ -22,10 +22,11 @@ from dealwatch.crm.hubspot.answers import (
     cursor_of,
     errors_of,
     linked_of,
-    outcome_of,
     page_of,
     results_of,
+    stages_of,
     things_of,
+    types_of,
 )
 from dealwatch.errors import ExtractRefused, SourceDown
 
@@ -180,18 +181,12 @@ class HubSpot:
     def stages(self) -> list[Stage]:
         """Every stage of every deal pipeline, in the order in which HubSpot shows them."""
         path = f"/crm/pipelines/{self._version}/deals"
-        told = results_of(self._get(path, "deals"), path)
-        pipelines = sorted(told, key=lambda pipeline: int(pipeline.get("displayOrder", 0)))
-        return [
-            Stage(str(one["id"]), str(stage["id"]), str(stage.get("label", "")), outcome_of(stage))
-            for one in pipelines
-            for stage in sorted(one["stages"], key=lambda stage: int(stage.get("displayOrder", 0)))
-        ]
+        return stages_of(self._get(path, "deals"), path)
 
     def properties(self, kind: str) -> dict[str, str]:
         """Which properties a kind has that this key may see, and their types: number, datetime, date, ..."""
         path = f"/crm/properties/{self._version}/{kind}"
-        return {str(one["name"]): str(one["type"]) for one in results_of(self._get(path, kind), path)}
+        return types_of(self._get(path, kind), path)
 
     def count(self, kind: str) -> int:
         """How many live objects the search index holds: about as many as there are."""
