@@ -17,9 +17,10 @@ from dealwatch.knobs import RecordMapping
 from dealwatch.settings import Settings
 from dealwatch.tables import quarantine
 from dealwatch.warehouse import reading
-from hubspot_samples import NIGHT, small_portal
+from hubspot_samples import NIGHT, deal, small_portal
 from salesforce_company import org_of
 from standins.hubspot import TOKEN
+from standins.hubspot_portal import Portal
 from standins.salesforce import CLIENT_SECRET, Salesforce, salesforce_server
 from test_hubspot_ledger import night as hubspot_night
 from test_hubspot_ledger import source
@@ -155,3 +156,26 @@ def test_no_fault_of_hubspot_tells_a_secret_or_a_row(
     assert told
     assert [line for line in everything.splitlines() if CANARY in line or TOKEN in line] == []
     assert secrets_in(settings.home) == []
+
+
+def test_a_night_without_a_usable_deal_says_which_field_and_not_which_value(
+    engine: Engine, settings: Settings, said: Callable[[], str]
+) -> None:
+    portal = Portal()
+    for number in range(3):
+        deal(
+            portal, str(5000 + number), "2026-02-01T00:00:00", amount="canary-amount", dealname="canary-deal"
+        )
+    with source(portal, settings) as (_, own), pytest.raises(ExtractRefused) as caught:
+        hubspot_night(engine, own, portal, NIGHT)
+    assert "line 1: amount cannot be used. Write amounts as plain numbers" in str(caught.value)
+    assert CANARY not in said() + raised(caught.value)
+
+
+def test_a_night_without_a_known_stage_names_the_stage(engine: Engine, settings: Settings) -> None:
+    portal = Portal()
+    deal(portal, "5000", "2026-02-01T00:00:00", amount="1")
+    with source(portal, settings) as (_, own):
+        own = own.model_copy(update={"pipeline": own.pipeline.model_copy(update={"stages": ("Demo",)})})
+        with pytest.raises(ExtractRefused, match="appointmentscheduled is no stage of the sales process"):
+            hubspot_night(engine, own, portal, NIGHT)

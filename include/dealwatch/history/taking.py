@@ -1,8 +1,11 @@
 """Take a drop's sheets in: usable rows as raw records, the others into quarantine, strangers set aside."""
 
+import json
 from collections import Counter
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from datetime import datetime
+from typing import Any
 
 import polars as pl
 from sqlalchemy import Connection
@@ -53,7 +56,7 @@ def take_in(
             known.told.append(batch.rows["deal_id"])
             told += batch.rows.height
             if not first_fault and not batch.faulty.is_empty():
-                first_fault = "; line {row}: {reason}. {remedy}".format(**batch.faulty.row(0, named=True))
+                first_fault = _in_words(batch.faulty.row(0, named=True))
         elif batch.object in ("deal_history", "activities") and not told and terms.covers == "all":
             break
         taken.records += _store(connection, extract_id, batch)
@@ -68,6 +71,18 @@ def take_in(
     for batch in taken_up(connection, arrival, settings=settings, known=known):
         taken.records += _store(connection, extract_id, batch)
     return taken
+
+
+def _in_words(fault: Mapping[str, Any]) -> str:
+    """What is wrong with a row, for a log: in which no value of a customer's row may stand.
+
+    A stage or an outcome is a word of the sales process, and has to be told to be mended.
+    """
+    reason = fault["reason"]
+    values = [str(value).strip() for value in json.loads(fault["record"]).values() if value]
+    if fault["field"] not in ("stage", "outcome") and any(value in reason for value in values):
+        reason = f"{fault['field']} cannot be used"
+    return f"; line {fault['row']}: {reason}. {fault['remedy']}"
 
 
 def _same_columns(columns: list[str], batch: Batch, arrival: Arrival) -> list[str]:
