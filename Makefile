@@ -5,7 +5,7 @@
 #   make fresh    remove the demo; the next `make run` shows today's morning
 #   make quick    the quick tests (TESTS="tests/test_main.py" names some)   make test     all tests (PostgreSQL and a real Airflow too)
 #   make check    format, lint, types, and the house's arrows
-#   make bench    measure (the million too: DEALS="10000 100000 1000000")
+#   make bench    measure (the million too: DEALS="10000 100000 1000000"; a larger CRM: CRM="200000 1600000")
 #   make lock     resolve the requirements files anew
 #   make venv     only make the environment  make clean    remove environments; never the data
 
@@ -14,6 +14,7 @@ VENV ?= .venv
 PORT ?= 8080
 SCHEDULES ?=
 TESTS ?=
+CRM ?= 20000 160000
 
 SHELL := /bin/bash
 .SHELLFLAGS := -euo pipefail -c
@@ -55,7 +56,8 @@ check: $(READY_DEV)
 	$(BIN)/mypy
 	$(BIN)/python -m pytest tests/test_house.py
 
-bench: $(READY_DEV)
+bench: $(READY_DEV) postgresql
+	$(BIN)/python tests/bench_crm.py $(CRM)
 	$(BIN)/python tests/bench.py $(DEALS)
 
 venv: $(READY)

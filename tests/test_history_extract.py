@@ -122,7 +122,7 @@ def test_a_drop_that_landed_but_was_not_remembered_is_completed_by_the_next_run(
         (
             "deals.csv",
             (DEALS + "a,,,Demo,,nonsense,,,\n").encode(),
-            "line 2: created_at cannot be used. Write dates as",
+            "line 2: created_at cannot be used. ",
         ),
         ("deals.csv", (DEALS + "a,Caf\xe9,1,Demo,,2026-01-05,,,\n").encode("latin-1"), "is not utf-8 text"),
         ("deals.csv.gz", gzip.compress(TWO.encode(), mtime=0)[:60], "cut short or damaged"),
