@@ -2,8 +2,8 @@
 
 `python tests/bench_crm.py DEALS STATES`. The stand-in and PostgreSQL are processes of their own; ours reads,
 keeps, lands and remembers, as a first night does. COPY writes the same opportunities and states, as the same
-text, from memory into two tables without a key. CPU is ours and PostgreSQL's: what to compare on a machine that
-has other work.
+text, from memory into two tables without a key. CPU is ours and PostgreSQL's: what to compare where the
+machine has other work.
 """
 
 import io
