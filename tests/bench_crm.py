@@ -121,6 +121,9 @@ def read(meter: Meter, server: str, url: str, rows: int) -> Cost:
 
 
 def main(deals: int, states: int) -> None:
+    if postgresql.programs() is None:
+        print("PostgreSQL is not installed, so no night of a CRM is measured.")
+        return
     print(f"A first night of {deals:,} opportunities with {states:,} states from Salesforce into PostgreSQL")
     logging.disable(logging.INFO)
     context = multiprocessing.get_context("spawn")
