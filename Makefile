@@ -1,10 +1,11 @@
 # Everything starts here. Each target sets up what it needs; a second time that costs nothing.
 #   make run      the demo: a company's history, a real Airflow, this morning's messages     (about 4 minutes)
 #   make ui       serve that Airflow on localhost (PORT=8080, SCHEDULES=on lets it start runs by itself)
+#   make demo-salesforce, make demo-hubspot    the same company read from a stand-in for that CRM
 #   make fresh    remove the demo; the next `make run` shows today's morning
 #   make quick    the quick tests (TESTS="tests/test_main.py" names some)   make test     all tests (PostgreSQL and a real Airflow too)
 #   make check    format, lint, types, and the house's arrows
-#   make bench    measure (the million too: DEALS="10000 100000 1000000")
+#   make bench    measure (the million too: DEALS="10000 100000 1000000"; a larger CRM: CRM="200000 1600000")
 #   make lock     resolve the requirements files anew
 #   make venv     only make the environment  make clean    remove environments; never the data
 
@@ -13,11 +14,12 @@ VENV ?= .venv
 PORT ?= 8080
 SCHEDULES ?=
 TESTS ?=
+CRM ?= 20000 160000
 
 SHELL := /bin/bash
 .SHELLFLAGS := -euo pipefail -c
 .DELETE_ON_ERROR:
-.PHONY: run ui venv fresh quick test check bench lock clean postgresql
+.PHONY: run demo-salesforce demo-hubspot ui venv fresh quick test check bench lock clean postgresql
 
 BIN := $(VENV)/bin
 READY := $(VENV)/.ready
@@ -27,6 +29,12 @@ INSTALL := $(if $(UV),$(UV) pip install --quiet --python $(BIN)/python,$(BIN)/py
 
 run: $(READY)
 	@$(BIN)/python -m dealwatch.launch run
+
+demo-salesforce: $(READY)
+	@$(BIN)/python tests/demo_crm.py salesforce
+
+demo-hubspot: $(READY)
+	@$(BIN)/python tests/demo_crm.py hubspot
 
 ui: $(READY)
 	@$(BIN)/python -m dealwatch.launch ui --port $(PORT) $(if $(filter on,$(SCHEDULES)),--schedules)
@@ -48,7 +56,8 @@ check: $(READY_DEV)
 	$(BIN)/mypy
 	$(BIN)/python -m pytest tests/test_house.py
 
-bench: $(READY_DEV)
+bench: $(READY_DEV) postgresql
+	$(BIN)/python tests/bench_crm.py $(CRM)
 	$(BIN)/python tests/bench.py $(DEALS)
 
 venv: $(READY)

@@ -31,8 +31,11 @@ def numbered(prefix: str, number: pl.Expr) -> pl.Expr:
     return pl.lit(prefix) + number.cast(pl.String).str.zfill(12) + pl.lit("AAA")
 
 
-def large_org(deals: int, states: int) -> Org:
-    """So many deals, nine of ten closed, each with as many states as there are for it."""
+def large_org(deals: int, states: int, *, field_by_field: bool = False) -> Org:
+    """So many deals, nine of ten closed, each with as many states as there are for it.
+
+    A state differs from the one before in every field or, field by field, in one of the three in turn.
+    """
     org = Org(now=BEGAN)
     org.load("User", pl.DataFrame({"Id": [f"005{i:012d}AAA" for i in range(50)], "Name": "Rep"}))
     accounts = max(deals // 10, 1)
@@ -45,7 +48,7 @@ def large_org(deals: int, states: int) -> Org:
     org.load("Opportunity", pl.select(n=pl.int_range(deals)).select(**deal_fields(accounts)))
     each = states // deals
     past = pl.select(n=pl.int_range(deals * each)).with_columns(k=N // deals, d=N % deals)
-    org.load("OpportunityHistory", past.select(**state_fields(pl.col("k"), pl.col("d"))))
+    org.load("OpportunityHistory", past.select(**state_fields(pl.col("k"), pl.col("d"), field_by_field)))
     return org
 
 
@@ -71,22 +74,23 @@ def deal_fields(accounts: int) -> dict[str, pl.Expr | bool]:
     }
 
 
-def state_fields(k: pl.Expr, d: pl.Expr) -> dict[str, pl.Expr | bool]:
-    """The k-th state of the d-th deal; each differs from the one before in every field."""
+def state_fields(k: pl.Expr, d: pl.Expr, field_by_field: bool) -> dict[str, pl.Expr | bool]:
+    """The k-th state of the d-th deal."""
+    stage, amount, day = ((k + n) // 3 for n in (2, 1, 0)) if field_by_field else (k, k, k)
     began = pl.lit(BEGAN) - pl.duration(days=80) - pl.duration(minutes=d % 500_000)
     return {
         "Id": numbered("008", N),
         "OpportunityId": numbered("006", d),
-        "StageName": STAGE.list.get(k % 3),
-        "Amount": ((d * 7 + k) % 90_000).cast(pl.Float64),
-        "CloseDate": DAY + pl.duration(days=(d + k) % 300),
+        "StageName": STAGE.list.get(stage % 3),
+        "Amount": ((d * 7 + amount) % 90_000).cast(pl.Float64),
+        "CloseDate": DAY + pl.duration(days=(d + day) % 300),
         "CreatedDate": began + pl.duration(days=k),
         "IsDeleted": False,
     }
 
 
-def serve(deals: int, states: int, told: Any, over: Any) -> None:
-    with salesforce_server(large_org(deals, states)) as server:
+def serve(deals: int, states: int, told: Any, over: Any, *, field_by_field: bool = False) -> None:
+    with salesforce_server(large_org(deals, states, field_by_field=field_by_field)) as server:
         told.put(server.url)
         over.wait()
 

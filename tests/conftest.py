@@ -1,19 +1,18 @@
 """What tests share: a warehouse of each kind, a provider of each kind, and where the real data lies."""
 
 import os
-import shutil
-import subprocess
 from collections.abc import Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 import pytest
-from sqlalchemy import Engine, text
+from sqlalchemy import Engine
 
+import postgresql
 from dealwatch import migrations
-from dealwatch.launch.airflow_home import free_port
 from dealwatch.settings import Settings
 from dealwatch.warehouse import connect
+from postgresql import new_database
 
 if TYPE_CHECKING:
     from small_company import SmallCompany
@@ -43,59 +42,12 @@ def real_data() -> Path:
 
 
 @pytest.fixture(scope="session")
-def postgres_server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
+def postgres_server() -> Iterator[str]:
     """A throw-away PostgreSQL on loopback; yields its URL without a database name."""
-    found = sorted(Path("/usr/lib/postgresql").glob("*/bin/initdb")) or [
-        Path(p) for p in [shutil.which("initdb")] if p
-    ]
-    if not found:
+    if postgresql.programs() is None:
         pytest.skip("PostgreSQL is not installed (apt-get install postgresql)")
-    binaries = found[-1].parent
-    # PostgreSQL refuses to run as root, and its user cannot enter pytest's private temporary folder.
-    as_owner = ["runuser", "-u", "postgres", "--"] if os.geteuid() == 0 else []
-    made = subprocess.run([*as_owner, "mktemp", "-d"], check=True, capture_output=True, text=True, cwd="/")
-    folder = made.stdout.strip()
-    port = free_port()
-    subprocess.run(
-        [
-            *as_owner,
-            str(binaries / "initdb"),
-            "-D",
-            folder,
-            "-U",
-            "dealwatch",
-            "-A",
-            "trust",
-            "-E",
-            "UTF8",
-            "-N",
-        ],
-        check=True,
-        capture_output=True,
-        cwd="/",
-    )
-    options = (
-        f"-p {port} -c listen_addresses=127.0.0.1 -c unix_socket_directories="
-        " -c fsync=off -c max_connections=200"
-    )
-    control = [*as_owner, str(binaries / "pg_ctl"), "-D", folder, "-w"]
-    log = f"{folder}/server.log"
-    subprocess.run([*control, "-o", options, "-l", log, "start"], check=True, capture_output=True, cwd="/")
-    try:
-        yield f"postgresql+psycopg://dealwatch@127.0.0.1:{port}"
-    finally:
-        subprocess.run([*control, "-m", "immediate", "stop"], check=True, capture_output=True, cwd="/")
-        subprocess.run([*as_owner, "rm", "-rf", folder], check=True, cwd="/")
-
-
-def new_database(server: str, name: str) -> str:
-    """An empty database on the test server; its URL."""
-    admin = connect(Settings(warehouse_url=f"{server}/postgres"))
-    with admin.connect().execution_options(isolation_level="AUTOCOMMIT") as connection:
-        connection.execute(text(f'DROP DATABASE IF EXISTS "{name}"'))
-        connection.execute(text(f'CREATE DATABASE "{name}"'))
-    admin.dispose()
-    return f"{server}/{name}"
+    with postgresql.running() as url:
+        yield url
 
 
 @pytest.fixture(scope="session")

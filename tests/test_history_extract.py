@@ -119,7 +119,11 @@ def test_a_drop_that_landed_but_was_not_remembered_is_completed_by_the_next_run(
         ("deals.csv", b"deal_id,stage\na,Demo\n", "column 'created_at' is missing"),
         ("deals.csv", b"", "the file is empty"),
         ("deals.csv", DEALS.encode(), "no deal in it can be used"),
-        ("deals.csv", (DEALS + "a,,,Demo,,nonsense,,,\n").encode(), "line 2: nonsense is no date"),
+        (
+            "deals.csv",
+            (DEALS + "a,,,Demo,,nonsense,,,\n").encode(),
+            "line 2: created_at cannot be used. ",
+        ),
         ("deals.csv", (DEALS + "a,Caf\xe9,1,Demo,,2026-01-05,,,\n").encode("latin-1"), "is not utf-8 text"),
         ("deals.csv.gz", gzip.compress(TWO.encode(), mtime=0)[:60], "cut short or damaged"),
         ("deal_history.csv", b"deal_id,field\n", "column 'changed_at' is missing"),

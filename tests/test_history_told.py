@@ -205,6 +205,6 @@ def test_what_cannot_be_used_of_a_live_table_is_told_by_table_id_and_field(
 ) -> None:
     wrong = [("a1", "Demo", "x", *OPEN[2:])]
     with pytest.raises(
-        ExtractRefused, match=r"; deals, row 1 \(a1\), amount: x is no number\. Write amounts"
+        ExtractRefused, match=r"; deals, row 1 \(a1\), amount: cannot be used\. Write amounts"
     ):
         told(engine, with_crm(settings), Tables(deals=wrong))  # type: ignore[arg-type]

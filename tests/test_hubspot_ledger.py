@@ -16,11 +16,21 @@ from dealwatch.history.extract import extract
 from dealwatch.settings import Settings
 from dealwatch.sources import Access
 from dealwatch.sources import HubSpot as Source
-from dealwatch.tables import activities, deal_changes, deals, extract_pages, extract_runs, owners, quarantine
+from dealwatch.tables import (
+    activities,
+    deal_changes,
+    deals,
+    extract_gates,
+    extract_pages,
+    extract_runs,
+    owners,
+    quarantine,
+)
 from dealwatch.warehouse import reading
 from hubspot_samples import CANARY, CANARY_BODY, NIGHT, at, deal, small_portal
 from standins.hubspot import TOKEN, HubSpot, hubspot_server
 from standins.hubspot_portal import Portal, Record
+from standins.hubspot_portal import stage as stage_of
 
 DAY = 86_400_000
 STAGES = ("appointmentscheduled", "qualifiedtobuy", "contractsent", "closedwon", "closedlost")
@@ -302,3 +312,26 @@ def test_the_sources_own_reader_is_found_and_asks_with_its_key(engine: Engine, s
         )
         assert {request.path.split("/")[3] for request in server.asked("/crm/")} == {"2026-03"}
         assert server.asked("associations") == []
+
+
+def test_a_stage_that_is_not_configured_is_told_by_its_label(engine: Engine, settings: Settings) -> None:
+    """Its id says nothing to anybody."""
+    portal = small_portal()
+    names = [one.id for one in portal.pipelines[0].stages]
+    process = settings.pipeline.model_copy(
+        update={
+            "stages": tuple(name for name in names if name not in ENDS),
+            "won_stages": ("closedwon",),
+            "lost_stages": ("closedlost",),
+        }
+    )
+    with source(portal, settings) as (_, own):
+        own = own.model_copy(update={"pipeline": process})
+        night(engine, own, portal, NIGHT)
+        portal.pipelines[0].stages.insert(1, stage_of("7701", "Legal", "0.5", is_closed=False))
+        portal.change("deals", "101", NIGHT + 5, dealstage="7701")
+        night(engine, own, portal, NIGHT + DAY)
+    with reading(engine) as connection:
+        told = connection.execute(select(extract_gates.c.sentence).where(extract_gates.c.verdict == "warn"))
+        (sentence,) = told.scalars()
+    assert '(7701, "Legal", open, after ' in sentence

@@ -43,12 +43,13 @@ def reader_of(
     own: RecordMapping = OWN,
     currency: str | None = None,
     without: tuple[str, ...] = (),
+    page_rows: int = 5,
 ) -> SalesforceReader:
     told = {"consumer_key": CLIENT_ID, "consumer_secret": CLIENT_SECRET, "host": server.url}
     policy = Policy(connect_seconds=2, read_seconds=0.5)
     session = Session(login_of(told, "crm"), policy=policy, sleep=lambda _: None)
     return SalesforceReader(
-        Wire(session, page_rows=5),
+        Wire(session, page_rows=page_rows),
         own=own,
         where="sources.crm",
         overlap=timedelta(hours=24),

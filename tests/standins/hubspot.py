@@ -46,6 +46,8 @@ class HubSpot:
     "partial"         a 207 whose error is no absence
     "pending"         a batch that is not done
     ("limit", POLICY, headers)   429 by that policy
+    ("error", status, message)   that status with HubSpot's JSON
+    ("page", text)    200 with that text in HTML
     "unauthorised"    401
     ("until", event)  waits for the event, then answers
 
@@ -112,14 +114,14 @@ class HubSpot:
 
 
 @contextmanager
-def hubspot_server(portal: Portal | None = None) -> Iterator[HubSpot]:
-    """An account that listens until the block ends."""
+def hubspot_server(portal: Portal | None = None, *, port: int = 0) -> Iterator[HubSpot]:
+    """An account that listens until the block ends; on any free port without one."""
     hubspot = HubSpot(Desk(portal or Portal()))
 
     class Handler(_Handler):
         hub = hubspot
 
-    server = ThreadingHTTPServer(("127.0.0.1", 0), Handler)
+    server = ThreadingHTTPServer(("127.0.0.1", port), Handler)
     server.daemon_threads = True
     hubspot.url = f"http://127.0.0.1:{server.server_address[1]}"
     thread = threading.Thread(target=server.serve_forever, kwargs={"poll_interval": 0.02}, daemon=True)
@@ -220,6 +222,10 @@ class _Handler(BaseHTTPRequestHandler):
                 self._reply(202, {**told, "status": "PENDING"})
             case "partial":
                 self._reply(207, {**told, "errors": [error("INTERNAL_ERROR", "one of them failed")]})
+            case "error", status, message:
+                self._reply(status, error("INTERNAL_ERROR", message))
+            case "page", text:
+                self._reply(200, f"<html>{text}</html>")
             case "html":
                 self._reply(200, "<html>be right back</html>")
             case "redirect":

@@ -54,7 +54,8 @@ class Salesforce:
     "swapped"   the results of an update come in another order; "short": one of them is missing
     "fewer"     the last rows are kept back: the locator is null too early
     "Failed", "Aborted", "gone"  what becomes of a job      "conflict"  409
-    ("words", status, code)      an error of that code
+    ("words", status, code, ...)  an error of that code, with a message if there is one
+    ("page", text), ("csv", text)  that text in HTML with status 200, in place of a page of CSV
     `chance` (of a seed) and `rate` do one of them by themselves.
     `row_faults[id]` is a queue of codes by which a record is not updated; `updates` holds what was committed,
     `batches` the ids of each update that could be read. `may_edit` is whether our user edits opportunities.
@@ -100,14 +101,14 @@ class Salesforce:
 
 
 @contextmanager
-def salesforce_server(org: Org | None = None) -> Iterator[Salesforce]:
-    """An org that listens until the block ends."""
+def salesforce_server(org: Org | None = None, *, port: int = 0) -> Iterator[Salesforce]:
+    """An org that listens until the block ends; on any free port without one."""
     sales = Salesforce(org=org or Org())
 
     class Handler(_Handler):
         sf = sales
 
-    server = ThreadingHTTPServer(("127.0.0.1", 0), Handler)
+    server = ThreadingHTTPServer(("127.0.0.1", port), Handler)
     server.daemon_threads = True
     sales.url = f"http://127.0.0.1:{server.server_address[1]}"
     thread = threading.Thread(target=server.serve_forever, kwargs={"poll_interval": 0.02}, daemon=True)
@@ -157,11 +158,13 @@ class _Handler(BaseHTTPRequestHandler):
                     b"<html><body>We are down for maintenance.</body></html>",
                     {"Content-Type": "text/html"},
                 )
+            if isinstance(fault, tuple) and fault[0] == "page":
+                return 200, f"<html>{fault[1]}</html>".encode(), HTML
             if isinstance(fault, tuple) and isinstance(fault[0], int):
                 wait = {"Retry-After": str(fault[1])} if fault[1] else {}
                 return fault[0], b"<html>busy</html>", HTML | wait
-            if isinstance(fault, tuple):
-                raise Refused(fault[1], fault[2])
+            if isinstance(fault, tuple) and fault[0] == "words":
+                raise Refused(*fault[1:])
             if fault == "limit":
                 raise Refused(403, "REQUEST_LIMIT_EXCEEDED", "TotalRequests Limit exceeded.")
             if len(self.path) > LONGEST_URL:

@@ -181,6 +181,8 @@ def to_results(sf: Any, steps: list[str], query: dict[str, str], _: Any, fault: 
         "Sforce-NumberOfRecords": str(told),
         "Sforce-Locator": "null" if is_last else _locator(job, at + size),
     }
+    if isinstance(fault, tuple):
+        return 200, str(fault[1]).encode(), headers
     if fault == "short":
         rows = rows[:-1]
     return 200, _csv(rows, header=at == 0 or sf.has_headers), headers

@@ -11,8 +11,10 @@ from typing import Any, Protocol
 
 import polars as pl
 
+from dealwatch.crm import stages as known_stages
 from dealwatch.crm.contract import Object
 from dealwatch.crm.sheets import Covers
+from dealwatch.crm.stages import Stage
 from dealwatch.knobs import RecordMapping
 
 
@@ -44,12 +46,14 @@ class Plan:
     covers: what absence means (`sheets.Covers`); "ids" says that a table feeds the object ids, "some" that
         the deals were asked for by id.
     tracked: the deals' fields, in our names, whose every change the history tells; None: as its rows show.
+    stages: those that the source knows, in its order; none where it does not tell.
     """
 
     tables: tuple[Table, ...]
     begun_at: datetime
     covers: Covers = "all"
     tracked: tuple[str, ...] | None = None
+    stages: tuple[Stage, ...] = ()
 
     def __post_init__(self) -> None:
         names = [table.name for table in self.tables]
@@ -67,6 +71,7 @@ class Plan:
             "begun_at": self.begun_at.isoformat(),
             "covers": self.covers,
             "tracked": None if self.tracked is None else list(self.tracked),
+            "stages": known_stages.as_json(self.stages),
             "tables": [
                 {
                     "name": table.name,
@@ -97,6 +102,7 @@ def plan_of(stored: dict[str, Any]) -> Plan:
         begun_at=datetime.fromisoformat(stored["begun_at"]),
         covers=stored["covers"],
         tracked=None if stored["tracked"] is None else tuple(stored["tracked"]),
+        stages=known_stages.of_json(stored.get("stages", ())),
     )
 
 

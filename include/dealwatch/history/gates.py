@@ -171,7 +171,7 @@ def _empty(measures: Measures, usual: Usual, settings: Settings) -> Iterator[Fin
 
 def _unknown_stages(measures: Measures, faults: Faults, settings: Settings, *, is_large: bool) -> Finding:
     many = sum(faults.unknown_stages.values())
-    names = ", ".join(list(faults.unknown_stages)[:3])
+    names = "; ".join(list(faults.unknown_stages)[:3])
     sentence = (
         f"{_counted(many, 'deal')} in a stage that is not configured ({names}) stayed as known before. "
         "Add it to [pipeline], or translate it in the source's values.stage."

@@ -176,7 +176,7 @@ def land_pages(
         terms = terms_of_plan(held.plan)
         taken = take_in(connection, arrival, extract_id, terms, settings=settings, now=now)
         refuse_a_drop_that_lacks_too_much(connection, arrival, extract_id, terms, source.max_vanished_share)
-        faults = faults_of(connection, extract_id)
+        faults = faults_of(connection, extract_id).told_by(held.plan.stages)
         pass_gates(connection, arrival, taken.measures, faults, settings=settings, now=now)
         connection.execute(
             update(extract_runs)

@@ -1,12 +1,14 @@
 """What a drop is like as a whole, summed up batch by batch while it is taken in."""
 
 from collections import Counter
-from dataclasses import dataclass, field
+from collections.abc import Sequence
+from dataclasses import dataclass, field, replace
 
 import polars as pl
 from sqlalchemy import Connection, select
 
 from dealwatch.crm.sheets import Batch
+from dealwatch.crm.stages import Stage, described
 from dealwatch.tables import quarantine
 from dealwatch.warehouse import frame
 
@@ -63,6 +65,11 @@ class Faults:
     unknown_stages: dict[str, int]
     repeated: int
     closed_before_created: int
+
+    def told_by(self, stages: Sequence[Stage]) -> "Faults":
+        """With what the source says of the stages that are unknown to us."""
+        told = {described(name, stages): many for name, many in self.unknown_stages.items()}
+        return replace(self, unknown_stages=told)
 
 
 def faults_of(connection: Connection, extract_id: str) -> Faults:

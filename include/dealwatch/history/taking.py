@@ -75,15 +75,22 @@ def take_in(
 
 
 def _fault(arrival: Arrival, batch: Batch) -> str:
-    """The first row of a batch that cannot be used: of a live source by its table and id, too."""
+    """The first row of a batch that cannot be used, for a log, in which no value of a customer's may stand.
+
+    Of a live source it is told by its table and id, too. A stage or an outcome is a word of the sales
+    process, and has to be told to be mended.
+    """
     first, sheet = batch.faulty.row(0, named=True), arrival.sheet_of(batch.object, batch.file)
-    if sheet is None or sheet.counted == "line":
-        return "; line {row}: {reason}. {remedy}".format(**first)
-    told = json.loads(first["record"]).get(sheet.mapping.columns.get("deal_id", "deal_id"))
+    record, field, reason = json.loads(first["record"]), first["field"], first["reason"]
+    is_live = sheet is not None and sheet.counted != "line"
+    values = [str(value).strip() for value in record.values() if value]
+    if field not in ("stage", "outcome") and any(value in reason for value in values):
+        reason = "cannot be used" if is_live else f"{field} cannot be used"
+    if sheet is None or not is_live:
+        return f"; line {first['row']}: {reason}. {first['remedy']}"
+    told = record.get(sheet.mapping.columns.get("deal_id", "deal_id"))
     whose = f" ({told})" if told else ""
-    return (
-        f"; {batch.file}, row {first['row']}{whose}, {first['field']}: {first['reason']}. {first['remedy']}"
-    )
+    return f"; {batch.file}, row {first['row']}{whose}, {field}: {reason}. {first['remedy']}"
 
 
 def _same_columns(columns: list[str], batch: Batch, arrival: Arrival) -> list[str]:

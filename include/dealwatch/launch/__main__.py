@@ -15,6 +15,7 @@ from dealwatch.errors import DealwatchError
 from dealwatch.knobs import PROJECT
 from dealwatch.launch import diary, story
 from dealwatch.launch.airflow_home import LocalAirflow, require_free
+from dealwatch.launch.demo import FROM_FILES, Demo
 from dealwatch.launch.places import LOGIN, Places, without_ours
 from dealwatch.launch.report import print_summary
 from dealwatch.launch.screen import Screen
@@ -27,9 +28,10 @@ _SIGNALS = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
 _ALL_PARTS = ("scheduler", "dag-processor", "triggerer")
 
 
-def main(arguments: list[str] | None = None) -> int:
+def main(arguments: list[str] | None = None, *, demo: Demo = FROM_FILES) -> int:
     """Run one story; 0 when it ended well, 1 when it could not, 130 when it was cut short."""
     options = _parser().parse_args(arguments)
+    options.demo = demo
     console = Console(width=None if sys.stdout.isatty() else 110)
     places = Places(options.home.expanduser().resolve())
     _forget_other_systems(places)
@@ -37,7 +39,7 @@ def main(arguments: list[str] | None = None) -> int:
         signal.signal(number, _interrupt)
     try:
         with diary.alone(places):
-            options.story(options, places, load(diary.settings_file(places)), console)
+            options.story(options, places, load(diary.settings_file(places, demo.example)), console)
     except DealwatchError as error:
         console.print(f"[bold red]{options.name} stopped:[/] ", end="")
         console.print(str(error), markup=False, highlight=False)
@@ -68,18 +70,19 @@ def _forget_other_systems(places: Places) -> None:
 
 def _run(options: argparse.Namespace, places: Places, settings: Settings, console: Console) -> None:
     newest = newest_business_morning(datetime.now(UTC), settings)
-    known = story.begin(places, settings, newest)
+    demo: Demo = options.demo
+    known = story.begin(places, settings, newest, demo)
     if not known.is_finished:
-        screen = Screen(console, steps=story.STEPS)
-        story.play(places, settings, known, screen, deals=options.deals)
+        screen = Screen(console, steps=story.steps(demo))
+        story.play(places, settings, known, screen, demo=demo, deals=options.deals)
         console.print(f"Done in {screen.seconds():.0f} s.\n")
     engine = connect(settings)
     with reading(engine) as connection:
         summary = read_summary(connection, morning_of(known.morning_on, settings), settings)
     engine.dispose()
-    print_summary(console, summary, settings)
+    print_summary(console, summary, settings, ui=demo.ui)
     if known.morning_on != local_day(newest, settings):
-        console.print(f"This is the demo's morning, {known.morning_on}. For today's: make fresh run")
+        console.print(f"This is the demo's morning, {known.morning_on}. For today's: {demo.afresh}")
 
 
 def _ui(options: argparse.Namespace, places: Places, settings: Settings, console: Console) -> None:

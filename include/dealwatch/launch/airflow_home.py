@@ -75,6 +75,12 @@ class LocalAirflow:
         return api
 
 
+def is_answering(port: int) -> bool:
+    """Whether somebody listens on a port of loopback."""
+    with socket.socket() as caller:
+        return caller.connect_ex(("127.0.0.1", port)) == 0
+
+
 def free_port() -> int:
     """A port on loopback that nobody listens on."""
     with socket.socket() as listener:

@@ -45,11 +45,11 @@ def write(places: Places, diary: Diary) -> None:
     places.diary.write_text(json.dumps(kept) + "\n", encoding="utf-8")
 
 
-def settings_file(places: Places) -> Path:
-    """The demo's settings, copied from the example unless they are there already."""
+def settings_file(places: Places, example: str) -> Path:
+    """The demo's settings, copied from the example of that name unless they are there already."""
     places.home.mkdir(parents=True, exist_ok=True)
     if not places.settings_file.exists():
-        shutil.copyfile(PROJECT / "include" / "examples" / "demo.toml", places.settings_file)
+        shutil.copyfile(PROJECT / "include" / "examples" / example, places.settings_file)
     return places.settings_file
 
 

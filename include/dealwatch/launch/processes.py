@@ -61,9 +61,7 @@ class Children:
             if process.poll() is None:
                 continue
             if self.restarts[name] >= _RESTARTS:
-                raise NotReady(
-                    f"Airflow's {name} ended with {process.returncode}; see {self.logs / name}.log"
-                )
+                raise NotReady(f"{name} ended with {process.returncode}; see {self.logs / name}.log")
             self.restarts[name] += 1
             _kill({process.pid})
             self.start(name, self.commands[name])

@@ -52,10 +52,11 @@ _KINDS = {
 _COLOURS = {"Critical": "red", "High": "yellow", "Medium": "cyan", "Low": "green"}
 
 
-def print_summary(console: Console, summary: Summary, settings: Settings) -> None:
-    """Print all of it, and where to look next."""
+def print_summary(console: Console, summary: Summary, settings: Settings, *, ui: str = "make ui") -> None:
+    """Print all of it, and where to look next; `ui` is the command that serves Airflow."""
     day = summary.as_of.astimezone(settings.zone).date()
     console.rule(f"[bold]The pipeline on {day:%A, %d %B %Y}")
+    _print_told(console, summary)
     _print_bands(console, summary, settings)
     _print_riskiest(console, summary)
     _print_alerts(console, summary)
@@ -63,11 +64,21 @@ def print_summary(console: Console, summary: Summary, settings: Settings) -> Non
     page = settings.home / "outbox" / "index.html"
     console.print("\n[bold]Look further")
     console.print(f"  The messages as their readers see them: {_link(page)}", highlight=False, soft_wrap=True)
-    console.print("  The runs in Airflow: make ui", highlight=False)
+    console.print(f"  The runs in Airflow: {ui}", highlight=False)
 
 
 def _link(page: Path) -> str:
     return page.as_uri() if page.exists() else f"{page} (nothing was written)"
+
+
+def _print_told(console: Console, summary: Summary) -> None:
+    told = summary.told
+    aside = f"{told.quarantined:,} rows could not be used" if told.quarantined else "every row could be used"
+    console.print(
+        f"\nThe CRM told of [bold]{told.deals:,} deals[/] with {told.changes:,} changes and "
+        f"{told.touches:,} touches; {aside}.",
+        highlight=False,
+    )
 
 
 def _print_bands(console: Console, summary: Summary, settings: Settings) -> None:

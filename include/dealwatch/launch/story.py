@@ -1,4 +1,4 @@
-"""The story of `make run`: a made-up company's history, a real Airflow, and this morning's messages."""
+"""The story of a demo: a made-up company's history, a real Airflow, and this morning's messages."""
 
 from datetime import date, datetime, time, timedelta
 
@@ -6,21 +6,28 @@ from dealwatch import jobs
 from dealwatch.errors import NotReady
 from dealwatch.launch import diary
 from dealwatch.launch.airflow_api import AirflowApi
-from dealwatch.launch.airflow_home import LocalAirflow, free_port
+from dealwatch.launch.airflow_home import LocalAirflow, free_port, is_answering
+from dealwatch.launch.demo import FROM_FILES, Demo
 from dealwatch.launch.diary import Diary
 from dealwatch.launch.places import Places
 from dealwatch.launch.screen import Say, Screen
 from dealwatch.moments import is_business_day, local_day, morning_of
 from dealwatch.settings import Settings
 
-STEPS = 9
+_STEPS = 9
 DEALS = 6000
 DAYS = 548
 SEED = 1
 BACKFILLED_BUSINESS_DAYS = 10
+_SERVE_SECONDS = 120.0
 
 
-def begin(places: Places, settings: Settings, morning: datetime) -> Diary:
+def steps(demo: Demo) -> int:
+    """How many steps `play` tells."""
+    return _STEPS + (demo.server is not None)
+
+
+def begin(places: Places, settings: Settings, morning: datetime, demo: Demo = FROM_FILES) -> Diary:
     """The demo's diary; a demo begun for another morning and never finished is not carried on."""
     diary.refuse_other_data(settings)
     today = local_day(morning, settings)
@@ -29,19 +36,34 @@ def begin(places: Places, settings: Settings, morning: datetime) -> Diary:
         known = Diary(today)
         diary.write(places, known)
     if not known.is_finished and known.morning_on != today:
-        raise NotReady(f"the demo of {known.morning_on} was never finished; start afresh: make fresh run")
+        raise NotReady(f"the demo of {known.morning_on} was never finished; start afresh: {demo.afresh}")
     return known
 
 
-def play(places: Places, settings: Settings, known: Diary, screen: Screen, *, deals: int = DEALS) -> None:
+def play(
+    places: Places,
+    settings: Settings,
+    known: Diary,
+    screen: Screen,
+    *,
+    demo: Demo = FROM_FILES,
+    deals: int = DEALS,
+) -> None:
     """Everything from an empty folder to delivered messages; what an earlier try has done is not repeated."""
-    with LocalAirflow(places, port=free_port()) as airflow:
+    port = free_port()
+    connection = demo.server.connection(port) if demo.server else {}
+    with LocalAirflow(places, port=free_port(), changes=connection) as airflow:
         airflow.begin_database()
         with screen.step("Make up a company: 18 months of deals") as say:
             _make_up(places, settings, known, say, deals=deals)
         with screen.step("Start Airflow: API server, scheduler, DAG processor"):
             api = airflow.start()
-        _run(api, settings, known, screen)
+        if demo.server is not None:
+            with screen.step(f"Start a stand-in for {demo.server.name} on 127.0.0.1:{port}"):
+                command = demo.server.command(places.demo, port, exported_at(known, settings))
+                airflow.children.start("crm", command)
+                api.wait(lambda: is_answering(port), seconds=_SERVE_SECONDS, what="it to answer")
+        _run(api, settings, known, screen, demo)
         with screen.step("Stop Airflow"):
             airflow.children.stop()
     diary.write(places, Diary(known.morning_on, is_finished=True))
@@ -56,14 +78,18 @@ def _make_up(places: Places, settings: Settings, known: Diary, say: Say, *, deal
     jobs.upgrade(settings)
 
 
-def _run(api: AirflowApi, settings: Settings, known: Diary, screen: Screen) -> None:
+def exported_at(known: Diary, settings: Settings) -> datetime:
+    """The moment for which the CRM speaks."""
+    return morning_of(known.morning_on, settings) - timedelta(hours=1)
+
+
+def _run(api: AirflowApi, settings: Settings, known: Diary, screen: Screen, demo: Demo) -> None:
     """The demo's runs, under names of their own, so that each succeeds once."""
     days = backfilled_days(known.morning_on)
     first = datetime.combine(days[0], time.min, tzinfo=settings.zone)
     last = morning_of(known.morning_on, settings) - timedelta(minutes=1)
-    exported_at = morning_of(known.morning_on, settings) - timedelta(hours=1)
-    with screen.step("extract_crm: read the CRM's export into the ledger"):
-        api.run("extract_crm", "demo_extract", {"at": exported_at.isoformat()})
+    with screen.step(f"extract_crm: {demo.read}"):
+        api.run("extract_crm", "demo_extract", {"at": exported_at(known, settings).isoformat()})
     trained_on = days[0].replace(day=1)
     with screen.step(f"retrain_model: learn from what was known on {trained_on}"):
         api.run("retrain_model", "demo_train", {"as_of": trained_on.isoformat()})

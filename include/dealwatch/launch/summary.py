@@ -9,17 +9,31 @@ from sqlalchemy import Connection, Select, func, select
 
 from dealwatch.settings import Settings
 from dealwatch.tables import (
+    activities,
     alert_events,
     alerts,
+    deal_changes,
     deal_scores,
     deal_snapshots,
+    deals,
     deliveries,
+    extract_runs,
     model_versions,
     owners,
 )
 
 BANDS = ("Critical", "High", "Medium", "Low")
 RISKIEST = 5
+
+
+@dataclass(frozen=True)
+class Told:
+    """What the CRM has told by the morning, and how many of its rows nothing could be made of."""
+
+    deals: int
+    changes: int
+    touches: int
+    quarantined: int
 
 
 @dataclass(frozen=True)
@@ -51,6 +65,7 @@ class Summary:
     """One morning, and what the mornings before it would have said."""
 
     as_of: datetime
+    told: Told
     bands: tuple[Band, ...]
     currencies: tuple[str, ...]
     riskiest: tuple[RiskyDeal, ...]
@@ -78,9 +93,15 @@ def read_summary(connection: Connection, as_of: datetime, settings: Settings) ->
     is_past = (deliveries.c.as_of < as_of) & (deliveries.c.reason == "past_day")
     return Summary(
         as_of=as_of,
+        told=_told(connection, as_of),
         bands=tuple(Band(name, *by_band.get((name,), (0, 0.0))) for name in BANDS),
         currencies=tuple(
-            connection.scalars(select(snapshots.currency).where(snapshots.as_of == as_of).distinct())
+            connection.scalars(  # an org of one currency does not say which
+                select(snapshots.currency)
+                .where(snapshots.as_of == as_of, snapshots.currency.is_not(None))
+                .distinct()
+                .order_by(snapshots.currency)
+            )
         ),
         riskiest=_riskiest(connection, as_of, settings, morning=morning),
         model=_model(connection, as_of),
@@ -129,6 +150,17 @@ def _grouped(connection: Connection, query: Select[Any], *by: Any) -> dict[tuple
 
 def _count(connection: Connection, *where: Any) -> int:
     return int(connection.execute(select(func.count()).where(*where)).scalar_one())
+
+
+def _told(connection: Connection, as_of: datetime) -> Told:
+    run = extract_runs.c
+    set_aside = select(func.coalesce(func.sum(run.quarantined), 0)).where(run.extracted_at <= as_of)
+    return Told(
+        deals=_count(connection, deals.c.deal_id.is_not(None)),
+        changes=_count(connection, deal_changes.c.known_at <= as_of),
+        touches=_count(connection, activities.c.happened_at <= as_of),
+        quarantined=int(connection.execute(set_aside).scalar_one()),
+    )
 
 
 def _riskiest(

@@ -71,6 +71,34 @@ def outcome_of(stage: Thing) -> str:
     return ends if word == "true" or ends != "unclear" else "open"
 
 
+def stages_of(told: Any, path: str) -> list[Stage]:
+    """The stages of an answer about pipelines, in the order shown."""
+    try:
+        return [
+            Stage(str(one["id"]), str(stage["id"]), str(stage.get("label", "")), outcome_of(stage))
+            for one in sorted(results_of(told, path), key=_place)
+            for stage in sorted(one["stages"], key=_place)
+        ]
+    except (TypeError, KeyError, ValueError, AttributeError):
+        pass
+    raise SourceDown(f"HubSpot {path}: a pipeline that is none")
+
+
+def _place(shown: Thing) -> int:
+    return int(shown.get("displayOrder", 0))
+
+
+def definitions_of(told: Any, path: str) -> dict[str, Thing]:
+    """What an answer about properties says of each, by their names; each has a type."""
+    try:
+        found = {str(one["name"]): one for one in results_of(told, path)}
+        if all(isinstance(one["type"], str) for one in found.values()):
+            return found
+    except (TypeError, KeyError):
+        pass
+    raise SourceDown(f"HubSpot {path}: a property that is none")
+
+
 def page_of(told: Any, path: str, asked: str | None) -> Listed:
     return Listed(things_of(told, path), cursor_of(told, path, asked))
 

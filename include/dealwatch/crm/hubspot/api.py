@@ -20,11 +20,12 @@ from dealwatch.crm.hubspot.answers import (
     Stage,
     Thing,
     cursor_of,
+    definitions_of,
     errors_of,
     linked_of,
-    outcome_of,
     page_of,
     results_of,
+    stages_of,
     things_of,
 )
 from dealwatch.errors import ExtractRefused, SourceDown
@@ -214,22 +215,16 @@ class HubSpot:
     def stages(self) -> list[Stage]:
         """Every stage of every deal pipeline, in the order in which HubSpot shows them."""
         path = f"/crm/pipelines/{self._version}/deals"
-        told = results_of(self._get(path, "deals"), path)
-        pipelines = sorted(told, key=lambda pipeline: int(pipeline.get("displayOrder", 0)))
-        return [
-            Stage(str(one["id"]), str(stage["id"]), str(stage.get("label", "")), outcome_of(stage))
-            for one in pipelines
-            for stage in sorted(one["stages"], key=lambda stage: int(stage.get("displayOrder", 0)))
-        ]
+        return stages_of(self._get(path, "deals"), path)
 
     def properties(self, kind: str) -> dict[str, str]:
         """Which properties a kind has that this key may see, and their types: number, datetime, date, ..."""
-        return {name: str(one["type"]) for name, one in self.definitions(kind).items()}
+        return {name: one["type"] for name, one in self.definitions(kind).items()}
 
     def definitions(self, kind: str) -> dict[str, Thing]:
         """The same properties, each with all that HubSpot says of it."""
         path = f"/crm/properties/{self._version}/{kind}"
-        return {str(one["name"]): one for one in results_of(self._get(path, kind), path)}
+        return definitions_of(self._get(path, kind), path)
 
     def update(self, kind: str, inputs: Sequence[Thing]) -> tuple[int, Mapping[str, Any]]:
         """Write properties of up to 100 objects, each an id and properties; the status and the answer."""

@@ -27,6 +27,7 @@ from dealwatch.crm.hubspot.touches import COLUMNS as TOUCH
 from dealwatch.crm.hubspot.touches import KINDS, touch_rows
 from dealwatch.crm.hubspot.values import instants
 from dealwatch.crm.pages import Page, Past, PlaceLost, Plan, Table
+from dealwatch.crm.stages import Stage
 from dealwatch.errors import SourceDown
 from dealwatch.knobs import RecordMapping
 from dealwatch.settings import Settings
@@ -82,7 +83,8 @@ class HubSpotReader:
         for before in past.last.feeding("deals") if past.last else ():
             refuse_vanished(mapping, before.mapping, self._mapping)
         until = f"{begun_at:%Y-%m-%dT%H:%M:%S}.000Z"
-        asked = asked_of(mapping, known, self._api.stages(), until=until, is_first=past.last is None)
+        stages = self._api.stages()
+        asked = asked_of(mapping, known, stages, until=until, is_first=past.last is None)
         own = {"ids": ids} if ids else {}
         deals = {"asked": asdict(asked), "count": 0 if ids else self._api.count("deals"), **own}
         since = None if ids else self._since(past)
@@ -103,7 +105,11 @@ class HubSpotReader:
         if self._touches:
             tables.append(Table("touches", TOUCH, "activities", request=json.dumps(touches)))
         return Plan(
-            tuple(tables), begun_at=begun_at, covers="some" if ids else "all", tracked=tracked_by(mapping)
+            tuple(tables),
+            begun_at=begun_at,
+            covers="some" if ids else "all",
+            tracked=tracked_by(mapping),
+            stages=tuple(Stage(one.id, one.id, one.label, one.outcome) for one in stages),
         )
 
     def close(self) -> None:

@@ -12,7 +12,7 @@ from dealwatch.crm.connecting import Field, Kind, Notes, Stage, absent, check_st
 from dealwatch.crm.salesforce.api import Described, Salesforce
 from dealwatch.crm.salesforce.fields import COLUMNS_OF_OURS, NEEDED, WELCOME, Describe, fields_of, named
 from dealwatch.crm.salesforce.queries import Night, states, tracked
-from dealwatch.crm.salesforce.shape import rates_of
+from dealwatch.crm.salesforce.rates import rates_of
 from dealwatch.errors import ExtractRefused
 from dealwatch.settings import Settings
 from dealwatch.sources import Salesforce as Source

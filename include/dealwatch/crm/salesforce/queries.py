@@ -15,7 +15,7 @@ from dealwatch.crm.pages import Table
 from dealwatch.crm.salesforce.api import Described
 from dealwatch.crm.salesforce.fields import Fields
 from dealwatch.crm.salesforce.history import COLUMNS as CHANGES
-from dealwatch.crm.salesforce.shape import Rates, ToldRate
+from dealwatch.crm.salesforce.rates import Rates, ToldRate
 from dealwatch.knobs import RecordMapping
 
 DEALS = "Opportunity"

@@ -26,6 +26,7 @@ from dealwatch.crm.salesforce.opening import session_of
 from dealwatch.crm.salesforce.queries import (
     CREATED_OF_DEAL,
     DEALS,
+    Describe,
     Night,
     Request,
     all_ids,
@@ -37,8 +38,10 @@ from dealwatch.crm.salesforce.queries import (
     touches,
     tracked,
 )
-from dealwatch.crm.salesforce.shape import Rates, rates_of, renamed, with_end, with_moment, with_whole_ids
+from dealwatch.crm.salesforce.rates import Rates, rates_of
+from dealwatch.crm.salesforce.shape import renamed, with_end, with_moment, with_whole_ids
 from dealwatch.crm.sheets import Covers
+from dealwatch.crm.stages import Stage, has_renamed, since
 from dealwatch.errors import SourceDown
 from dealwatch.knobs import RecordMapping
 from dealwatch.settings import Settings
@@ -51,6 +54,7 @@ WEEK = timedelta(days=6, hours=12)  # a run that begins a little early is a week
 _JOBS = 3  # tries of one query whose jobs come to nothing
 _PAGE_ROWS = 25_000
 _IDS_A_QUERY = 200  # as they stand in an address, 28 bytes each
+_STAGE_FIELDS = ("Id", "ApiName", "SortOrder", "IsActive", "IsClosed", "IsWon")
 
 
 def open_salesforce(name: str, settings: Settings) -> "SalesforceReader":
@@ -100,15 +104,30 @@ class SalesforceReader:
 
     def _planned(self, past: Past) -> Plan:
         fields, kept, every = self._seen(past)
-        whole = self._plan(fields, kept, every, covers="all")
+        stages = since(self._stages(every.describe), past.last.stages if past.last else ())
+        whole = replace(self._plan(fields, kept, every, covers="all"), stages=stages)
         if past.last is None or past.cursor is None:
             return whole
-        if not _is_alike(past.last, whole):
-            log.info("other fields or tables are there than the last time, so all is read anew")
+        if reason := _is_other(past.last, whole):
+            log.info("%s than the last time, so all is read anew", reason)
             return whole
         is_week_over = past.whole_at is None or every.begun - past.whole_at >= WEEK
         night = replace(every, since=past.cursor - self._overlap)
-        return self._plan(fields, kept, night, covers="ids" if is_week_over else "open")
+        tonight = self._plan(fields, kept, night, covers="ids" if is_week_over else "open")
+        return replace(tonight, stages=stages)
+
+    def _stages(self, describe: Describe) -> list[Stage]:
+        """The org's stages in its order; none where it does not show them."""
+        if not {*_STAGE_FIELDS} <= {one.name for one in (describe("OpportunityStage") or {}).values()}:
+            return []
+        rows = self._wire.all_rows("OpportunityStage", _STAGE_FIELDS)
+        in_order = rows.sort(pl.col("SortOrder").cast(pl.Int64, strict=False), "Id", nulls_last=True)
+        is_closed, is_won = pl.col("IsClosed") == "true", pl.col("IsWon") == "true"
+        outcome = pl.when(is_closed & is_won).then(pl.lit("won")).when(is_closed).then(pl.lit("lost"))
+        return [
+            Stage(row["Id"], row["ApiName"] or "", "", row["outcome"], row["IsActive"] == "true")
+            for row in in_order.with_columns(outcome.otherwise(pl.lit("open")).alias("outcome")).to_dicts()
+        ]
 
     def plan_of(self, past: Past, deal_ids: Sequence[str]) -> Plan:
         """What to read of these deals, as they are now: what `plan` reads of them, by REST."""
@@ -264,13 +283,13 @@ class SalesforceReader:
         return rates.after(Rates.of(before.into, before.rates), since=since)
 
 
-def _is_alike(last: Plan, whole: Plan) -> bool:
-    """Whether the same was read the last time; what is new is to be known of closed deals, too."""
+def _is_other(last: Plan, whole: Plan) -> str:
+    """What is otherwise than the last time, such that closed deals have to be read again; or nothing."""
     requests = requests_of(last)
     known = {table.name: (table.columns, requests[table.name].names) for table in last.tables if requests}
-    return all(
-        known.get(table.name) == (table.columns, Request.of(table.request).names) for table in whole.tables
-    )
+    if any(known.get(one.name) != (one.columns, Request.of(one.request).names) for one in whole.tables):
+        return "other fields or tables are there"
+    return "stages are called otherwise" if has_renamed(whole.stages, last.stages) else ""
 
 
 def _told(place: str) -> tuple[Place, int]:
