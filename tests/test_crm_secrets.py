@@ -168,7 +168,7 @@ def test_a_night_without_a_usable_deal_says_which_field_and_not_which_value(
         )
     with source(portal, settings) as (_, own), pytest.raises(ExtractRefused) as caught:
         hubspot_night(engine, own, portal, NIGHT)
-    assert "line 1: amount cannot be used. Write amounts as plain numbers" in str(caught.value)
+    assert "amount: cannot be used. Write amounts as plain numbers" in str(caught.value)
     assert CANARY not in said() + raised(caught.value)
 
 

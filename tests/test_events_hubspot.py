@@ -308,6 +308,9 @@ def test_events_wait_for_the_first_night_and_while_one_is_under_way(
             yield next(self.inner.pages(table, place))
             raise SourceDown("gone")
 
+        def close(self) -> None:
+            self.inner.close()
+
     night(engine, settings, portal, NIGHT)
     portal.now = NIGHT + DAY
     with pytest.raises(SourceDown):
@@ -325,6 +328,9 @@ class Meanwhile:
 
     def __init__(self, inner: Any, happens: Any) -> None:
         self.inner, self.happens = inner, happens
+
+    def close(self) -> None:
+        self.inner.close()
 
     def plan_of(self, past: Past, deal_ids: Any) -> Plan:
         return self.inner.plan_of(past, deal_ids)  # type: ignore[no-any-return]
@@ -433,6 +439,9 @@ def refusing(name: str, settings: Settings) -> Any:
     class Refuses:
         def plan_of(self, past: Past, deal_ids: Any) -> Plan:
             raise ExtractRefused("HubSpot has no property 'x'")
+
+        def close(self) -> None:
+            """Nothing is held open."""
 
     return Refuses()
 

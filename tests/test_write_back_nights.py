@@ -144,6 +144,6 @@ def test_switching_write_back_on_asks_for_nothing_anew(engine: Engine, settings:
         off = own.model_copy(update={"sources": {"crm": crm.model_copy(update={"write_back": None})}})
         night(desk, off, FOUR)
         with reading(engine) as connection:
-            from dealwatch.history.gather import _asked_by, past_of
+            from dealwatch.history.gather import asked_digest, past_of
 
-            assert past_of(connection, "crm", _asked_by(crm, own)).cursor is not None
+            assert past_of(connection, "crm", asked_digest(crm, own)).cursor is not None

@@ -21,7 +21,7 @@ from cryptography import x509
 from cryptography.hazmat.primitives import hashes, serialization
 from cryptography.hazmat.primitives.asymmetric import ec
 
-from conftest import free_port
+from dealwatch.launch.airflow_home import free_port
 
 
 @dataclass

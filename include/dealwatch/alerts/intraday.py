@@ -6,6 +6,7 @@ nothing is sent: that is the next morning's, which judges by what is known then 
 
 import logging
 from collections.abc import Mapping, Sequence
+from contextlib import closing
 from datetime import datetime
 
 import polars as pl
@@ -45,8 +46,8 @@ def take_events(
         source = settings.sources.get(name)
         if isinstance(source, LiveSource) and tells_events(source):
             try:
-                reader = readers[source.kind](name, settings)
-                found = read_named(engine, name, source, reader, settings=settings, now=now)
+                with closing(readers[source.kind](name, settings)) as reader:
+                    found = read_named(engine, name, source, reader, settings=settings, now=now)
             except (ExtractRefused, SettingsError, SourceDown) as error:
                 log.warning("%s: its events wait: %s", name, error)
                 found = {"waits": 1}

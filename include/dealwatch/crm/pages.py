@@ -171,6 +171,9 @@ class NamedReader(Protocol):
     def pages(self, table: Table, place: str | None) -> Iterator[Page]:
         """As `Reader.pages`, from the start."""
 
+    def close(self) -> None:
+        """As `Reader.close`."""
+
 
 def check_page(page: Page, table: Table) -> pl.DataFrame:
     """The page's rows in the table's order of columns; ValueError when the reader broke its word."""
