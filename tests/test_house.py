@@ -9,7 +9,8 @@ ROOT = Path(__file__).resolve().parents[1]
 PACKAGE = ROOT / "include" / "dealwatch"
 ORDER = (
     "errors environment checks knobs sources settings keys moments calendars tables warehouse migrations "
-    "company crm history scoring delivery alerts board jobs reference launch questions answering __main__"
+    "company crm history scoring delivery alerts insights board jobs reference launch questions "
+    "answering __main__"
 ).split()
 ALERTS = "reasons fingerprints rules morning episodes evidence renewal speaking hindsight".split()
 NETWORK = {
