@@ -14,6 +14,7 @@ from dealwatch.insights.statistics import CENSORED, COMPETING, EVENT, aalen_joha
 from dealwatch.insights.windows import Window
 
 COHORT_WIN_RATE = "cohort_win_rate"
+NOTHING_CREATED = "no deal was created in this time"
 MATURE = 0.9  # share of closings that a cohort must have had the time for
 
 
@@ -44,6 +45,8 @@ def cohort_win_rate(known: Known, cohort: Window, days: float | None) -> Measure
     cumulative incidence of Aalen and Johansen there is a plain share with Wilson's interval.
     """
     rows = created(known).filter(cohort.holds("created_at"))
+    if not rows.height:
+        return Measure.null(COHORT_WIN_RATE, NOTHING_CREATED)
     if days is None:
         return Measure.null(COHORT_WIN_RATE, "no deal has been closed yet", n=rows.height)
     youngest = (known.as_of - cohort.until) / timedelta(days=1)
@@ -52,4 +55,4 @@ def cohort_win_rate(known: Known, cohort: Window, days: float | None) -> Measure
         return Measure.null(COHORT_WIN_RATE, why, n=rows.height)
     is_won = (pl.col("outcome") == EVENT) & (pl.col("days") <= days)
     won = rows.filter(is_won).height
-    return share_of(COHORT_WIN_RATE, won, rows.height, why="no deal was created in this time")
+    return share_of(COHORT_WIN_RATE, won, rows.height, why=NOTHING_CREATED)

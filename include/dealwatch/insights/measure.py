@@ -18,6 +18,7 @@ Kind = Literal["share", "points", "money", "money_a_day", "days", "count", "rati
 NOTHING_CLOSED = "no deal was closed in this time"
 NO_AMOUNTS = "no deal closed in this time has an amount"
 TOO_FEW = "too few deals for an interval"
+NO_SPREAD = "all deals are alike, so chance cannot be told from certainty"
 
 
 @dataclass(frozen=True)
@@ -96,9 +97,20 @@ def sampled(
     """
     value = float(np.asarray(statistic(rows.sum(axis=0, keepdims=True))).item())
     low, high = (float(one) for one in bootstrap(rows, statistic, seed=seed)[:, 0])
-    if isnan(low):
-        return Measure(name, value, len(rows), n_eff=n_eff, why=TOO_FEW, kind=kind)
-    return Measure(name, value, len(rows), n_eff=n_eff, low=low, high=high, kind=kind)
+    return with_interval(name, value, low, high, n=len(rows), n_eff=n_eff, kind=kind)
+
+
+def with_interval(
+    name: str, value: float, low: float, high: float, *, n: int, n_eff: float | None = None, kind: Kind
+) -> Measure:
+    """A value with the interval that was drawn for it; none, and why, where it is NaN or a point.
+
+    Where all deals are alike, all samples are: that is no certainty.
+    """
+    if isnan(low) or low == high:
+        why = TOO_FEW if isnan(low) else NO_SPREAD
+        return Measure(name, float(value), n, n_eff=n_eff, why=why, kind=kind)
+    return Measure(name, float(value), n, n_eff=n_eff, low=float(low), high=float(high), kind=kind)
 
 
 SCHEMA: Mapping[str, pl.DataType] = {

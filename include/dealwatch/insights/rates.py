@@ -138,12 +138,13 @@ def _counted(rows: pl.DataFrame, by: Sequence[str], refused: str) -> pl.DataFram
     by_money = _rows(sums.with_columns(n=pl.col("n_paid")), by, WEIGHTED, weighted, n_eff, n)
     p = pl.Series("p", _against_the_others(won, n))
     reason = pl.when(pl.col("value").is_null()).then(pl.lit(refused or NO_AMOUNTS)).otherwise(pl.lit(""))
+    told = [
+        by_count.with_columns(p, why=pl.lit("")),
+        by_money.with_columns(reason.alias("why"), p=pl.lit(None, dtype=pl.Float64())),
+    ]
     return pl.concat(
-        [
-            by_count.with_columns(p, why=pl.lit("")),
-            by_money.with_columns(reason.alias("why"), p=pl.lit(None, dtype=pl.Float64())),
-        ]
-    ).select(pl.col(name).cast(type_) for name, type_ in SEGMENT_SCHEMA.items())
+        rows.select(pl.col(name).cast(type_) for name, type_ in SEGMENT_SCHEMA.items()) for rows in told
+    )
 
 
 def _effective(sums: pl.DataFrame) -> Floats:

@@ -4,7 +4,7 @@ Small estimators in closed form, over whole columns at once. What SciPy has is S
 correction for many comparisons.
 """
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from math import inf
 
@@ -21,6 +21,7 @@ BLOCKS = 2_000  # of more deals than this, so many blocks of deals are drawn
 LEAST_DEALS = 5  # fewer are no sample to draw from
 _UNDEFINED = 0.025  # share of replicates that may be undefined before there is no interval
 _AT_ONCE = 250  # replicates in memory together
+_FEWEST_BLOCKS, _NUMBERS_AT_ONCE = 200, 4_000_000  # of blocks x sums
 CENSORED, EVENT, COMPETING = 0, 1, 2
 
 
@@ -64,14 +65,31 @@ def bootstrap(
     return percentiles(draws(sums, statistic, seed=seed, replicates=replicates))
 
 
-def dealt(deals: int, seed: int) -> Ints:
-    """The block of each deal: of up to BLOCKS deals each is its own, more are dealt to as many by lot.
+def dealt(deals: int, seed: int, blocks: int = BLOCKS) -> Ints:
+    """The block of each deal: of up to `blocks` deals each is its own, more are dealt to as many by lot.
 
     Sums of blocks vary as sums of deals do, and drawing 2,000 blocks costs the same for a million deals.
     """
-    if deals <= BLOCKS:
+    if deals <= blocks:
         return np.arange(deals)
-    return np.random.default_rng(seed).permutation(deals) % BLOCKS
+    return np.random.default_rng(seed).permutation(deals) % blocks
+
+
+def by_block(
+    cell: Ints, values: Sequence[Floats], *, cells: int, seed: int, deal: Ints | None = None
+) -> Floats:
+    """Sums of each value in each cell, by block of deals: blocks x (cells x values), the values side by side.
+
+    cell: of each row. deal: the number of each row's deal, from 0; without it each row is a deal.
+    """
+    deal = np.arange(len(cell)) if deal is None else deal
+    deals, width = int(deal.max(initial=-1)) + 1, cells * len(values)
+    blocks = min(deals, BLOCKS, max(_FEWEST_BLOCKS, _NUMBERS_AT_ONCE // max(width, 1)))
+    place = (dealt(deals, seed, blocks)[deal] * cells + cell) * len(values)
+    sums = np.zeros(blocks * width)
+    for number, value in enumerate(values):
+        sums += np.bincount(place + number, weights=value, minlength=len(sums))
+    return sums.reshape(blocks, width)
 
 
 def draws(
