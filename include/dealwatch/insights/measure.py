@@ -4,17 +4,21 @@ A figure never stands alone. It carries how many deals it rests on and a 95% int
 is null with the reason, never 0.
 """
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, fields
-from math import isfinite
+from math import isfinite, isnan
 from typing import Any, Literal, Self
 
+import numpy as np
 import polars as pl
+
+from dealwatch.insights.statistics import Floats, bootstrap, wilson
 
 Kind = Literal["share", "points", "money", "money_a_day", "days", "count", "ratio", "index"]
 NOTHING_CLOSED = "no deal was closed in this time"
 NO_AMOUNTS = "no deal closed in this time has an amount"
 TOO_FEW = "too few deals for an interval"
+NO_SPREAD = "all deals are alike, so chance cannot be told from certainty"
 
 
 @dataclass(frozen=True)
@@ -68,6 +72,45 @@ class Measure:
     def as_dict(self) -> dict[str, Any]:
         """Plain values, for tables and JSON."""
         return {one.name: getattr(self, one.name) for one in fields(self)}
+
+
+def share_of(name: str, successes: int, n: int, *, why: str) -> Measure:
+    """So many of n, with Wilson's interval; of none there is no share, and `why` says of what."""
+    if not n:
+        return Measure.null(name, why)
+    low, high = wilson(successes, n)
+    return Measure(name, successes / n, n, n_eff=float(n), low=float(low), high=float(high))
+
+
+def sampled(
+    name: str,
+    rows: Floats,
+    statistic: Callable[[Floats], Floats],
+    *,
+    seed: int,
+    n_eff: float | None = None,
+    kind: Kind = "share",
+) -> Measure:
+    """A statistic of sums over deals (one row each) with the interval of drawing deals; see `bootstrap`.
+
+    The statistic has to be defined for the deals as they are.
+    """
+    value = float(np.asarray(statistic(rows.sum(axis=0, keepdims=True))).item())
+    low, high = (float(one) for one in bootstrap(rows, statistic, seed=seed)[:, 0])
+    return with_interval(name, value, low, high, n=len(rows), n_eff=n_eff, kind=kind)
+
+
+def with_interval(
+    name: str, value: float, low: float, high: float, *, n: int, n_eff: float | None = None, kind: Kind
+) -> Measure:
+    """A value with the interval that was drawn for it; none, and why, where it is NaN or a point.
+
+    Where all deals are alike, all samples are: that is no certainty.
+    """
+    if isnan(low) or low == high:
+        why = TOO_FEW if isnan(low) else NO_SPREAD
+        return Measure(name, float(value), n, n_eff=n_eff, why=why, kind=kind)
+    return Measure(name, float(value), n, n_eff=n_eff, low=float(low), high=float(high), kind=kind)
 
 
 SCHEMA: Mapping[str, pl.DataType] = {

@@ -1,4 +1,4 @@
-"""May amounts be added up: only those of one currency, and a deal without an amount counts nowhere in money."""
+"""May amounts be added up: those of one currency only; a deal without an amount counts nowhere in money."""
 
 import polars as pl
 
