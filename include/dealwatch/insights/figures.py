@@ -1,13 +1,13 @@
 """The frames of a review that charts, pages and files are made from; each row a figure with its interval.
 
-Where a frame has rows of measures, its last columns are those of `measure.SCHEMA`: name, value, n, n_eff, low,
-high, why, kind. Columns before them say what each row is of.
+Where a frame has rows of measures, its last columns are those of `measure.SCHEMA`: name, value, n, n_eff,
+low, high, why, kind. Columns before them say what each row is of.
 """
 
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
+from typing import Any
 
-import numpy as np
 import polars as pl
 
 from dealwatch.insights import stages as staged
@@ -24,6 +24,7 @@ from dealwatch.insights.periods import Periods, spans
 from dealwatch.insights.rates import win_rate
 from dealwatch.insights.reps import Reps
 from dealwatch.insights.slips import Slips
+from dealwatch.insights.statistics import Floats
 from dealwatch.insights.windows import Window
 from dealwatch.moments import local_day
 
@@ -45,7 +46,7 @@ def win_rate_series(known: Known, times: Periods) -> pl.DataFrame:
 def bridge(told: Sequence[Bridge], compared: str) -> pl.DataFrame:
     """What the change of the win rate consists of, dimension by dimension: compared, by, weight, then CELLS.
 
-    compared: "before" or "year before". A dimension's `impact` sums to the change; dimensions are never added.
+    compared: "before" or "year before". A dimension's `impact` sums to the change; never add dimensions.
     """
     rows = [
         one.cells.select(
@@ -104,7 +105,7 @@ def _each(value: Measure | tuple[Measure, ...]) -> Iterable[Measure]:
 
 
 def cohorts(known: Known, told: Sequence[Cohort]) -> pl.DataFrame:
-    """By quarter of creation: quarter, deals, still_open, then cycle_mean, cycle_median and cohort_win_rate."""
+    """By quarter of creation: quarter, deals, still_open, then cycle_mean, cycle_median, cohort_win_rate."""
     days = horizon(known)
     rows = [
         (one, measure)
@@ -128,8 +129,8 @@ def forecast(told: Forecast) -> pl.DataFrame:
     rows: list[tuple[str, bool, Measure]] = []
     for name, one in told.variants.items():
         record = told.records[name]
-        values = (one.value, one.gap, record.bias, record.error, record.covered)
-        rows += [(name, name == told.published, value) for value in values]
+        judged = (one.value, one.gap, record.bias, record.error, record.covered)
+        rows += [(name, name == told.published, value) for value in judged]
     for quarter in (told.this_quarter, told.next_quarter):
         values = (quarter.won, quarter.of_open, quarter.of_new, quarter.total)
         rows += [(quarter.window.name, True, value) for value in values]
@@ -141,17 +142,17 @@ def forecast(told: Forecast) -> pl.DataFrame:
 
 
 def reps(told: Reps) -> pl.DataFrame:
-    """For managers only: owner_id, closed, won, expected, then a measure; owner_id "" for all reps together."""
-    rows = [
+    """For managers only: owner_id, closed, won, expected, then a measure; owner_id "" is all reps."""
+    rows: list[tuple[str, int | None, int | None, float | None, Measure]] = [
         (one.owner_id, one.closed, one.won, one.expected, value)
         for one in told.reps
         for value in (one.index, one.rate, one.money_rate, one.published)
     ]
-    rows += [("", None, None, None, value) for value in (told.variance, told.gap, told.chance_gap)]  # type: ignore[list-item]
+    rows += [("", None, None, None, value) for value in (told.variance, told.gap, told.chance_gap)]
     names = ("owner_id", "closed", "won", "expected")
-    columns = {name: [row[place] for row in rows] for place, name in enumerate(names)}
-    types = {"owner_id": pl.String, "closed": pl.Int64, "won": pl.Int64, "expected": pl.Float64}
-    return measured([row[4] for row in rows], **columns).cast(types)  # type: ignore[arg-type]
+    columns: dict[str, list[Any]] = {name: [row[place] for row in rows] for place, name in enumerate(names)}
+    types = {"owner_id": pl.String(), "closed": pl.Int64(), "won": pl.Int64(), "expected": pl.Float64()}
+    return measured([row[4] for row in rows], **columns).cast(types)
 
 
 def slips(told: Slips, window: Window) -> pl.DataFrame:
@@ -160,7 +161,7 @@ def slips(told: Slips, window: Window) -> pl.DataFrame:
     return measured(measures, time=[window.name] * len(measures))
 
 
-def largest_deals(known: Known, chances: np.ndarray) -> pl.DataFrame:  # type: ignore[type-arg]
+def largest_deals(known: Known, chances: Floats) -> pl.DataFrame:
     """The open deals that carry most expected money: deal_id, stage, amount, chance, expected, share.
 
     share: of the expected money of all that is open. Empty where amounts cannot be added up.

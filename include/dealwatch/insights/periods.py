@@ -20,7 +20,7 @@ _WEEKS_OF_YEAR, _MONTHS_OF_YEAR = 52, 12
 class Periods:
     """span: the week or month that was over. window ends with it; before ends where window begins.
 
-    year_before: as long as window, a year earlier: 52 weeks, so that both have the same weekdays, or 12 months.
+    year_before: as long as window, 52 weeks earlier, so that weekdays are the same, or 12 months.
     """
 
     period: Period

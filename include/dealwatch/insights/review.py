@@ -38,7 +38,7 @@ FOR_MANAGERS = ("reps",)  # frames and charts that name reps
 class Finding:
     """One thing to say, or one that is not said, and why.
 
-    kind: what sort of claim, as `mix_shift`; subject: what it is about, as a stage's name, empty for all deals.
+    kind: what sort of claim, as `mix_shift`; subject: what it is about, as a stage; empty for all deals.
     sentence: plain words, with n and interval. measures: the figures in it. picture: one of PICTURES.
     action: one thing to do; action_evidence: what is known of its effect. importance: the size of what it
         explains, by which findings are ranked; in points of the win rate where it is about that.
