@@ -112,8 +112,8 @@ def loss_share_changes(known: Known, before: Window, after: Window) -> pl.DataFr
     sums = by_block(cell, (np.ones(len(cell)),), cells=2 * len(names), seed=seed)
 
     def change(drawn: Floats) -> Floats:
-        first, then = drawn[:, 0::2], drawn[:, 1::2]
-        return 100 * (then / then.sum(axis=1, keepdims=True) - first / first.sum(axis=1, keepdims=True))
+        first, then = (part / part.sum(axis=1, keepdims=True) for part in (drawn[:, 0::2], drawn[:, 1::2]))
+        return np.asarray(100 * (then - first))
 
     counts = np.full(len(names), float(lost.height))
     return _told(names, LOSS_SHARE_CHANGE, change, sums, counts, seed=seed)

@@ -6,6 +6,7 @@ correction for many comparisons.
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from functools import lru_cache
 from math import inf
 
 import numpy as np
@@ -20,7 +21,6 @@ REPLICATES = 1_000
 BLOCKS = 2_000  # of more deals than this, so many blocks of deals are drawn
 LEAST_DEALS = 5  # fewer are no sample to draw from
 _UNDEFINED = 0.025  # share of replicates that may be undefined before there is no interval
-_AT_ONCE = 250  # replicates in memory together
 _FEWEST_BLOCKS, _NUMBERS_AT_ONCE = 200, 4_000_000  # of blocks x sums
 CENSORED, EVENT, COMPETING = 0, 1, 2
 
@@ -99,15 +99,19 @@ def draws(
     if len(sums) < LEAST_DEALS:
         width = np.asarray(statistic(np.ones((1, sums.shape[1])))).reshape(1, -1).shape[1]
         return np.full((replicates, width), np.nan)
-    random = np.random.default_rng(seed)
-    values = []
-    for start in range(0, replicates, _AT_ONCE):
-        size = min(_AT_ONCE, replicates - start)
-        weights = random.multinomial(len(sums), np.full(len(sums), 1 / len(sums)), size=size)
-        with np.errstate(invalid="ignore", divide="ignore"):
-            values.append(np.asarray(statistic(weights.astype(np.float64) @ sums)).reshape(size, -1))
-    found = np.concatenate(values)
+    with np.errstate(invalid="ignore", divide="ignore"):
+        found = np.asarray(statistic(_times_drawn(len(sums), seed, replicates) @ sums))
+    found = found.reshape(replicates, -1)
     return np.where(np.isfinite(found), found, np.nan)
+
+
+@lru_cache(maxsize=4)
+def _times_drawn(rows: int, seed: int, replicates: int) -> Floats:
+    """How often each row is drawn: replicates x rows. A review asks for the same ones dozens of times."""
+    weights = np.random.default_rng(seed).multinomial(rows, np.full(rows, 1 / rows), size=replicates)
+    drawn = weights.astype(np.float64)
+    drawn.setflags(write=False)
+    return drawn
 
 
 def _added(rows: Floats, groups: Ints, count: int) -> Floats:
