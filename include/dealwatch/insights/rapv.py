@@ -130,7 +130,7 @@ def _by_segments(known: Known) -> tuple[Floats, Floats]:
     everyone = closed.select(rate=pl.col("won").mean(), cycle=pl.col("cycle_days").median())
     found = rows.select(
         pl.mean_horizontal(*(f"{name}_{what}" for name in SEGMENTS))
-        .fill_null(everyone[what].item())
+        .fill_null(pl.lit(everyone[what].item(), pl.Float64))
         .alias(what)
         for what in ("rate", "cycle")
     )
