@@ -152,7 +152,7 @@ def reps(told: Reps) -> pl.DataFrame:
     names = ("owner_id", "closed", "won", "expected")
     columns: dict[str, list[Any]] = {name: [row[place] for row in rows] for place, name in enumerate(names)}
     types = {"owner_id": pl.String(), "closed": pl.Int64(), "won": pl.Int64(), "expected": pl.Float64()}
-    return measured([row[4] for row in rows], **columns).cast(types)
+    return measured([row[4] for row in rows], **columns).cast(pl.Schema(types))
 
 
 def slips(told: Slips, window: Window) -> pl.DataFrame:

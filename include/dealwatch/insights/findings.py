@@ -1,0 +1,188 @@
+"""What wants to be said of what moved: each claim one sentence, with the chance that chance alone made it.
+
+Importance is in points of the win rate, so that causes of different kinds rank by how much of the change each
+explains: the mix by its part of the bridge, a stage by the deals its change of hazard cost, a segment by its
+impact.
+"""
+
+from collections.abc import Iterator
+
+import polars as pl
+
+from dealwatch.insights.actions import action_of
+from dealwatch.insights.chances import p_of, p_of_ratio, p_of_shares
+from dealwatch.insights.cycles import change_between
+from dealwatch.insights.lint import Claim
+from dealwatch.insights.looked import Looked
+from dealwatch.insights.measure import Measure
+from dealwatch.insights.movement import Bridge
+from dealwatch.insights.review import Audience, Finding
+from dealwatch.insights.stages import HAZARD, HAZARD_CHANGE
+from dealwatch.insights.wording import number, shown
+
+WORDS = {
+    "industry": "industry",
+    "region": "region",
+    "product_type": "product type",
+    "lead_source": "lead source",
+    "amount_band": "deal size",
+    "last_stage": "last stage",
+}
+
+
+def claim(
+    kind: str,
+    subject: str,
+    sentence: str,
+    measures: tuple[Measure, ...],
+    picture: str,
+    *,
+    importance: float = 0.0,
+    p: float | None = None,
+    audience: Audience = "everyone",
+    explains: tuple[str, ...] = (),
+    against: str = "",
+) -> Claim:
+    """A finding with the suggestion of its kind, ready to be judged."""
+    action, evidence = action_of(kind)
+    found = Finding(
+        kind, subject, sentence, measures, picture, action, evidence, importance, audience=audience, p=p
+    )
+    return Claim(found, explains, against)
+
+
+def said(measure: Measure, currency: str = "", *, of: str = "deals") -> str:
+    """A figure for a sentence; one that has no interval is left blank, and the claim is refused for it."""
+    return shown(measure, currency, of=of) if measure.is_known else "unknown"
+
+
+def moved(looked: Looked) -> list[Claim]:
+    """Every claim that something changed between the two windows."""
+    return [*_totals(looked), *_mixes(looked), *_segments(looked), *_stages(looked), *_rest(looked)]
+
+
+def _totals(looked: Looked) -> Iterator[Claim]:
+    """The change of the win rate: by count, by money, and by count against a year before."""
+    told = (
+        ("win_rate_moved", looked.by_count[0], "The win rate"),
+        ("win_rate_moved_by_money", looked.by_money[0], "The win rate by money"),
+        ("win_rate_moved_in_a_year", looked.year_ago[0], "Against a year before, the win rate"),
+    )
+    for kind, bridge, what in told:
+        change = bridge.change
+        sentence = (
+            f"{what} {_way(change)} by {said(change)} from {bridge.before.name} to {bridge.after.name}."
+        )
+        size = abs(change.value or 0.0)
+        yield claim(kind, "", sentence, (change,), "win_rate", importance=size, p=p_of(change))
+
+
+def _way(change: Measure) -> str:
+    return "rose" if (change.value or 0) > 0 else "fell"
+
+
+def _mixes(looked: Looked) -> Iterator[Claim]:
+    """For each dimension, that other deals closed than before."""
+    for bridge in looked.by_count:
+        mix, word = bridge.mix, WORDS[bridge.by]
+        grown = _grown(bridge)
+        if grown is None:
+            sentence = f"The mix by {word} moved the win rate by {said(mix)}."
+        else:
+            name, before, after = grown
+            share = f"from {number(before, 'share')} to {number(after, 'share')} of closed deals"
+            way = "more" if after > before else "fewer"
+            sentence = f"{way.capitalize()} {name} deals closed ({share}): the mix by {word} moved the win "
+            sentence += f"rate by {said(mix)}."
+        size = abs(mix.value or 0.0)
+        yield claim("mix_shift", bridge.by, sentence, (mix,), "bridge", importance=size, p=p_of(mix))
+
+
+def _grown(bridge: Bridge) -> tuple[str, float, float] | None:
+    """The segment whose share changed the win rate most by itself, and its shares before and after."""
+    rows = bridge.cells.sort(pl.col("mix").abs(), "segment", descending=[True, False]).head(1)
+    return None if rows.is_empty() else (rows["segment"][0], rows["w0"][0], rows["w1"][0])
+
+
+def _segments(looked: Looked) -> Iterator[Claim]:
+    """For each segment, that it fared otherwise than before."""
+    for bridge in looked.by_count:
+        for row in bridge.cells.iter_rows(named=True):
+            n = row["n0"] + row["n1"]
+            impact = _impact(row, n)
+            rates = f"{_rate(row['r0'], row['n0'])} to {_rate(row['r1'], row['n1'])}"
+            sentence = (
+                f"{row['segment']} ({WORDS[bridge.by]}) moved the win rate by {said(impact)}: its own went "
+                f"from {rates}."
+            )
+            in_mix = abs(row["mix"]) > abs(row["rate"])
+            yield claim(
+                "segment_moved",
+                f"{bridge.by}: {row['segment']}",
+                sentence,
+                (impact,),
+                "bridge",
+                importance=abs(row["impact"]),
+                p=row["p"],
+                against=_few_in_one(row) or ("it is told as a part of the mix" if in_mix else ""),
+            )
+
+
+def _impact(row: dict[str, float], n: float) -> Measure:
+    if row["impact_low"] is None or row["impact_high"] is None:
+        return Measure("segment_impact", row["impact"], int(n), why="too few deals", kind="points")
+    ends = {"low": row["impact_low"], "high": row["impact_high"]}
+    return Measure("segment_impact", row["impact"], int(n), **ends, kind="points")
+
+
+def _few_in_one(row: dict[str, float]) -> str:
+    least = min(row["n0"], row["n1"])
+    return f"{least:.0f} deals closed in one of the two times; below 30 a share is an anecdote" * (least < 30)
+
+
+def _rate(rate: float | None, n: float) -> str:
+    return "none" if rate is None else f"{number(rate, 'share')} of {n:,.0f}"
+
+
+def _stages(looked: Looked) -> Iterator[Claim]:
+    """For each stage, that more or fewer of the deals that enter it are lost from it."""
+    before, after = (
+        {row["stage"]: row for row in rows.filter(pl.col("name") == HAZARD).iter_rows(named=True)}
+        for rows in (looked.stages.before, looked.stages.after)
+    )
+    closed = max(looked.rates["window"].n, 1)
+    for row in looked.stages.change.filter(pl.col("name") == HAZARD_CHANGE).iter_rows(named=True):
+        stage, change = row["stage"], Measure(**{key: row[key] for key in _MEASURE})
+        value, entries = change.value or 0.0, after.get(stage, {}).get("n") or 0
+        first, then = (one.get(stage, {}).get("value") for one in (before, after))
+        kind = "stage_leak" if value > 0 else "stage_tightened"
+        hundreds = f"{100 * (first or 0):.1f} to {100 * (then or 0):.1f} of 100 deals that entered"
+        sentence = (
+            f"{'More' if value > 0 else 'Fewer'} deals are lost from {stage}: from {hundreds}, a change of "
+            f"{said(change, of='entries')}."
+        )
+        # So many points of the win rate are the losses that the change of hazard makes among its entries.
+        lost = abs(value) * entries / closed
+        yield claim(kind, stage, sentence, (change,), "stages", importance=lost, p=row["p"])
+
+
+_MEASURE = ("name", "value", "n", "n_eff", "low", "high", "why", "kind")
+
+
+def _rest(looked: Looked) -> Iterator[Claim]:
+    """Cycle times by creation, and the share of due deals that slipped."""
+    ripe = [one for one in looked.cohorts if one.mean.value is not None]
+    if len(ripe) > 1:
+        first, then = ripe[-2:]
+        change = change_between(first, then)
+        sentence = (
+            f"Deals created in {then.quarter.name} take {said(then.mean)} to close, those of "
+            f"{first.quarter.name} {said(first.mean)}: {said(change)} of that more or less."
+        )
+        yield claim(
+            "cycle_moved", "", sentence, (change, then.mean, first.mean), "cohorts", p=p_of_ratio(change)
+        )
+    before, after = looked.slips_before, looked.slips
+    rates = before.slip_rate, after.slip_rate
+    sentence = f"Of the deals due in each time, {said(rates[1])} slipped, against {said(rates[0])} before."
+    yield claim("slips_moved", "", sentence, rates[::-1], "slips", p=p_of_shares(*rates))
