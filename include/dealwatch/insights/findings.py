@@ -6,13 +6,14 @@ impact.
 """
 
 from collections.abc import Iterator
+from typing import Any
 
 import polars as pl
 
 from dealwatch.insights.actions import action_of
 from dealwatch.insights.chances import p_of, p_of_ratio, p_of_shares
 from dealwatch.insights.cycles import change_between
-from dealwatch.insights.lint import Claim
+from dealwatch.insights.lint import FEWEST, Claim
 from dealwatch.insights.looked import Looked
 from dealwatch.insights.measure import Measure
 from dealwatch.insights.movement import Bridge
@@ -128,20 +129,20 @@ def _segments(looked: Looked) -> Iterator[Claim]:
             )
 
 
-def _impact(row: dict[str, float], n: float) -> Measure:
-    if row["impact_low"] is None or row["impact_high"] is None:
-        return Measure("segment_impact", row["impact"], int(n), why="too few deals", kind="points")
-    ends = {"low": row["impact_low"], "high": row["impact_high"]}
-    return Measure("segment_impact", row["impact"], int(n), **ends, kind="points")
+def _impact(row: dict[str, Any], n: int) -> Measure:
+    low, high = row["impact_low"], row["impact_high"]
+    why = "too few deals for an interval" if low is None else ""
+    return Measure("segment_impact", row["impact"], n, low=low, high=high, why=why, kind="points")
 
 
-def _few_in_one(row: dict[str, float]) -> str:
+def _few_in_one(row: dict[str, Any]) -> str:
     least = min(row["n0"], row["n1"])
-    return f"{least:.0f} deals closed in one of the two times; below 30 a share is an anecdote" * (least < 30)
+    why = f"{least} deals closed in one of the two times; below {FEWEST} a share is an anecdote"
+    return why if least < FEWEST else ""
 
 
-def _rate(rate: float | None, n: float) -> str:
-    return "none" if rate is None else f"{number(rate, 'share')} of {n:,.0f}"
+def _rate(rate: float | None, n: int) -> str:
+    return "none" if rate is None else f"{number(rate, 'share')} of {n:,}"
 
 
 def _stages(looked: Looked) -> Iterator[Claim]:

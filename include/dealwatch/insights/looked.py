@@ -3,6 +3,8 @@
 from collections.abc import Mapping
 from dataclasses import dataclass
 
+import polars as pl
+
 from dealwatch.insights import figures
 from dealwatch.insights.concentration import Concentration, concentration
 from dealwatch.insights.cycles import Cohort, by_cohort
@@ -15,7 +17,7 @@ from dealwatch.insights.measure import Measure
 from dealwatch.insights.movement import Bridge, bridges
 from dealwatch.insights.pace import Pace, pace
 from dealwatch.insights.periods import Periods
-from dealwatch.insights.rates import differences, revenue_weighted, win_rate
+from dealwatch.insights.rates import differences, revenue_weighted, segments, win_rate
 from dealwatch.insights.reps import Reps, reps
 from dealwatch.insights.segments import AMOUNT_BAND, LAST_STAGE
 from dealwatch.insights.slips import Slips, slips
@@ -32,7 +34,8 @@ class Looked:
     """The metrics of one review. year: the 365 days up to the moment, of which levels are told.
 
     by_count, by_money: the change between the two windows, a bridge a dimension; year_ago: by count, against
-    the same weeks or months a year before. differ: whether segments differ over the year, by dimension.
+    the same weeks or months a year before. segments: win rates over the year; differ: whether chance explains
+    their differences, by dimension.
     """
 
     known: Known
@@ -44,6 +47,7 @@ class Looked:
     by_money: list[Bridge]
     year_ago: list[Bridge]
     stages: Stages
+    segments: pl.DataFrame
     differ: Mapping[str, Homogeneity | None]
     drivers: Drivers
     reps: Reps
@@ -71,6 +75,7 @@ def look(known: Known, times: Periods) -> Looked:
         by_money=bridges(known, times.before, times.window, DIMENSIONS, weight="amount"),
         year_ago=bridges(known, times.year_before, times.window, DIMENSIONS),
         stages=figures.stages(known, times),
+        segments=segments(known, year, (*DIMENSIONS, (LAST_STAGE,))),
         differ={by[0]: differences(known, year, by) for by in (*DIMENSIONS, (LAST_STAGE,))},
         drivers=drivers(known),
         reps=reps(known, year),

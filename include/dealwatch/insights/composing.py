@@ -1,0 +1,175 @@
+"""Composes the review of a week or a month from what was known at a moment, and from nothing else."""
+
+from collections.abc import Mapping, Sequence
+
+import polars as pl
+
+from dealwatch.insights import figures
+from dealwatch.insights.findings import moved
+from dealwatch.insights.known import Known
+from dealwatch.insights.lint import judged
+from dealwatch.insights.looked import Looked, look
+from dealwatch.insights.measure import Measure
+from dealwatch.insights.money import refusal
+from dealwatch.insights.periods import periods
+from dealwatch.insights.published import published
+from dealwatch.insights.review import SENTENCES, Finding, Period, Review
+from dealwatch.insights.standing import nothing_moved, standing
+
+# In which order findings are read; within a line, what explains most comes first.
+ORDER: tuple[tuple[str, ...], ...] = (
+    ("win_rate",),
+    ("win_rate_moved", "nothing_moved"),
+    ("mix_shift", "stage_leak", "stage_tightened", "segment_moved", "weak_rep"),
+    ("segments_differ",),
+    ("win_rate_moved_by_money", "win_rate_moved_in_a_year", "cycle_moved", "slips_moved"),
+    ("forecast",),
+    ("slipped",),
+    ("no_next_step", "stalled", "overdue", "concentration"),
+    ("quarter",),
+)
+_PLACE = {kind: place for place, kinds in enumerate(ORDER) for kind in kinds}
+# One sentence of each, before a second of any, so that five are not five of one sort.
+_AT_THE_TOP = 3
+
+
+def compose(known: Known, period: Period) -> Review:
+    """The newest review of a period that could be made at the moment of what is known."""
+    times = periods(known.as_of, period, known.settings)
+    looked = look(known, times)
+    return composed(looked)
+
+
+def composed(looked: Looked) -> Review:
+    """The review of what was looked at."""
+    known, times = looked.known, looked.times
+    currency = known.settings.currency
+    changes = moved(looked)
+    said, refused = judged([*changes, *standing(looked), *published(looked)], currency)
+    kinds = {claim.finding.kind for claim in changes}
+    compared = [one for one in (*said, *refused) if one.q is not None and one.kind in kinds]
+    if compared and not any(one.kind in kinds for one in said):
+        calm, no_calm = judged([nothing_moved(looked, compared)], currency)
+        said, refused = [*said, *calm], [*refused, *no_calm]
+    return Review(
+        as_of=known.as_of,
+        period=times.period,
+        span=times.span,
+        window=times.window,
+        before=times.before,
+        headline=headline(looked),
+        findings=ranked(said),
+        refused=tuple(refused),
+        figures=frames(looked),
+        currency=currency,
+        caveats=tuple(caveats(looked)),
+        footer=footer(looked, len(said), len(refused)),
+    )
+
+
+def ranked(said: Sequence[Finding]) -> tuple[Finding, ...]:
+    """What explains most of the change first; then levels, then what is at risk and what will come.
+
+    Behind the first lines of causes comes one sentence of each other sort, so that the five at the top tell
+    what changed, why, what is at risk and what will come.
+    """
+    ordered = sorted(said, key=lambda one: (_PLACE[one.kind], -one.importance, one.subject))
+    causes = [one for one in ordered if _PLACE[one.kind] in _CAUSES]
+    late = set(map(id, causes[_AT_THE_TOP:]))
+    first = [one for one in ordered if id(one) not in late]
+    cut = next((place for place, one in enumerate(first) if _PLACE[one.kind] >= _LEVELS), len(first))
+    others, seen = [], set()
+    for one in first[cut:]:
+        if one.kind not in seen and cut + len(others) < SENTENCES:
+            others.append(one)
+            seen.add(one.kind)
+    taken = set(map(id, others))
+    rest = [one for one in ordered if id(one) in late or (id(one) not in taken and one in first[cut:])]
+    return (*first[:cut], *others, *rest)
+
+
+_CAUSES, _LEVELS = (2,), 3
+
+
+def headline(looked: Looked) -> tuple[Measure, ...]:
+    """The named figures at the top: how much is won, how fast, what is open and what will come."""
+    cohort = next((one.mean for one in reversed(looked.cohorts) if one.mean.value is not None), None)
+    told = looked.forecast
+    return (
+        looked.rates["window"],
+        looked.weighted["window"],
+        looked.by_count[0].change,
+        cohort or looked.cohorts[-1].mean,
+        looked.pace.rem_exposure,
+        looked.pace.velocity,
+        looked.pace.pvs,
+        told.rapv.value,
+        looked.health.ratio,
+        looked.health.coverage,
+        looked.concentration.effective_deals,
+        looked.slips.slip_rate,
+        told.this_quarter.total,
+    )
+
+
+def frames(looked: Looked) -> Mapping[str, pl.DataFrame]:
+    """The frames behind the pictures and tables; see `figures`."""
+    known, times = looked.known, looked.times
+    return {
+        "win_rate_series": figures.win_rate_series(known, times),
+        "bridge": pl.concat(
+            [
+                figures.bridge(looked.by_count, "before"),
+                figures.bridge(looked.by_money, "before"),
+                figures.bridge(looked.year_ago, "year before"),
+            ]
+        ),
+        "stages": looked.stages.frame(),
+        "pipeline": figures.pipeline(looked.health, looked.concentration),
+        "cohorts": figures.cohorts(known, looked.cohorts),
+        "forecast": figures.forecast(looked.forecast),
+        "reps": figures.reps(looked.reps),
+        "slips": pl.concat(
+            [
+                figures.slips(looked.slips_before, times.before),
+                figures.slips(looked.slips, times.window),
+            ]
+        ),
+        "concentration": figures.largest_deals(known, looked.forecast.chances),
+        "drivers": figures.drivers(looked.drivers),
+        "segments": looked.segments,
+    }
+
+
+def caveats(looked: Looked) -> list[str]:
+    """What a reader has to know of the data before the figures."""
+    known, found = looked.known, []
+    money = pl.concat([one.select("amount", "currency") for one in (known.closed, known.open)])
+    if why := refusal(money, known.settings):
+        found.append(f"No figure in money is told: {why}.")
+    if not known.stages:
+        found.append(
+            "The source tells no history of stages, so nothing is said of where deals go on or stop."
+        )
+    if known.open.is_empty():
+        found.append("No deal is open, so nothing is said of what will come.")
+    elif known.open["p_loss"].null_count() == known.open.height:
+        found.append("No open deal has been scored, so the forecast goes by the age of deals alone.")
+    unripe = [one for one in looked.cohorts if one.deals and one.mean.value is None]
+    if unripe:
+        names = ", ".join(one.quarter.name for one in unripe)
+        found.append(
+            f"Deals created in {names} were not followed for long enough to tell how long they take."
+        )
+    return found
+
+
+def footer(looked: Looked, said: int, refused: int) -> str:
+    """As of when the review is, of what, and how much of it was refused."""
+    known = looked.known
+    local = known.as_of.astimezone(known.settings.zone)
+    return (
+        f"As known at {local:%Y-%m-%d %H:%M} ({known.settings.time_zone}): {known.closed.height:,} closed and "
+        f"{known.open.height:,} open deals. Intervals are 95%. {said} findings said, {refused} refused, each "
+        "with its reason."
+    )
