@@ -4,6 +4,7 @@ Expected wins come from what was known when a deal began, by a regression that n
 about. Differences no larger than chance are no differences: then nobody has an index, and the reason says so.
 """
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any, Literal
 
@@ -14,7 +15,7 @@ from scipy import stats
 
 from dealwatch.insights.entry import design, entry_facts
 from dealwatch.insights.known import Known
-from dealwatch.insights.logistic import chances, fit
+from dealwatch.insights.logistic import Fit, chances, fit
 from dealwatch.insights.measure import NO_AMOUNTS, NOTHING_CLOSED, Measure
 from dealwatch.insights.money import refusal
 from dealwatch.insights.statistics import Z, beta_binomial, wilson
@@ -81,11 +82,9 @@ def reps(known: Known, window: Window) -> Reps:
     totals = _totals(facts).filter(pl.col("closed") >= FEWEST)
     if totals.height < 2:
         return _nobody(totals.height, facts.height)
-    expected, noise = _expected(facts, totals["owner_id"].to_list())
-    won = totals["won"].to_numpy().astype(np.float64)
-    variance, p = _between(won, expected, noise)
-    why = "" if variance > 0 and p < SURE else NO_EVIDENCE
-    index = _indices(totals, expected, noise, variance, why)
+    told = expected(facts, totals["owner_id"].to_list())
+    variance = _variance(totals["won"].to_numpy().astype(np.float64), told)
+    index = _indices(totals, told, variance, "" if variance > 0 and told.p < SURE else NO_EVIDENCE)
     rates = _rates(totals)
     refused = refusal(deals, known.settings)
     rows = totals.iter_rows(named=True)
@@ -96,7 +95,7 @@ def reps(known: Known, window: Window) -> Reps:
                 owner_id=row["owner_id"],
                 closed=row["closed"],
                 won=row["won"],
-                expected=float(expected[k]),
+                expected=float(told.wins[k]),
                 index=index[k],
                 rate=rates[k],
                 money_rate=_money_rate(row, refused),
@@ -105,7 +104,7 @@ def reps(known: Known, window: Window) -> Reps:
             for k, row in enumerate(rows)
         ),
         variance=Measure("rep_variance", variance, int(totals["closed"].sum()), why=_TESTED, kind="ratio"),
-        p=p,
+        p=told.p,
         gap=gap,
         raw_gap=raw,
         chance_gap=chance,
@@ -130,45 +129,67 @@ def _totals(facts: pl.DataFrame) -> pl.DataFrame:
     )
 
 
-def _expected(facts: pl.DataFrame, owners: list[str]) -> tuple[Floats, Floats]:
-    """Expected wins of each rep and the variance of their number, by a fit to everybody else's deals."""
-    made = design(facts)
-    cells = len(made.x)
-    place = {owner: k for k, owner in enumerate(owners)}
-    who = facts["owner_id"].replace_strict(place, default=len(owners), return_dtype=pl.Int64).to_numpy()
-    at = who * cells + made.cell
-    counts = np.bincount(at, minlength=(len(owners) + 1) * cells).reshape(-1, cells).astype(np.float64)
-    wins = np.bincount(at, weights=facts["won"].to_numpy(), minlength=counts.size).reshape(counts.shape)
-    n, won = counts.sum(axis=0), wins.sum(axis=0)
-    start = fit(made.x, won, n).beta
-    expected, noise = np.empty(len(owners)), np.empty(len(owners))
-    for k in range(len(owners)):
-        p = chances(made.x, fit(made.x, won - wins[k], n - counts[k], start=start).beta)
-        expected[k], noise[k] = counts[k] @ p, counts[k] @ (p * (1 - p))
-    return expected, noise
+@dataclass(frozen=True)
+class Expected:
+    """Wins to be expected of each rep, the variance of wins less that by chance, and p of no differences."""
+
+    wins: Floats
+    noise: Floats
+    p: float
 
 
-def _between(won: Floats, expected: Floats, noise: Floats) -> tuple[float, float]:
-    """The variance of won / expected between reps beyond chance, by moments, and the p-value of none.
+def expected(facts: pl.DataFrame, owners: Sequence[str]) -> Expected:
+    """Each rep's expected wins by a fit to everybody else's deals; facts as `entry_facts` makes them.
 
     Wins of given deals vary by p (1 - p), not by p as a Poisson count's do: with the latter, half of what
-    reps differ by would pass for chance.
+    reps differ by would pass for chance. What the fit itself is unsure of comes on top.
     """
-    surplus = float(((won - expected) ** 2 - noise).sum())
-    chi2 = float(((won - expected) ** 2 / noise).sum())
-    return max(surplus / float((expected**2).sum()), 0.0), float(stats.chi2.sf(chi2, len(won) - 1))
+    made = design(facts)
+    x, cells, many = made.x, len(made.x), len(owners)
+    place = {owner: k for k, owner in enumerate(owners)}
+    who = facts["owner_id"].replace_strict(place, default=many, return_dtype=pl.Int64).to_numpy()
+    at = who * cells + made.cell
+    size = (many + 1) * cells
+    counts = np.bincount(at, minlength=size).reshape(-1, cells).astype(np.float64)
+    wins_here = np.bincount(at, weights=facts["won"].to_numpy(), minlength=size)
+    won = wins_here.astype(np.float64).reshape(-1, cells)
+    of_all, won_all = counts.sum(axis=0), won.sum(axis=0)
+    everyone = fit(x, won_all, of_all)
+    wins, noise = np.empty(many), np.empty(many)
+    for k in range(many):
+        others = fit(x, won_all - won[k], of_all - counts[k], start=everyone.beta)
+        p = chances(x, others.beta)
+        slope = (counts[k] * p * (1 - p)) @ x
+        wins[k], noise[k] = counts[k] @ p, counts[k] @ (p * (1 - p)) + slope @ others.covariance @ slope
+    return Expected(wins, noise, _no_differences(x, everyone, counts, won))
 
 
-def _indices(
-    totals: pl.DataFrame, expected: Floats, noise: Floats, variance: float, why: str
-) -> list[Measure]:
+def _no_differences(x: Floats, everyone: Fit, counts: Floats, won: Floats) -> float:
+    """Rao's score test that no group of deals (rows of counts) differs once x is known; its p-value."""
+    p = chances(x, everyone.beta)
+    weight = counts * p * (1 - p)
+    slopes = weight @ x
+    left = (won - counts * p).sum(axis=1)
+    spread = np.diag(weight.sum(axis=1)) - slopes @ everyone.covariance @ slopes.T
+    inverse = np.linalg.pinv(spread, rcond=1e-9, hermitian=True)
+    groups = int(np.linalg.matrix_rank(spread, tol=1e-9 * float(spread.max()), hermitian=True))
+    return float(stats.chi2.sf(left @ inverse @ left, groups))
+
+
+def _variance(won: Floats, told: Expected) -> float:
+    """The variance of won / expected between reps beyond chance, by moments."""
+    surplus = float(((won - told.wins) ** 2 - told.noise).sum())
+    return max(surplus / float((told.wins**2).sum()), 0.0)
+
+
+def _indices(totals: pl.DataFrame, told: Expected, variance: float, why: str) -> list[Measure]:
     """100 (O + k) / (E + k), k by how much less reps differ than chance makes them."""
     closed = totals["closed"].to_list()
     if why:
         return [Measure.null("rei", why, n=n, kind="index") for n in closed]
-    k = noise / (variance * expected)
-    centre = 100 * (totals["won"].to_numpy() + k) / (expected + k)
-    half = 100 * Z * np.sqrt(variance * noise / (variance * expected**2 + noise))
+    k = told.noise / (variance * told.wins)
+    centre = 100 * (totals["won"].to_numpy() + k) / (told.wins + k)
+    half = 100 * Z * np.sqrt(variance * told.noise / (variance * told.wins**2 + told.noise))
     return [
         Measure("rei", float(c), n, low=max(float(c - h), 0.0), high=float(c + h), kind="index")
         for c, h, n in zip(centre, half, closed, strict=True)
@@ -199,7 +220,7 @@ def _gap(totals: pl.DataFrame, seed: int) -> tuple[Measure, float, Measure, floa
     here = _spread(won, closed)
     again = [
         _spread(won[drawn], closed[drawn])
-        for drawn in random.integers(len(won), size=(_DRAWS // 4, len(won)))
+        for drawn in random.integers(len(won), size=(_DRAWS // 10, len(won)))
     ]
     low, high = np.quantile(again, (0.025, 0.975))
     drawn = Measure("rep_gap", here, n, low=min(float(low), here), high=max(float(high), here))
