@@ -11,9 +11,10 @@ from dealwatch.insights.lint import judged
 from dealwatch.insights.looked import Looked, look
 from dealwatch.insights.measure import Measure
 from dealwatch.insights.money import refusal
+from dealwatch.insights.overlap import told_once
 from dealwatch.insights.periods import periods
 from dealwatch.insights.published import published
-from dealwatch.insights.review import SENTENCES, Finding, Period, Review
+from dealwatch.insights.review import Finding, Period, Review
 from dealwatch.insights.standing import nothing_moved, standing
 
 # In which order findings are read; within a line, what explains most comes first.
@@ -29,8 +30,8 @@ ORDER: tuple[tuple[str, ...], ...] = (
     ("quarter",),
 )
 _PLACE = {kind: place for place, kinds in enumerate(ORDER) for kind in kinds}
-# One sentence of each, before a second of any, so that five are not five of one sort.
-_AT_THE_TOP = 3
+_CAUSE = _PLACE["mix_shift"]
+CAUSES_FIRST = 3  # of the five sentences
 
 
 def compose(known: Known, period: Period) -> Review:
@@ -43,14 +44,7 @@ def compose(known: Known, period: Period) -> Review:
 def composed(looked: Looked) -> Review:
     """The review of what was looked at."""
     known, times = looked.known, looked.times
-    currency = known.settings.currency
-    changes = moved(looked)
-    said, refused = judged([*changes, *standing(looked), *published(looked)], currency)
-    kinds = {claim.finding.kind for claim in changes}
-    compared = [one for one in (*said, *refused) if one.q is not None and one.kind in kinds]
-    if compared and not any(one.kind in kinds for one in said):
-        calm, no_calm = judged([nothing_moved(looked, compared)], currency)
-        said, refused = [*said, *calm], [*refused, *no_calm]
+    said, refused = _findings(looked)
     return Review(
         as_of=known.as_of,
         period=times.period,
@@ -61,34 +55,42 @@ def composed(looked: Looked) -> Review:
         findings=ranked(said),
         refused=tuple(refused),
         figures=frames(looked),
-        currency=currency,
+        currency=looked.currency,
         caveats=tuple(caveats(looked)),
         footer=footer(looked, len(said), len(refused)),
     )
 
 
-def ranked(said: Sequence[Finding]) -> tuple[Finding, ...]:
-    """What explains most of the change first; then levels, then what is at risk and what will come.
+def _findings(looked: Looked) -> tuple[list[Finding], list[Finding]]:
+    """What is said and what is refused."""
+    changes = moved(looked)
+    said, refused = judged([*changes, *standing(looked), *published(looked)])
+    said, again = told_once(said, looked.known, looked.year)
+    refused += again
+    kinds = {claim.finding.kind for claim in changes}
+    compared = sum(one.q is not None and one.kind in kinds for one in (*said, *refused))
+    if compared and not any(one.kind in kinds for one in said):
+        calm, no_calm = judged([nothing_moved(looked, compared)])
+        return said + calm, refused + no_calm
+    return said, refused
 
-    Behind the first lines of causes comes one sentence of each other sort, so that the five at the top tell
+
+def ranked(said: Sequence[Finding]) -> tuple[Finding, ...]:
+    """By what they explain of the change; then levels, then what is at risk and what will come.
+
+    Causes beyond the first few come behind one sentence of each other sort, so that the five at the top tell
     what changed, why, what is at risk and what will come.
     """
     ordered = sorted(said, key=lambda one: (_PLACE[one.kind], -one.importance, one.subject))
-    causes = [one for one in ordered if _PLACE[one.kind] in _CAUSES]
-    late = set(map(id, causes[_AT_THE_TOP:]))
-    first = [one for one in ordered if id(one) not in late]
-    cut = next((place for place, one in enumerate(first) if _PLACE[one.kind] >= _LEVELS), len(first))
-    others, seen = [], set()
-    for one in first[cut:]:
-        if one.kind not in seen and cut + len(others) < SENTENCES:
-            others.append(one)
-            seen.add(one.kind)
-    taken = set(map(id, others))
-    rest = [one for one in ordered if id(one) in late or (id(one) not in taken and one in first[cut:])]
-    return (*first[:cut], *others, *rest)
-
-
-_CAUSES, _LEVELS = (2,), 3
+    seen: dict[int, int] = {}
+    behind = []
+    for found in ordered:
+        place = _PLACE[found.kind]
+        seen[place] = seen.get(place, 0) + 1
+        behind.append(seen[place] > (CAUSES_FIRST if place == _CAUSE else 1))
+    return tuple(
+        one for late in (False, True) for one, is_late in zip(ordered, behind, strict=True) if is_late == late
+    )
 
 
 def headline(looked: Looked) -> tuple[Measure, ...]:
@@ -167,9 +169,10 @@ def caveats(looked: Looked) -> list[str]:
 def footer(looked: Looked, said: int, refused: int) -> str:
     """As of when the review is, of what, and how much of it was refused."""
     known = looked.known
+    deals = f"{known.closed.height:,} closed and {known.open.height:,} open deals"
     local = known.as_of.astimezone(known.settings.zone)
     return (
-        f"As known at {local:%Y-%m-%d %H:%M} ({known.settings.time_zone}): {known.closed.height:,} closed and "
-        f"{known.open.height:,} open deals. Intervals are 95%. {said} findings said, {refused} refused, each "
+        f"As known at {local:%Y-%m-%d %H:%M} ({known.settings.time_zone}): {deals}. "
+        f"Intervals are 95%. {said} findings said, {refused} refused, each "
         "with its reason."
     )

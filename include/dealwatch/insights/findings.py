@@ -19,7 +19,7 @@ from dealwatch.insights.measure import Measure
 from dealwatch.insights.movement import Bridge
 from dealwatch.insights.review import Audience, Finding
 from dealwatch.insights.stages import HAZARD, HAZARD_CHANGE
-from dealwatch.insights.wording import number, shown
+from dealwatch.insights.wording import percent, shown
 
 WORDS = {
     "industry": "industry",
@@ -72,14 +72,10 @@ def _totals(looked: Looked) -> Iterator[Claim]:
     for kind, bridge, what in told:
         change = bridge.change
         sentence = (
-            f"{what} {_way(change)} by {said(change)} from {bridge.before.name} to {bridge.after.name}."
+            f"{what} moved by {said(change)}, from the {bridge.before.name} to the {bridge.after.name}."
         )
         size = abs(change.value or 0.0)
         yield claim(kind, "", sentence, (change,), "win_rate", importance=size, p=p_of(change))
-
-
-def _way(change: Measure) -> str:
-    return "rose" if (change.value or 0) > 0 else "fell"
 
 
 def _mixes(looked: Looked) -> Iterator[Claim]:
@@ -91,7 +87,7 @@ def _mixes(looked: Looked) -> Iterator[Claim]:
             sentence = f"The mix by {word} moved the win rate by {said(mix)}."
         else:
             name, before, after = grown
-            share = f"from {number(before, 'share')} to {number(after, 'share')} of closed deals"
+            share = f"from {percent(before)} to {percent(after)} of closed deals"
             way = "more" if after > before else "fewer"
             sentence = f"{way.capitalize()} {name} deals closed ({share}): the mix by {word} moved the win "
             sentence += f"rate by {said(mix)}."
@@ -142,7 +138,7 @@ def _few_in_one(row: dict[str, Any]) -> str:
 
 
 def _rate(rate: float | None, n: int) -> str:
-    return "none" if rate is None else f"{number(rate, 'share')} of {n:,}"
+    return "none" if rate is None else f"{percent(rate)} of {n:,}"
 
 
 def _stages(looked: Looked) -> Iterator[Claim]:
@@ -178,7 +174,7 @@ def _rest(looked: Looked) -> Iterator[Claim]:
         change = change_between(first, then)
         sentence = (
             f"Deals created in {then.quarter.name} take {said(then.mean)} to close, those of "
-            f"{first.quarter.name} {said(first.mean)}: {said(change)} of that more or less."
+            f"{first.quarter.name} {said(first.mean)}: {said(change)}."
         )
         yield claim(
             "cycle_moved", "", sentence, (change, then.mean, first.mean), "cohorts", p=p_of_ratio(change)

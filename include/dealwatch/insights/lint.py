@@ -24,8 +24,7 @@ class Claim:
     """A finding that wants to be said, and what the checks have to know about it.
 
     explains: the columns by which outcomes are explained. against: what is known to be wrong with it, said
-        where the figure is made; empty when nothing is. says: whether it is only here to be refused, being
-        what others print of such data; then `against` has the reason.
+        where the figure is made; empty when nothing is.
     """
 
     finding: Finding
@@ -33,9 +32,9 @@ class Claim:
     against: str = ""
 
 
-def judged(claims: Sequence[Claim], currency: str = "") -> tuple[list[Finding], list[Finding]]:
+def judged(claims: Sequence[Claim]) -> tuple[list[Finding], list[Finding]]:
     """What may be said and what may not, each in the order given; q filled in for all that have a p."""
-    before = [_before_comparing(claim, currency) for claim in claims]
+    before = [_before_comparing(claim) for claim in claims]
     p = [
         float("nan") if reason or claim.finding.p is None else claim.finding.p
         for claim, reason in zip(claims, before, strict=True)
@@ -52,7 +51,7 @@ def judged(claims: Sequence[Claim], currency: str = "") -> tuple[list[Finding], 
     return said, refused
 
 
-def _before_comparing(claim: Claim, currency: str) -> str:
+def _before_comparing(claim: Claim) -> str:
     """Why a claim is no claim, whatever chance says; empty when it is one."""
     found = claim.finding
     post_hoc = [name for name in claim.explains if name in KNOWN_AT_CLOSE]
@@ -61,9 +60,9 @@ def _before_comparing(claim: Claim, currency: str) -> str:
         f"{post_hoc[0]} is known only when a deal has closed: it tells how, not why" if post_hoc else "",
         next((one.why for one in found.measures if not one.is_known), ""),
         _too_few(found),
-        _unproven(found, currency),
+        _unproven(found),
     )
-    return next((reason for reason in checks if reason), "")
+    return next((reason for reason in checks if reason), "").rstrip(".")
 
 
 def _too_few(found: Finding) -> str:
@@ -74,12 +73,12 @@ def _too_few(found: Finding) -> str:
     return f"it rests on {least} deals; below {FEWEST} a share is an anecdote" if least < FEWEST else ""
 
 
-def _unproven(found: Finding, currency: str) -> str:
+def _unproven(found: Finding) -> str:
     """Why a sentence is not one: a figure of it lacks its interval or its number of deals."""
     if not found.measures:
         return "it has no figure"
     for one in found.measures:
-        for part in (interval(one, currency), counted(one, "")):
+        for part in (interval(one), counted(one, "")):
             if part.strip() not in found.sentence:
                 return f"the sentence does not say {part.strip()!r} of {one.name}"
     return ""

@@ -14,6 +14,7 @@ from dealwatch.insights.forecast import Forecast, forecast
 from dealwatch.insights.health import Health, health
 from dealwatch.insights.known import Known
 from dealwatch.insights.measure import Measure
+from dealwatch.insights.money import currencies
 from dealwatch.insights.movement import Bridge, bridges
 from dealwatch.insights.pace import Pace, pace
 from dealwatch.insights.periods import Periods
@@ -58,6 +59,13 @@ class Looked:
     health: Health
     concentration: Concentration
     pace: Pace
+
+    @property
+    def currency(self) -> str:
+        """That of all money in it; several are never added up, and then it is not used."""
+        money = [one.select("amount", "currency") for one in (self.known.closed, self.known.open)]
+        found = currencies(pl.concat(money), self.known.settings)
+        return found[0] if len(found) == 1 else self.known.settings.currency
 
 
 def look(known: Known, times: Periods) -> Looked:

@@ -60,15 +60,14 @@ def _newest(as_of: datetime, period: Period, settings: Settings) -> Window:
 
 
 def _weeks(last: date, count: int, settings: Settings) -> Window:
-    return _joined(week_of(last - timedelta(weeks=count - 1), settings), week_of(last, settings))
+    newest = week_of(last, settings)
+    first = week_of(last - timedelta(weeks=count - 1), settings)
+    return Window(f"{count} weeks to {newest.name}", first.after, newest.until)
 
 
 def _months(last: date, count: int, settings: Settings) -> Window:
-    return _joined(month_of(_month_back(last, count - 1), settings), month_of(last, settings))
-
-
-def _joined(first: Window, last: Window) -> Window:
-    return Window(f"{first.name} to {last.name}", first.after, last.until)
+    newest, first = month_of(last, settings), month_of(_month_back(last, count - 1), settings)
+    return Window(f"{count} months to {newest.name}", first.after, newest.until)
 
 
 def _month_back(day: date, months: int) -> date:

@@ -18,7 +18,7 @@ from dealwatch.insights.measure import NOTHING_CLOSED, Measure, share_of
 from dealwatch.insights.money import refusal
 from dealwatch.insights.stages import LOSS_SHARE, NOTHING_LOST
 from dealwatch.insights.windows import quarter_of, quarters
-from dealwatch.insights.wording import number
+from dealwatch.insights.wording import percent
 from dealwatch.moments import local_day
 
 LOW_CHANCE = 0.4  # of being won, below which others ask for a review of the deal
@@ -52,7 +52,8 @@ def _cycles(looked: Looked) -> Iterator[Claim]:
     if before == after:
         return
     change = change_by_close(known, before, after, looked.cohorts)
-    sentence = f"Sales cycles changed by {said(change)} from {before.name} to {after.name}, by close date."
+    size = f" by {said(change)}" if change.is_known else ""
+    sentence = f"Sales cycles by close date changed{size} from {before.name} to {after.name}."
     yield claim("published_cycle", "", sentence, (change,), "cohorts", against=change.why or _TOLD_APART)
 
 
@@ -60,8 +61,8 @@ def _rep_gap(looked: Looked) -> Iterator[Claim]:
     reps = looked.reps
     if reps.raw_gap is None or reps.chance_p is None or not reps.chance_gap.is_known:
         return
-    raw = number(100 * reps.raw_gap, "points").removeprefix("+")
-    sentence = f"The gap between the best and the worst of {len(reps.reps)} reps is {raw}."
+    raw = f"{100 * reps.raw_gap:.1f} points"
+    sentence = f"The best and the worst of {len(reps.reps)} reps lie {raw} apart."
     reason = f"chance alone makes a gap of {said(reps.chance_gap)} among them, "
     reason += f"as large in {reps.chance_p:.0%} of samples; a raw gap is never shown without that"
     measures = (reps.chance_gap,)
@@ -101,7 +102,7 @@ def _slow_deals(looked: Looked) -> Iterator[Claim]:
         f"Deals slower than the median cycle of {median:.0f} days need an alert: {said(lost)} are lost."
     )
     reason = (
-        f"by construction it flags half of all deals ({number(slow.height / closed.height, 'share')}), and "
+        f"by construction it flags half of all deals ({percent(slow.height / closed.height)}), and "
         f"{said(everyone)} of all are lost; the cycle is known only when a deal has closed"
     )
     yield claim("published_slow_deals", "", sentence, (lost,), "cohorts", against=reason)
@@ -113,7 +114,8 @@ def _low_chances(looked: Looked) -> Claim:
     low = scored.filter(1 - pl.col("p_loss") < LOW_CHANCE).height
     none = "no open deal has a chance by a model that passed its gate"
     share = share_of("low_chance_share", low, scored.height, why=none)
-    sentence = f"Review the open deals with a chance below {LOW_CHANCE:.0%}: {said(share)}."
+    size = f": {said(share)}" if share.is_known else ""
+    sentence = f"Review the open deals with a chance below {LOW_CHANCE:.0%}{size}."
     reason = "a bound drawn by hand has no track record; alerts go by rules that were replayed"
     return claim("published_low_chance", "", sentence, (share,), "pipeline", against=share.why or reason)
 
@@ -156,7 +158,7 @@ def _savings(looked: Looked) -> Iterator[Claim]:
     else:
         value = float(lost["amount"].sum())
         money = Measure(name, value, lost.height, low=value, high=value, kind="money")
-    currency = looked.known.settings.currency
+    currency = looked.currency
     sentence = f"Calls would save {SAVED:.0%} of the {said(money, currency)} lost in a year."
     reason = "the share that is saved is assumed and was never measured"
     yield claim("published_savings", "", sentence, (money,), "pipeline", against=why or reason)

@@ -13,7 +13,6 @@ from dealwatch.insights.lint import Claim
 from dealwatch.insights.looked import Looked
 from dealwatch.insights.measure import Measure, measures_of
 from dealwatch.insights.rates import WIN_RATE
-from dealwatch.insights.review import Finding
 from dealwatch.insights.segments import UNKNOWN
 from dealwatch.insights.wording import listed
 
@@ -32,19 +31,19 @@ def standing(looked: Looked) -> list[Claim]:
 
 def _win_rate(looked: Looked) -> Claim:
     now, before = looked.rates["window"], looked.rates["before"]
-    sentence = f"In {looked.times.window.name}, {said(now)} of the deals that closed were won"
+    sentence = f"In the {looked.times.window.name}, {said(now)} of the deals that closed were won"
     measures: tuple[Measure, ...] = (now,)
     if before.is_known:
-        sentence += f"; in {looked.times.before.name}, {said(before)}"
+        sentence += f"; in as many before, {said(before)}"
         measures = (now, before)
     return claim("win_rate", "", f"{sentence}.", measures, "win_rate")
 
 
-def nothing_moved(looked: Looked, compared: list[Finding]) -> Claim:
+def nothing_moved(looked: Looked, compared: int) -> Claim:
     """That no claim of a change was left, and of how many; itself a claim that needs its interval."""
     change = looked.by_count[0].change
     sentence = (
-        f"Nothing moved more than chance explains: of {len(compared)} comparisons none stands out, and the "
+        f"Nothing moved more than chance explains: of {compared} comparisons none stands out, and the "
         f"win rate's change is {said(change)}."
     )
     return claim("nothing_moved", "", sentence, (change,), "win_rate")
@@ -108,10 +107,10 @@ def _weak_rep(looked: Looked) -> Claim:
 
 def _at_risk(looked: Looked) -> Iterator[Claim]:
     """What is counted of close dates and of the open deals."""
-    currency = looked.known.settings.currency
+    currency = looked.currency
     slips = looked.slips
     sentence = (
-        f"{said(slips.slipped_money, currency)} slipped out of {looked.times.window.name}: "
+        f"{said(slips.slipped_money, currency)} slipped in the {looked.times.window.name}: "
         f"{said(slips.slip_rate)} of what was due."
     )
     yield claim("slipped", "", sentence, (slips.slipped_money, slips.slip_rate), "slips")
@@ -137,7 +136,7 @@ def _no_concentration(few: Measure) -> str:
 
 
 def _to_come(looked: Looked) -> Iterator[Claim]:
-    currency, told = looked.known.settings.currency, looked.forecast
+    currency, told = looked.currency, looked.forecast
     value, bias = told.rapv.value, told.records[told.published].bias
     sentence = f"What is open is worth {said(value, currency)} by its chances"
     measures: tuple[Measure, ...] = (value,)
