@@ -16,7 +16,7 @@ _FIXED = ("created_at", "currency", "industry", "region", "product_type", "lead_
 
 
 def company(
-    world: Literal["planted", "null"], folder: Path, *, deals: int, days: int, seed: int
+    world: Literal["planted", "null", "leaking"], folder: Path, *, deals: int, days: int, seed: int
 ) -> tuple[Ledger, dict[str, Any]]:
     """The company's ledger and its answer sheet."""
     simulate(world, deals=deals, days=days, seed=seed, until=UNTIL, out=folder)

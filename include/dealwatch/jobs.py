@@ -28,7 +28,7 @@ Notify = Literal["auto", "dry", "force"]
 
 
 def simulate(
-    world: Literal["planted", "null"], out: Path, *, deals: int, days: int, seed: int, until: date
+    world: Literal["planted", "null", "leaking"], out: Path, *, deals: int, days: int, seed: int, until: date
 ) -> dict[str, Any]:
     """Write a made-up company's file drop and the truth about it."""
     from dealwatch.company.world import simulate as run

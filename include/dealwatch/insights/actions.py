@@ -16,6 +16,7 @@ ACTIONS: Mapping[str, str] = {
     "win_rate_moved_in_a_year": "Set targets by the latest year, not by the one before.",
     "nothing_moved": NOTHING_TO_DO,
     "mix_shift": "Ask who decided on the new mix, and set the forecast by it.",
+    "mix_of_created": "Set the forecast of the coming quarters by the mix that comes in now.",
     "segment_moved": "Read ten lost deals of this segment and look for one reason they share.",
     "stage_leak": "Read the deals lost from this stage in the period, and check what it takes to enter it.",
     "stage_tightened": "Find out what changed at this stage, and keep it.",

@@ -23,7 +23,7 @@ ORDER: tuple[tuple[str, ...], ...] = (
     ("win_rate_moved", "nothing_moved"),
     ("mix_shift", "stage_leak", "stage_tightened", "segment_moved", "weak_rep"),
     ("segments_differ",),
-    ("win_rate_moved_by_money", "win_rate_moved_in_a_year", "cycle_moved", "slips_moved"),
+    ("win_rate_moved_by_money", "win_rate_moved_in_a_year", "mix_of_created", "cycle_moved", "slips_moved"),
     ("forecast",),
     ("slipped",),
     ("no_next_step", "stalled", "overdue", "concentration"),
@@ -72,6 +72,8 @@ def _findings(looked: Looked) -> tuple[list[Finding], list[Finding]]:
     if compared and not any(one.kind in kinds for one in said):
         calm, no_calm = judged([nothing_moved(looked, compared)])
         return said + calm, refused + no_calm
+    if any(one.kind == "win_rate_moved" for one in said):  # which has the level in it
+        said = [one for one in said if one.kind != "win_rate"]
     return said, refused
 
 

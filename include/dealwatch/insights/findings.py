@@ -13,9 +13,10 @@ import polars as pl
 from dealwatch.insights.actions import action_of
 from dealwatch.insights.chances import p_of, p_of_ratio, p_of_shares
 from dealwatch.insights.cycles import change_between
+from dealwatch.insights.intake import unsteady
 from dealwatch.insights.lint import FEWEST, Claim
 from dealwatch.insights.looked import Looked
-from dealwatch.insights.measure import Measure
+from dealwatch.insights.measure import Measure, measures_of
 from dealwatch.insights.movement import Bridge
 from dealwatch.insights.review import Audience, Finding
 from dealwatch.insights.stages import HAZARD, HAZARD_CHANGE
@@ -74,25 +75,39 @@ def _totals(looked: Looked) -> Iterator[Claim]:
         sentence = (
             f"{what} moved by {said(change)}, from the {bridge.before.name} to the {bridge.after.name}."
         )
-        size = abs(change.value or 0.0)
-        yield claim(kind, "", sentence, (change,), "win_rate", importance=size, p=p_of(change))
+        measures: tuple[Measure, ...] = (change,)
+        if kind == "win_rate_moved":
+            rates = looked.rates["before"], looked.rates["window"]
+            sentence = (
+                f"The win rate moved by {said(change)}: from {said(rates[0])} to {said(rates[1])} in the "
+                f"{bridge.after.name}."
+            )
+            measures = (change, *rates)
+        bent = "" if kind == "win_rate_moved_in_a_year" else unsteady(*looked.intake["", ""])
+        size, p = abs(change.value or 0.0), p_of(change)
+        yield claim(kind, "", sentence, measures, "win_rate", importance=size, p=p, against=bent)
 
 
 def _mixes(looked: Looked) -> Iterator[Claim]:
     """For each dimension, that other deals closed than before."""
-    for bridge in looked.by_count:
+    for kind, bridge in (
+        *(("mix_shift", one) for one in looked.by_count),
+        *(("mix_of_created", one) for one in looked.by_creation),
+    ):
+        what = "closed deals" if kind == "mix_shift" else f"the deals created in {bridge.after.name}"
         mix, word = bridge.mix, WORDS[bridge.by]
         grown = _grown(bridge)
         if grown is None:
             sentence = f"The mix by {word} moved the win rate by {said(mix)}."
         else:
             name, before, after = grown
-            share = f"from {percent(before)} to {percent(after)} of closed deals"
-            way = "more" if after > before else "fewer"
-            sentence = f"{way.capitalize()} {name} deals closed ({share}): the mix by {word} moved the win "
-            sentence += f"rate by {said(mix)}."
+            share = f"from {percent(before)} to {percent(after)} of {what}"
+            way = "More" if after > before else "Fewer"
+            verb = "closed" if kind == "mix_shift" else "came"
+            sentence = f"{way} {name} deals {verb} ({share}): the mix by {word} moved the win rate by "
+            sentence += f"{said(mix)}."
         size = abs(mix.value or 0.0)
-        yield claim("mix_shift", bridge.by, sentence, (mix,), "bridge", importance=size, p=p_of(mix))
+        yield claim(kind, bridge.by, sentence, (mix,), "bridge", importance=size, p=p_of(mix))
 
 
 def _grown(bridge: Bridge) -> tuple[str, float, float] | None:
@@ -113,6 +128,7 @@ def _segments(looked: Looked) -> Iterator[Claim]:
                 f"from {rates}."
             )
             in_mix = abs(row["mix"]) > abs(row["rate"])
+            came = looked.intake.get((bridge.by, row["segment"]), (0, 0))
             yield claim(
                 "segment_moved",
                 f"{bridge.by}: {row['segment']}",
@@ -121,7 +137,8 @@ def _segments(looked: Looked) -> Iterator[Claim]:
                 "bridge",
                 importance=abs(row["impact"]),
                 p=row["p"],
-                against=_few_in_one(row) or ("it is told as a part of the mix" if in_mix else ""),
+                against=_few_in_one(row)
+                or ("it is told as a part of the mix" if in_mix else unsteady(*came)),
             )
 
 
@@ -148,19 +165,37 @@ def _stages(looked: Looked) -> Iterator[Claim]:
         for rows in (looked.stages.before, looked.stages.after)
     )
     closed = max(looked.rates["window"].n, 1)
+    held = {} if looked.same_mix is None else _by_stage(looked.same_mix[1])
     for row in looked.stages.change.filter(pl.col("name") == HAZARD_CHANGE).iter_rows(named=True):
         stage, change = row["stage"], Measure(**{key: row[key] for key in _MEASURE})
         value, entries = change.value or 0.0, after.get(stage, {}).get("n") or 0
+        alike = held.get(stage, change)
+        p = row["p"] if stage not in held else _less_sure(row["p"], p_of(alike))
         first, then = (one.get(stage, {}).get("value") for one in (before, after))
         kind = "stage_leak" if value > 0 else "stage_tightened"
         hundreds = f"{100 * (first or 0):.1f} to {100 * (then or 0):.1f} of 100 deals that entered"
         sentence = (
             f"{'More' if value > 0 else 'Fewer'} deals are lost from {stage}: from {hundreds}, a change of "
-            f"{said(change, of='entries')}."
+            f"{said(change, of='entries')}"
         )
+        if stage in held:
+            assert looked.same_mix is not None
+            sentence += f"; at the same mix by {WORDS[looked.same_mix[0]]} {said(alike, of='entries')}"
+        measures = (change, alike) if stage in held else (change,)
         # So many points of the win rate are the losses that the change of hazard makes among its entries.
-        lost = abs(value) * entries / closed
-        yield claim(kind, stage, sentence, (change,), "stages", importance=lost, p=row["p"])
+        lost = min(abs(value), abs(alike.value or 0.0)) * entries / closed
+        came = before.get(stage, {}).get("n") or 0, entries
+        against = unsteady(*came, what="deals entered it") if change.is_known else ""
+        yield claim(kind, stage, f"{sentence}.", measures, "stages", importance=lost, p=p, against=against)
+
+
+def _by_stage(rows: pl.DataFrame) -> dict[str, Measure]:
+    return dict(zip(rows["stage"].to_list(), measures_of(rows), strict=True))
+
+
+def _less_sure(first: float | None, second: float | None) -> float | None:
+    """The larger p-value: a claim has to hold both ways."""
+    return None if first is None or second is None else max(first, second)
 
 
 _MEASURE = ("name", "value", "n", "n_eff", "low", "high", "why", "kind")

@@ -18,7 +18,7 @@ from dealwatch.insights.segments import AMOUNT_BAND, COLUMNS, with_bands
 from dealwatch.insights.windows import Window
 
 TOGETHER = 0.3  # Cramer's V of two columns from which one is told by the other
-_KINDS = ("mix_shift", "segment_moved", "segments_differ")
+_KINDS = ("mix_shift", "mix_of_created", "segment_moved", "segments_differ")
 
 
 def told_once(said: Sequence[Finding], known: Known, window: Window) -> tuple[list[Finding], list[Finding]]:

@@ -116,7 +116,7 @@ def loss_share_changes(known: Known, before: Window, after: Window) -> pl.DataFr
         return np.asarray(100 * (then - first))
 
     counts = np.full(len(names), float(lost.height))
-    return _told(names, LOSS_SHARE_CHANGE, change, sums, counts, seed=seed)
+    return told_of(names, LOSS_SHARE_CHANGE, change, sums, counts, seed=seed)
 
 
 def _names(known: Known, seen: pl.Series) -> list[str]:
@@ -143,7 +143,7 @@ def hazards(known: Known, window: Window) -> pl.DataFrame:
     entries = sums.sum(axis=0)[1::2]
     rows = []
     for name, of in ((HAZARD, _hazard), (EXCESS, _excess)):
-        rows.append(_told(known.stages, name, of, sums, entries, seed=known.settings.scoring.seed))
+        rows.append(told_of(known.stages, name, of, sums, entries, seed=known.settings.scoring.seed))
     return pl.concat(rows)
 
 
@@ -161,7 +161,7 @@ def hazard_changes(known: Known, before: Window, after: Window) -> pl.DataFrame:
     def change(drawn: Floats) -> Floats:
         return 100 * (_hazard(drawn[:, half:]) - _hazard(drawn[:, :half]))
 
-    return _told(known.stages, HAZARD_CHANGE, change, sums, entries, seed=known.settings.scoring.seed)
+    return told_of(known.stages, HAZARD_CHANGE, change, sums, entries, seed=known.settings.scoring.seed)
 
 
 def _hazard(sums: Floats) -> Floats:
@@ -176,7 +176,7 @@ def _excess(sums: Floats) -> Floats:
         return np.asarray(losses - entries * mean)
 
 
-def _told(
+def told_of(
     stages: Sequence[str],
     name: str,
     of: Callable[[Floats], Floats],
