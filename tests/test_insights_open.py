@@ -81,9 +81,9 @@ def card(*lives: Life, target: float | None = None) -> Health:
 
 def test_a_deal_is_stalled_beyond_what_moving_on_takes_unless_a_step_is_near() -> None:
     found = card(
-        begun(day(MOMENT, -25), amount="100"),
-        begun(day(MOMENT, -25), amount="200", next_step_on="2026-01-15"),
-        begun(day(MOMENT, -25), amount="400", next_step_on="2026-01-16"),
+        begun(day(MOMENT, -27), amount="100"),
+        begun(day(MOMENT, -27), amount="200", next_step_on="2026-01-15"),
+        begun(day(MOMENT, -27), amount="400", next_step_on="2026-01-16"),
         begun(day(MOMENT, -23), amount="300"),
     )
     assert found.stalled.value == pytest.approx(500 / 1000)
@@ -92,7 +92,7 @@ def test_a_deal_is_stalled_beyond_what_moving_on_takes_unless_a_step_is_near() -
 
 
 def test_a_deal_is_breached_when_older_than_most_wins() -> None:
-    lives = [begun(day(MOMENT, -age), amount="100", stage="C") for age in (20, 53, 55, 300)]
+    lives = [begun(day(MOMENT, -age), amount="100", stage="C") for age in (20, 53, 57, 300)]
     assert card(*lives).breached.value == pytest.approx(2 / 4)
 
 
