@@ -38,6 +38,16 @@ def horizon(known: Known) -> float | None:
     return curve.reached(MATURE * float(curve.value[-1])) if len(curve.times) else None
 
 
+def too_young(known: Known, cohort: Window, days: float | None) -> str:
+    """Why deals created in a window cannot be judged yet; empty once the youngest has had so many days."""
+    if days is None:
+        return "no deal has been closed yet"
+    youngest = (known.as_of - cohort.until) / timedelta(days=1)
+    if youngest >= days:
+        return ""
+    return f"deals take up to {days:.0f} days to close; the last of these have had {max(youngest, 0):.0f}"
+
+
 def cohort_win_rate(known: Known, cohort: Window, days: float | None) -> Measure:
     """The share of the deals created in a window that is won within so many days; see `horizon`.
 
@@ -47,11 +57,7 @@ def cohort_win_rate(known: Known, cohort: Window, days: float | None) -> Measure
     rows = created(known).filter(cohort.holds("created_at"))
     if not rows.height:
         return Measure.null(COHORT_WIN_RATE, NOTHING_CREATED)
-    if days is None:
-        return Measure.null(COHORT_WIN_RATE, "no deal has been closed yet", n=rows.height)
-    youngest = (known.as_of - cohort.until) / timedelta(days=1)
-    if youngest < days:
-        why = f"deals take up to {days:.0f} days to close; the last of these have had {max(youngest, 0):.0f}"
+    if (why := too_young(known, cohort, days)) or days is None:
         return Measure.null(COHORT_WIN_RATE, why, n=rows.height)
     is_won = (pl.col("outcome") == EVENT) & (pl.col("days") <= days)
     won = rows.filter(is_won).height

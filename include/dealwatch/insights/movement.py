@@ -16,6 +16,7 @@ from typing import Literal
 import numpy as np
 import polars as pl
 
+from dealwatch.insights.cohorts import horizon, too_young
 from dealwatch.insights.known import Known
 from dealwatch.insights.measure import NO_AMOUNTS, NOTHING_CLOSED, Measure, with_interval
 from dealwatch.insights.money import refusal
@@ -29,6 +30,7 @@ SINGLE = tuple((one,) for one in DIMENSIONS if one not in POST_HOC)
 FLAGGED = 0.10  # of the q-value
 PUBLISHED_MINIMUM = 30  # deals of a quarter
 By = Literal["count", "amount"]
+Clock = Literal["closed_at", "created_at"]
 CELLS = {
     "segment": pl.String(),
     "n0": pl.Int64(),
@@ -79,9 +81,10 @@ def bridges(
     dimensions: Sequence[Sequence[str]] = SINGLE,
     *,
     weight: By = "count",
+    clock: Clock = "closed_at",
 ) -> list[Bridge]:
     """The same change by each dimension, q adjusted for the segments of all of them: all are looked at."""
-    told = [bridge(known, before, after, by, weight=weight) for by in dimensions]
+    told = [bridge(known, before, after, by, weight=weight, clock=clock) for by in dimensions]
     sizes = [one.cells.height for one in told]
     q = adjusted(np.concatenate([_of_cells(one) for one in told])) if told else np.empty(0)
     ends = np.cumsum(sizes)
@@ -100,16 +103,34 @@ def _flagged(cells: pl.DataFrame, q: Floats) -> pl.DataFrame:
     return cells.with_columns(is_flagged=(pl.col("q") < FLAGGED).fill_null(False))
 
 
-def bridge(known: Known, before: Window, after: Window, by: Sequence[str], *, weight: By = "count") -> Bridge:
-    """The change from one window to another by one column, or by a pair's cells of 30 deals or more."""
-    rows = known.closed.filter(before.holds("closed_at") | after.holds("closed_at"))
+def bridge(
+    known: Known,
+    before: Window,
+    after: Window,
+    by: Sequence[str],
+    *,
+    weight: By = "count",
+    clock: Clock = "closed_at",
+) -> Bridge:
+    """The change from one window to another by one column, or by a pair's cells of 30 deals or more.
+
+    clock: which deals are a window's: those closed in it, as the win rate has it, or those created in it that
+        are closed by now. When other deals come, the fast ones of them close first, and those are lost more
+        often: by closings the mix then looks larger than it is. By creation it does not, but a window has to
+        be old enough for its deals to be closed.
+    """
+    rows = known.closed.filter(before.holds(clock) | after.holds(clock))
     refused = refusal(rows, known.settings)
     rows = labelled(with_bands(rows, refused=refused), by)
     rows = without_small(rows) if len(by) > 1 else rows
     if weight == "amount":
         rows = with_amount(rows)
-    rows = rows.with_columns(is_after=after.holds("closed_at"))
-    if why := (refused if weight == "amount" else "") or _nothing(rows, before, after, weight):
+    rows = rows.with_columns(is_after=after.holds(clock))
+    why = refused if weight == "amount" else ""
+    why = why or _nothing(rows, before, after, weight)
+    if clock == "created_at":
+        why = why or too_young(known, after, horizon(known))
+    if why:
         change, mix, rate = (Measure.null(name, why, n=rows.height, kind="points") for name in TOTALS)
         return Bridge(name_of(by), weight, before, after, change, mix, rate, pl.DataFrame(schema=CELLS))
     return _measured(rows, before, after, by, weight, known.settings.scoring.seed)

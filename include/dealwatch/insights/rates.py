@@ -17,7 +17,7 @@ from dealwatch.insights.measure import (
     share_of,
 )
 from dealwatch.insights.money import refusal
-from dealwatch.insights.segments import DIMENSIONS, labelled, name_of, with_bands
+from dealwatch.insights.segments import DIMENSIONS, POST_HOC, labelled, name_of, with_bands
 from dealwatch.insights.statistics import (
     Floats,
     Homogeneity,
@@ -90,7 +90,9 @@ def segments(known: Known, window: Window, dimensions: Sequence[Sequence[str]] =
 
     A dimension is a column, or several for the cells of a pair. `shrunk` is the rate drawn to the dimension's
     by what differs for certain; `p` is of the segment against all other deals, by count, and `q` the same
-    adjusted for all segments in the answer: of seven dimensions some segment always looks good.
+    adjusted for all segments in the answer: of six dimensions some segment always looks good. Segments known
+    only once a deal is closed (POST_HOC) are adjusted apart: that deals lost early end in early stages is
+    certain, and would let others pass.
     """
     rows = closed_in(known, window)
     why = refusal(rows, known.settings)
@@ -98,9 +100,10 @@ def segments(known: Known, window: Window, dimensions: Sequence[Sequence[str]] =
     if not found:
         return pl.DataFrame(schema=SEGMENT_SCHEMA)
     told = pl.concat(found)
-    q = np.full(told.height, np.nan)
-    by_count = (told["name"] == WIN_RATE).to_numpy()
-    q[by_count] = adjusted(told["p"].to_numpy()[by_count])
+    is_post_hoc = told["by"].is_in([name_of(by) for by in dimensions if set(by) & set(POST_HOC)])
+    q, p = np.full(told.height, np.nan), told["p"].to_numpy()
+    for family in (is_post_hoc.to_numpy(), ~is_post_hoc.to_numpy()):
+        q[family] = adjusted(p[family])
     return told.with_columns(pl.Series("q", q).fill_nan(None), pl.col("p").fill_nan(None))
 
 
