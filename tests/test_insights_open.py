@@ -54,7 +54,7 @@ def test_nothing_open_is_no_concentration() -> None:
     none = np.array([])
     assert concentration(none, none).hhi.value is None
     assert concentration(np.array([NONE]), np.array([0.5])).top_fifth.why
-    assert concentration(np.array([0.0]), np.array([0.5])).hhi.why == "the deals sum to nothing."
+    assert concentration(np.array([0.0]), np.array([0.5])).hhi.value is None
     certain = concentration(np.array([5.0]), np.array([1.0]))
     assert certain.variance_top_5.why == "the deals sum to nothing." and certain.expected_top_1.value == 1
 
@@ -81,9 +81,9 @@ def card(*lives: Life, target: float | None = None) -> Health:
 
 def test_a_deal_is_stalled_beyond_what_moving_on_takes_unless_a_step_is_near() -> None:
     found = card(
-        begun(day(MOMENT, -25), amount="100"),
-        begun(day(MOMENT, -25), amount="200", next_step_on="2026-01-15"),
-        begun(day(MOMENT, -25), amount="400", next_step_on="2026-01-16"),
+        begun(day(MOMENT, -27), amount="100"),
+        begun(day(MOMENT, -27), amount="200", next_step_on="2026-01-15"),
+        begun(day(MOMENT, -27), amount="400", next_step_on="2026-01-16"),
         begun(day(MOMENT, -23), amount="300"),
     )
     assert found.stalled.value == pytest.approx(500 / 1000)
@@ -92,7 +92,7 @@ def test_a_deal_is_stalled_beyond_what_moving_on_takes_unless_a_step_is_near() -
 
 
 def test_a_deal_is_breached_when_older_than_most_wins() -> None:
-    lives = [begun(day(MOMENT, -age), amount="100", stage="C") for age in (20, 53, 55, 300)]
+    lives = [begun(day(MOMENT, -age), amount="100", stage="C") for age in (20, 53, 57, 300)]
     assert card(*lives).breached.value == pytest.approx(2 / 4)
 
 
@@ -202,3 +202,13 @@ def test_a_move_on_the_night_of_the_quarters_end_counts_by_the_organisations_day
         slips(known_at("2026-06-10", lives, settings=berlin), period).pushed.value == 1
     )  # 00:30 on 1 January
     assert slips(known_at("2026-06-10", lives), Q1).pushed.value == 0
+
+
+def test_amounts_of_nothing_and_less_count_nowhere_in_money() -> None:
+    known = known_at(MOMENT, [*RECORD, begun("2025-12-01", amount="100")])
+    worthless = [begun("2025-12-01", amount=amount) for amount in ("0", "-50")]
+    more = known_at(MOMENT, [*RECORD, begun("2025-12-01", amount="100"), *worthless])
+    told, again = forecast(known), forecast(more)
+    assert again.rapv.value.n == told.rapv.value.n == 1
+    assert health(more, again).breached == health(known, told).breached
+    assert concentration(np.array([5.0, 0.0, -5.0]), np.full(3, 0.5)).top_fifth.n == 1

@@ -42,11 +42,11 @@ class Concentration:
 
 
 def concentration(amounts: Floats, chances: Floats) -> Concentration:
-    """Of deals with these amounts (one currency, none negative) and chances to be won (NaN: unknown).
+    """Of deals with these amounts (one currency) and chances to be won (NaN: unknown).
 
-    A deal without an amount (NaN) is left out; n is the number of deals that count.
+    A deal without an amount (NaN, 0 or less) is left out; n is the number of deals that count.
     """
-    told = ~np.isnan(amounts)
+    told = amounts > 0
     a, p = amounts[told], chances[told]
     shares, why = _shares(a)
     likely = ~np.isnan(p)

@@ -12,13 +12,13 @@ import numpy as np
 import polars as pl
 from numpy.typing import NDArray
 
+from dealwatch.insights.cohorts import horizon, too_young
 from dealwatch.insights.known import Known
 from dealwatch.insights.measure import Measure
 from dealwatch.insights.statistics import Curve, Z, kaplan_meier
 from dealwatch.insights.windows import Window
 from dealwatch.moments import local_day
 
-USUAL = 0.9  # of deals have closed by the time that a cohort has to be followed for
 FEWEST = 30
 _DAY = 86_400_000_000.0
 _SLACK = 0.5  # of the usual number of new deals; a window with fewer holds mostly old ones
@@ -42,29 +42,19 @@ class Cohort:
     median: Measure
 
 
-def usual_days(known: Known) -> float | None:
-    """The days within which nine of ten deals close; None when fewer ever will, as far as is known."""
-    days, is_closed = _waits(known)
-    return kaplan_meier(days, is_closed).reached(1 - USUAL) if is_closed.any() else None
-
-
 def by_cohort(known: Known, quarters: Sequence[Window]) -> list[Cohort]:
     """Cycle times of the deals created in each quarter; null where they were not followed for long enough."""
-    usual = usual_days(known)
+    usual = horizon(known)
     followed = [(known.as_of - quarter.until).total_seconds() / 86_400 for quarter in quarters]
     ripe = [days for days in followed if usual is not None and days >= usual]
     within = min(ripe, default=None)
-    return [
-        _cohort(known, quarter, usual, days, within) for quarter, days in zip(quarters, followed, strict=True)
-    ]
+    return [_cohort(known, quarter, usual, within) for quarter in quarters]
 
 
-def _cohort(
-    known: Known, quarter: Window, usual: float | None, followed: float, within: float | None
-) -> Cohort:
+def _cohort(known: Known, quarter: Window, usual: float | None, within: float | None) -> Cohort:
     days, is_closed = _waits(known, quarter.holds("created_at"))
     n, still_open = len(days), int((~is_closed).sum())
-    why = _unripe(n, usual, followed)
+    why = _unripe(known, quarter, n, usual)
     if why or within is None:
         nulls = (Measure.null(name, why, n=n, kind="days") for name in ("cycle_mean", "cycle_median"))
         return Cohort(quarter, n, still_open, None, *nulls)
@@ -75,17 +65,10 @@ def _cohort(
     return Cohort(quarter, n, still_open, within, shown, _median(curve, n))
 
 
-def _unripe(n: int, usual: float | None, followed: float) -> str:
+def _unripe(known: Known, quarter: Window, n: int, usual: float | None) -> str:
     if n < FEWEST:
         return f"{n} deals were created in this time; it takes {FEWEST}."
-    if usual is None:
-        return "too few deals have closed to know how long they take."
-    if followed < usual:
-        return (
-            f"its deals were followed for {max(followed, 0):.0f} days so far, and nine of ten take up to "
-            f"{usual:.0f}: those that closed are the quick ones."
-        )
-    return ""
+    return too_young(known, quarter, usual)
 
 
 def restricted_mean(days: Floats, is_closed: NDArray[np.bool_], within: float) -> tuple[float, float]:
@@ -161,7 +144,7 @@ def _claim(first: pl.Series, second: pl.Series) -> str:
 def _chosen(known: Known, window: Window) -> str:
     """Why the deals closed in a window are not those that usually close; empty when nothing says so."""
     begun = pl.concat([known.closed["created_at"], known.open["created_at"]]).sort()
-    usual = usual_days(known)
+    usual = horizon(known)
     reach = (window.until - begun[0]).total_seconds() / 86_400
     if usual is not None and reach - window.days < usual:
         day = local_day(begun[0], known.settings)

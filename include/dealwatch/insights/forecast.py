@@ -10,7 +10,7 @@ from numpy.typing import NDArray
 
 from dealwatch.insights.known import Known
 from dealwatch.insights.measure import Measure
-from dealwatch.insights.money import refusal
+from dealwatch.insights.money import PAID, refusal
 from dealwatch.insights.rapv import VARIANTS, Rapv, rapv
 from dealwatch.insights.replay import Record, past_origins, replayed
 from dealwatch.insights.statistics import Z
@@ -94,7 +94,7 @@ def _quarter(known: Known, window: Window, chances: Floats) -> Quarter:
         why = "no deal has closed yet."
     if why or curves is None:
         return Quarter(window, *(Measure.null(name, why, kind="money") for name in _NAMES))
-    deals = known.closed.filter(window.holds("closed_at"), pl.col("won"), pl.col("amount").is_not_null())
+    deals = known.closed.filter(window.holds("closed_at"), pl.col("won"), pl.col("amount") > 0)
     won = float(deals["amount"].sum())
     start = max((window.after - known.as_of) / _A_DAY, 0.0)
     end = max((window.until - known.as_of) / _A_DAY, 0.0)
@@ -119,8 +119,8 @@ def _of_open(
     ever, here = curves.ever(), curves.between(start, end)
     share = np.divide(here, ever, out=np.zeros_like(here), where=ever > 0)
     p = np.nan_to_num(np.where(np.isnan(chances), ever, chances) * np.nan_to_num(share))
-    a = known.open["amount"].fill_null(0.0).to_numpy()
-    told = int(known.open["amount"].count())
+    a = known.open.select(PAID.fill_null(0.0)).to_series().to_numpy()
+    told = int((a > 0).sum())
     return told, float((a * p).sum()), float((a**2 * p * (1 - p)).sum())
 
 
@@ -133,7 +133,7 @@ def _of_new(known: Known, curves: WinCurves, start: float, end: float) -> tuple[
         last_days(known.as_of, known.settings, days).holds("created_at") for days in (_LATELY, 365)
     )
     rows = [frame.select("created_at", "amount") for frame in (known.closed, known.open)]
-    deals = pl.concat(rows).filter(pl.col("amount").is_not_null())
+    deals = pl.concat(rows).filter(pl.col("amount") > 0)
     n, sizes = deals.filter(lately).height, deals.filter(year)["amount"].to_numpy()
     if not n:
         return 0, 0.0, 0.0

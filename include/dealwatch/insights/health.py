@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 from dealwatch.insights.forecast import Forecast
 from dealwatch.insights.known import Known
 from dealwatch.insights.measure import Measure
-from dealwatch.insights.money import refusal
+from dealwatch.insights.money import PAID, refusal
 from dealwatch.insights.statistics import CENSORED, COMPETING, EVENT, aalen_johansen, effective
 from dealwatch.insights.win_curves import waits
 from dealwatch.moments import local_day
@@ -68,7 +68,7 @@ def health(known: Known, forecast: Forecast, *, target: float | None = None) -> 
 
 def _share(name: str, known: Known, which: pl.Expr, why: str) -> Measure:
     """The share of the open money that an expression holds for; exact, so its interval is a point."""
-    told = known.open.filter(pl.col("amount").is_not_null())
+    told = known.open.filter(pl.col("amount") > 0)
     whole = float(told["amount"].sum())
     if why or not whole > 0:
         return Measure.null(name, why or _NOTHING, n=told.height)
@@ -79,7 +79,7 @@ def _share(name: str, known: Known, which: pl.Expr, why: str) -> Measure:
 def _ratio(known: Known, forecast: Forecast, why: str) -> Measure:
     """The published RAPV over the open money."""
     value, name = forecast.rapv.value, "pipeline_health_ratio"
-    whole = float(known.open["amount"].sum())
+    whole = float(known.open.select(PAID.sum()).item())
     if value.value is None or value.low is None or value.high is None or not whole > 0:
         return Measure.null(name, why or value.why or _NOTHING, n=value.n)
     ends = value.low / whole, value.high / whole

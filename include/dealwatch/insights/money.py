@@ -4,6 +4,9 @@ import polars as pl
 
 from dealwatch.settings import Settings
 
+# No amount, nothing and less than nothing weigh nothing.
+PAID = pl.when(pl.col("amount") > 0).then("amount")
+
 
 def currencies(rows: pl.DataFrame, settings: Settings) -> list[str]:
     """The currencies of those deals that have an amount; a deal that names none is in the organisation's."""

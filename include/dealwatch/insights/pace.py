@@ -13,10 +13,10 @@ import numpy as np
 import polars as pl
 from numpy.typing import NDArray
 
-from dealwatch.insights.cycles import usual_days
+from dealwatch.insights.cohorts import horizon
 from dealwatch.insights.known import Known
 from dealwatch.insights.measure import NO_AMOUNTS, NOTHING_CLOSED, TOO_FEW, Kind, Measure
-from dealwatch.insights.money import refusal
+from dealwatch.insights.money import PAID, refusal
 from dealwatch.insights.statistics import bootstrap, effective
 from dealwatch.insights.windows import Window, last_days
 from dealwatch.moments import local_day
@@ -79,8 +79,8 @@ _CLOSED, _WON, _SIZED, _WON_MONEY, _WON_DAYS, _MONEY, _WITH_MONEY, _DAYS = range
 
 def _sums(deals: pl.DataFrame) -> Floats:
     """Closed deals x what is summed of each."""
-    won, amount = pl.col("won").cast(pl.Float64), pl.col("amount").fill_null(0.0)
-    told = pl.col("amount").is_not_null().cast(pl.Float64)
+    won, amount = pl.col("won").cast(pl.Float64), PAID.fill_null(0.0)
+    told = PAID.is_not_null().cast(pl.Float64)
     days = pl.col("cycle_days")
     columns = [pl.lit(1.0), won, won * told, won * amount, won * days, amount, told, days]
     return deals.select(one.alias(str(number)) for number, one in enumerate(columns)).to_numpy()
@@ -151,7 +151,7 @@ def _between(
 def _exposure(known: Known, window: Window, why: str) -> Measure:
     """Money won in the window over all deal-days open in it: no cycle, and nobody left out for being open."""
     closed = known.closed.filter(pl.col("closed_at") > instant(window.after))
-    won = pl.col("amount").fill_null(0.0) * pl.col("won")
+    won = PAID.fill_null(0.0) * pl.col("won")
     ended = pl.min_horizontal("closed_at", instant(window.until))
     both = pl.concat(
         [
@@ -214,7 +214,7 @@ def _too_young(known: Known, past: Window) -> str:
     first = pl.concat([known.closed["created_at"], known.open["created_at"]]).min()
     if not isinstance(first, datetime):
         return NOTHING_CLOSED
-    wanted = past.after - timedelta(days=usual_days(known) or 0.0)
+    wanted = past.after - timedelta(days=horizon(known) or 0.0)
     if first <= wanted:
         return ""
     began, since = local_day(first, known.settings), local_day(wanted, known.settings)

@@ -82,7 +82,7 @@ def rapv(known: Known, variant: str, chances: Floats | None = None) -> Rapv:
     """One variant's value of what is open; its interval takes deals as independent and chances as right."""
     p = VARIANTS[variant](known) if chances is None else chances
     amount = known.open["amount"].to_numpy()
-    told = ~np.isnan(amount)
+    told = amount > 0
     why = refusal(known.open, known.settings) or _missing(variant, p[told])
     if why:
         n = int(told.sum())

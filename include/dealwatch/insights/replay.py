@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 
 from dealwatch.insights.known import SCORES, Known
 from dealwatch.insights.measure import Measure
-from dealwatch.insights.money import refusal
+from dealwatch.insights.money import PAID, refusal
 from dealwatch.insights.rapv import VARIANTS, expected
 from dealwatch.insights.statistics import bootstrap
 from dealwatch.moments import local_day, morning_of
@@ -149,7 +149,7 @@ def _too_few(moments: int) -> str:
 def _outcomes(known: Known, origin: Known) -> tuple[Known, pl.DataFrame] | None:
     """The origin, and for each of its open deals whether it was won (null: still open); None if unripe."""
     came = known.closed.select("deal_id", "won")
-    rows = origin.open.select("deal_id", "amount").join(came, on="deal_id", how="left", maintain_order="left")
+    rows = origin.open.select("deal_id", PAID).join(came, on="deal_id", how="left", maintain_order="left")
     whole = float(rows["amount"].sum())
     closed = float(rows.filter(pl.col("won").is_not_null())["amount"].sum())
     is_ripe = origin.closed.height >= FEWEST_CLOSED and whole > 0 and closed >= RIPE * whole

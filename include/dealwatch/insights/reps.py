@@ -17,7 +17,7 @@ from dealwatch.insights.entry import design, entry_facts
 from dealwatch.insights.known import Known
 from dealwatch.insights.logistic import Fit, chances, fit
 from dealwatch.insights.measure import NO_AMOUNTS, NOTHING_CLOSED, Measure
-from dealwatch.insights.money import refusal
+from dealwatch.insights.money import PAID, refusal
 from dealwatch.insights.statistics import Z, beta_binomial, wilson
 from dealwatch.insights.windows import Window
 
@@ -113,16 +113,15 @@ def reps(known: Known, window: Window) -> Reps:
 
 
 def _totals(facts: pl.DataFrame) -> pl.DataFrame:
-    amount = pl.col("amount")
     return (
         facts.group_by("owner_id")
         .agg(
             closed=pl.len(),
             won=pl.col("won").sum(),
-            money=amount.sum(),
-            money_won=amount.filter(pl.col("won")).sum(),
-            squares=(amount**2).sum(),
-            sized=amount.count(),
+            money=PAID.sum(),
+            money_won=PAID.filter(pl.col("won")).sum(),
+            squares=(PAID**2).sum(),
+            sized=PAID.count(),
             days=pl.col("cycle_days").sum(),
         )
         .sort("owner_id")

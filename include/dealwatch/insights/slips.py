@@ -12,7 +12,7 @@ import polars as pl
 
 from dealwatch.insights.known import Known
 from dealwatch.insights.measure import Kind, Measure
-from dealwatch.insights.money import refusal
+from dealwatch.insights.money import PAID, refusal
 from dealwatch.insights.statistics import effective, wilson
 from dealwatch.insights.windows import Window
 from dealwatch.moments import local_day
@@ -92,8 +92,8 @@ def _deals(known: Known, moves: pl.DataFrame, first: date) -> pl.DataFrame:
     due_on: the close date at the start of `first`, else the first one told; now_on: the last one told.
     """
     ended = pl.col("closed_at").dt.convert_time_zone(known.settings.time_zone).dt.date()
-    still = known.open.select("deal_id", "amount", "currency", ended=pl.lit(None, pl.Date))
-    gone = known.closed.select("deal_id", "amount", "currency", ended=ended).filter(pl.col("ended") >= first)
+    still = known.open.select("deal_id", PAID, "currency", ended=pl.lit(None, pl.Date))
+    gone = known.closed.select("deal_id", PAID, "currency", ended=ended).filter(pl.col("ended") >= first)
     before = pl.col("new").filter(pl.col("day") < first).last()
     dates = moves.group_by("deal_id").agg(
         due_on=pl.when((pl.col("day") < first).any()).then(before).otherwise(pl.col("new").first()),
