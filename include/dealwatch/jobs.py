@@ -91,6 +91,39 @@ def train(settings: Settings, *, as_of: datetime) -> dict[str, Any]:
     return _told("train", as_of, decided | gate | numbers)
 
 
+def review(
+    settings: Settings,
+    *,
+    as_of: datetime,
+    period: Literal["week", "month"] = "week",
+    audience: Literal["everyone", "managers"] = "everyone",
+    out: Path | None = None,
+) -> tuple[str, dict[str, Any]]:
+    """Compose the newest review of a moment and write its tables: as text, and as counts.
+
+    out: a folder for the text and the review as JSON, for the audience. Sends nothing.
+    """
+    from dealwatch.insights import review_text
+    from dealwatch.insights.keeping import keep, written
+
+    with _warehouse(settings) as engine:
+        found = keep(engine, as_of, period, settings=settings)
+    counts = {"period": period, "span": found.span.name, "said": len(found.findings)}
+    counts |= {"refused": len(found.refused), "top": [one.sentence for one in found.top()]}
+    text = review_text.text(found, audience)
+    if out is not None:
+        counts["written"] = [str(path) for path in written(found, text, out, audience)]
+    return text, _told("review", as_of, counts)
+
+
+def reviews_due(settings: Settings, *, as_of: datetime, period: str | None = None) -> dict[str, Any]:
+    """The reviews of a morning: the week's on Mondays, the month's on its first workday, or one by name."""
+    from dealwatch.insights.periods import due
+
+    periods = [period] if period else due(as_of, settings)
+    return {one: review(settings, as_of=as_of, period=one)[1] for one in periods}  # type: ignore[arg-type]
+
+
 def promote(settings: Settings, *, version: str, as_of: datetime, by: str = "") -> dict[str, Any]:
     """Let a version that passed the gate serve from the moment on."""
     from dealwatch.scoring import succession

@@ -9,7 +9,7 @@ from dealwatch.insights.findings import moved
 from dealwatch.insights.known import Known
 from dealwatch.insights.lint import judged
 from dealwatch.insights.looked import Looked, look
-from dealwatch.insights.measure import Measure
+from dealwatch.insights.measure import Measure, measured
 from dealwatch.insights.money import refusal
 from dealwatch.insights.overlap import told_once
 from dealwatch.insights.periods import periods
@@ -116,10 +116,22 @@ def headline(looked: Looked) -> tuple[Measure, ...]:
     )
 
 
+def totals(looked: Looked) -> pl.DataFrame:
+    """Figures of all deals together: of (which time), then a measure."""
+    rows = [(of, one) for told in (looked.rates, looked.weighted) for of, one in told.items()]
+    for of, bridge in (("before", looked.by_count[0]), ("year before", looked.year_ago[0])):
+        rows.append((of, bridge.change))
+    pace = looked.pace
+    plain = (pace.rem, pace.rem_exposure, pace.velocity, pace.pvs, *pace.factors)
+    rows += [("year", one) for one in (*plain, pace.rem_published, pace.pvs_published)]
+    return measured([one for _, one in rows], of=[of for of, _ in rows])
+
+
 def frames(looked: Looked) -> Mapping[str, pl.DataFrame]:
     """The frames behind the pictures and tables; see `figures`."""
     known, times = looked.known, looked.times
     return {
+        "totals": totals(looked),
         "win_rate_series": figures.win_rate_series(known, times),
         "bridge": pl.concat(
             [
@@ -135,8 +147,8 @@ def frames(looked: Looked) -> Mapping[str, pl.DataFrame]:
         "reps": figures.reps(looked.reps),
         "slips": pl.concat(
             [
-                figures.slips(looked.slips_before, times.before),
-                figures.slips(looked.slips, times.window),
+                figures.slips(looked.slips_before, "before"),
+                figures.slips(looked.slips, "window"),
             ]
         ),
         "concentration": figures.largest_deals(known, looked.forecast.chances),

@@ -155,10 +155,10 @@ def reps(told: Reps) -> pl.DataFrame:
     return measured([row[4] for row in rows], **columns).cast(pl.Schema(types))
 
 
-def slips(told: Slips, window: Window) -> pl.DataFrame:
-    """What became of close dates in a window: time, then a measure."""
+def slips(told: Slips, of: str) -> pl.DataFrame:
+    """What became of close dates in a time: of ("window" or "before"), then a measure."""
     measures = told.measures()
-    return measured(measures, time=[window.name] * len(measures))
+    return measured(measures, of=[of] * len(measures))
 
 
 def largest_deals(known: Known, chances: Floats) -> pl.DataFrame:

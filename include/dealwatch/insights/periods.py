@@ -9,7 +9,7 @@ from datetime import date, datetime, timedelta
 
 from dealwatch.insights.review import Period
 from dealwatch.insights.windows import Window, month_of, week_of
-from dealwatch.moments import local_day
+from dealwatch.moments import is_business_day, local_day
 from dealwatch.settings import Settings
 
 _WEEKS, _MONTHS = 13, 3
@@ -43,6 +43,19 @@ def periods(as_of: datetime, period: Period, settings: Settings) -> Periods:
         before = _months(_month_back(last, _MONTHS), _MONTHS, settings)
         year = _months(_month_back(last, _MONTHS_OF_YEAR), _MONTHS, settings)
     return Periods(period, span, window, before, year)
+
+
+def due(as_of: datetime, settings: Settings) -> list[Period]:
+    """Which reviews are made on the day of a moment: the week's on Mondays, the month's on its first workday.
+
+    Public holidays are not looked at: a review that waits a day is found a day later.
+    """
+    day = local_day(as_of, settings)
+    first = date(day.year, day.month, 1)
+    while not is_business_day(first):
+        first += timedelta(days=1)
+    found: list[Period] = ["week"] if day.weekday() == 0 else []
+    return [*found, "month"] if day == first else found
 
 
 def spans(until: Window, period: Period, settings: Settings, *, count: int) -> list[Window]:
