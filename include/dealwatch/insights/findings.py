@@ -22,6 +22,7 @@ from dealwatch.insights.review import Audience, Finding
 from dealwatch.insights.stages import HAZARD, HAZARD_CHANGE
 from dealwatch.insights.wording import percent, shown
 
+BLANK = "\u2026"
 WORDS = {
     "industry": "industry",
     "region": "region",
@@ -55,7 +56,7 @@ def claim(
 
 def said(measure: Measure, currency: str = "", *, of: str = "deals") -> str:
     """A figure for a sentence; one that has no interval is left blank, and the claim is refused for it."""
-    return shown(measure, currency, of=of) if measure.is_known else "unknown"
+    return shown(measure, currency, of=of) if measure.is_known else BLANK
 
 
 def moved(looked: Looked) -> list[Claim]:
@@ -164,6 +165,10 @@ def _stages(looked: Looked) -> Iterator[Claim]:
         {row["stage"]: row for row in rows.filter(pl.col("name") == HAZARD).iter_rows(named=True)}
         for rows in (looked.stages.before, looked.stages.after)
     )
+    if not looked.known.stages:
+        none = Measure(**looked.stages.change.select(_MEASURE).row(0, named=True))
+        yield claim("stage_leak", "", "Some stage loses more of its deals than before.", (none,), "stages")
+        return
     closed = max(looked.rates["window"].n, 1)
     held = {} if looked.same_mix is None else _by_stage(looked.same_mix[1])
     for row in looked.stages.change.filter(pl.col("name") == HAZARD_CHANGE).iter_rows(named=True):

@@ -25,7 +25,7 @@ from dealwatch.tables import pipeline_metrics, rep_metrics, reviews, segment_met
 from dealwatch.warehouse import as_json, reading, replace, schema_of, writing
 
 DIGITS = 10  # of a stored figure: sums in another order differ only beyond these
-_FIGURE = list(SCHEMA)
+_FIGURE = list(SCHEMA)[1:]
 _BRIDGE = {"impact": "segment_impact", "rate": "segment_rate_effect", "mix": "segment_mix_effect"}
 
 
@@ -43,8 +43,9 @@ def keep(engine: Engine, as_of: datetime, period: Period, *, settings: Settings)
     with writing(engine, alone="review") as connection:
         for table, frame in rows.items():
             mine = (table.c.as_of == as_of) & (table.c.period == period)
-            kept = frame.select(pl.lit(as_of).alias("as_of"), pl.lit(period).alias("period"), pl.all())
-            replace(connection, table, mine, kept.cast(dict(schema_of(table))).select(schema_of(table)))  # type: ignore[arg-type]
+            types = pl.Schema(schema_of(table))
+            kept = frame.with_columns(pl.lit(as_of).alias("as_of"), pl.lit(period).alias("period"))
+            replace(connection, table, mine, kept.select(list(types)).cast(types))
     return review
 
 
@@ -86,7 +87,7 @@ def _effects(bridge: pl.DataFrame) -> list[pl.DataFrame]:
         suffix = pl.when(pl.col("weight") == "amount").then(pl.lit("_by_money")).otherwise(pl.lit(""))
         parts.append(
             bridge.select(
-                pl.lit(name) + suffix.alias("name"),
+                (pl.lit(name) + suffix).alias("name"),
                 "by",
                 "segment",
                 of="compared",
@@ -105,7 +106,7 @@ def _effects(bridge: pl.DataFrame) -> list[pl.DataFrame]:
 
 def rep_rows(review: Review) -> pl.DataFrame:
     """owner_id, name, closed, won, expected and the figure."""
-    told = review.figures["reps"].select("owner_id", "name", "closed", "won", "expected", *_FIGURE[1:])
+    told = review.figures["reps"].select("owner_id", "name", "closed", "won", "expected", *_FIGURE)
     return _rounded(told)
 
 

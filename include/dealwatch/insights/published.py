@@ -4,6 +4,7 @@ These are the usual headlines of pipeline reports. A reader who has seen them el
 """
 
 from collections.abc import Iterator
+from dataclasses import replace
 from datetime import datetime
 
 import numpy as np
@@ -17,7 +18,7 @@ from dealwatch.insights.looked import Looked
 from dealwatch.insights.measure import NOTHING_CLOSED, Measure, share_of
 from dealwatch.insights.money import refusal
 from dealwatch.insights.stages import LOSS_SHARE, NOTHING_LOST
-from dealwatch.insights.windows import quarter_of, quarters
+from dealwatch.insights.windows import quarter_of
 from dealwatch.insights.wording import percent
 from dealwatch.moments import local_day
 
@@ -44,8 +45,7 @@ def _cycles(looked: Looked) -> Iterator[Claim]:
     """Cycles of the first quarter that closed deals against the newest one's."""
     known = looked.known
     first = known.closed["closed_at"].min()
-    latest = quarters(known.as_of, known.settings, count=1)[0]
-    newest = known.closed.filter(pl.col("closed_at") <= latest.until)["closed_at"].max()
+    newest = known.closed["closed_at"].max()
     if not isinstance(first, datetime) or not isinstance(newest, datetime):
         return
     before, after = (quarter_of(local_day(one, known.settings), known.settings) for one in (first, newest))
@@ -63,10 +63,15 @@ def _rep_gap(looked: Looked) -> Iterator[Claim]:
         return
     raw = f"{100 * reps.raw_gap:.1f} points"
     sentence = f"The best and the worst of {len(reps.reps)} reps lie {raw} apart."
-    reason = f"chance alone makes a gap of {said(reps.chance_gap)} among them, "
+    by_chance = _in_points(reps.chance_gap)
+    reason = f"chance alone makes a gap of {said(by_chance)} among them, "
     reason += f"as large in {reps.chance_p:.0%} of samples; a raw gap is never shown without that"
-    measures = (reps.chance_gap,)
-    yield claim("published_rep_gap", "", sentence, measures, "reps", audience="managers", against=reason)
+    yield claim("published_rep_gap", "", sentence, (by_chance,), "reps", audience="managers", against=reason)
+
+
+def _in_points(share: Measure) -> Measure:
+    ends = [None if one is None else 100 * one for one in (share.value, share.low, share.high)]
+    return replace(share, value=ends[0], low=ends[1], high=ends[2], kind="points")
 
 
 def _leakage(looked: Looked) -> Iterator[Claim]:

@@ -150,4 +150,8 @@ def _to_come(looked: Looked) -> Iterator[Claim]:
         sentence = f"{quarter.window.name} is expected to bring {said(quarter.total, currency)}"
         sentence += f", {listed(known)}." if known else "."
         shown = [one for _, one in parts if one.is_known and one.n]
-        yield claim("quarter", quarter.window.name, sentence, (quarter.total, *shown), "forecast")
+        total = quarter.total
+        empty = "no deal is open, and none began in the past 90 days" if total.low == total.high else ""
+        measures = (total, *shown)
+        name = quarter.window.name
+        yield claim("quarter", name, sentence, measures, "forecast", against=total.why or empty)
