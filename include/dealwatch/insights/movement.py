@@ -115,9 +115,9 @@ def bridge(
     """The change from one window to another by one column, or by a pair's cells of 30 deals or more.
 
     clock: which deals are a window's: those closed in it, as the win rate has it, or those created in it that
-        are closed by now. When other deals come, the fast ones of them close first, and those are lost more
-        often: by closings the mix then looks larger than it is. By creation it does not, but a window has to
-        be old enough for its deals to be closed.
+        are closed by now. When more deals of a kind come, their fast losses close first: by closing the
+        shift arrives over several windows, and the kind's own rate seems to fall and to rise again. By
+        creation neither happens, but a window has to be old enough for its deals to be closed.
     """
     rows = known.closed.filter(before.holds(clock) | after.holds(clock))
     refused = refusal(rows, known.settings)
