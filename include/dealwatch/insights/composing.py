@@ -1,16 +1,16 @@
 """Composes the review of a week or a month from what was known at a moment, and from nothing else."""
 
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
 
 import polars as pl
 
 from dealwatch.insights import figures
 from dealwatch.insights.findings import moved
 from dealwatch.insights.known import Known
-from dealwatch.insights.lint import judged
+from dealwatch.insights.lint import Claim, judged
 from dealwatch.insights.looked import Looked, look
 from dealwatch.insights.measure import Measure, measured
-from dealwatch.insights.money import refusal
 from dealwatch.insights.overlap import told_once
 from dealwatch.insights.periods import periods
 from dealwatch.insights.published import published
@@ -64,7 +64,8 @@ def composed(looked: Looked) -> Review:
 def _findings(looked: Looked) -> tuple[list[Finding], list[Finding]]:
     """What is said and what is refused."""
     changes = moved(looked)
-    said, refused = judged([*changes, *standing(looked), *published(looked)])
+    claims = [_without_money(one, looked.no_money) for one in (*standing(looked), *published(looked))]
+    said, refused = judged([*changes, *claims])
     said, again = told_once(said, looked.known, looked.year)
     refused += again
     kinds = {claim.finding.kind for claim in changes}
@@ -75,6 +76,12 @@ def _findings(looked: Looked) -> tuple[list[Finding], list[Finding]]:
     if any(one.kind == "win_rate_moved" for one in said):  # which has the level in it
         said = [one for one in said if one.kind != "win_rate"]
     return said, refused
+
+
+def _without_money(claim: Claim, why: str) -> Claim:
+    """Money of some deals may be of one currency; a reader who sees it takes it for that of all."""
+    is_money = any(one.kind.startswith("money") for one in claim.finding.measures)
+    return replace(claim, against=claim.against or why) if is_money else claim
 
 
 def ranked(said: Sequence[Finding]) -> tuple[Finding, ...]:
@@ -160,9 +167,8 @@ def frames(looked: Looked) -> Mapping[str, pl.DataFrame]:
 def caveats(looked: Looked) -> list[str]:
     """What a reader has to know of the data before the figures."""
     known, found = looked.known, []
-    money = pl.concat([one.select("amount", "currency") for one in (known.closed, known.open)])
-    if why := refusal(money, known.settings):
-        found.append(f"No figure in money is told: {why}.")
+    if why := looked.no_money:
+        found.append(f"Nothing is said of money: {why}.")
     if not known.stages:
         found.append(
             "The source tells no history of stages, so nothing is said of where deals go on or stop."

@@ -20,6 +20,7 @@ from dealwatch.insights.measure import Measure, measures_of
 from dealwatch.insights.movement import Bridge
 from dealwatch.insights.review import Audience, Finding
 from dealwatch.insights.stages import HAZARD, HAZARD_CHANGE
+from dealwatch.insights.usual_mix import mix_at_usual_rates
 from dealwatch.insights.wording import percent, shown
 
 BLANK = "\u2026"
@@ -90,7 +91,10 @@ def _totals(looked: Looked) -> Iterator[Claim]:
 
 
 def _mixes(looked: Looked) -> Iterator[Claim]:
-    """For each dimension, that other deals closed than before."""
+    """For each dimension, that other deals closed than before; and that others came, in the newest quarter.
+
+    By close date both accounts have to hold: the bridge's, and that at usual rates, which says how much.
+    """
     for kind, bridge in (
         *(("mix_shift", one) for one in looked.by_count),
         *(("mix_of_created", one) for one in looked.by_creation),
@@ -99,16 +103,21 @@ def _mixes(looked: Looked) -> Iterator[Claim]:
         mix, word = bridge.mix, WORDS[bridge.by]
         grown = _grown(bridge)
         if grown is None:
-            sentence = f"The mix by {word} moved the win rate by {said(mix)}."
+            sentence = f"The mix by {word} moved the win rate by {said(mix)}"
         else:
             name, before, after = grown
             share = f"from {percent(before)} to {percent(after)} of {what}"
             way = "More" if after > before else "Fewer"
             verb = "closed" if kind == "mix_shift" else "came"
             sentence = f"{way} {name} deals {verb} ({share}): the mix by {word} moved the win rate by "
-            sentence += f"{said(mix)}."
-        size = abs(mix.value or 0.0)
-        yield claim(kind, bridge.by, sentence, (mix,), "bridge", importance=size, p=p_of(mix))
+            sentence += f"{said(mix)}"
+        measures: tuple[Measure, ...] = (mix,)
+        p, size = p_of(mix), abs(mix.value or 0.0)
+        if kind == "mix_shift":
+            usual = mix_at_usual_rates(bridge, looked.segments)
+            sentence += f"; at the year's usual win rates, by {said(usual)}"
+            measures, p, size = (mix, usual), _less_sure(p, p_of(usual)), abs(usual.value or 0.0)
+        yield claim(kind, bridge.by, f"{sentence}.", measures, "bridge", importance=size, p=p)
 
 
 def _grown(bridge: Bridge) -> tuple[str, float, float] | None:

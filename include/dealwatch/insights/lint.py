@@ -58,6 +58,7 @@ def _before_comparing(claim: Claim) -> str:
     checks = (
         claim.against,
         f"{post_hoc[0]} is known only when a deal has closed: it tells how, not why" if post_hoc else "",
+        "" if found.measures else "it has no figure",
         next((one.why for one in found.measures if not one.is_known), ""),
         _too_few(found),
         _unproven(found),
@@ -75,8 +76,6 @@ def _too_few(found: Finding) -> str:
 
 def _unproven(found: Finding) -> str:
     """Why a sentence is not one: a figure of it lacks its interval or its number of deals."""
-    if not found.measures:
-        return "it has no figure"
     for one in found.measures:
         for part in (interval(one), counted(one, "")):
             if part.strip() not in found.sentence:

@@ -17,7 +17,7 @@ from dealwatch.insights.health import Health, health
 from dealwatch.insights.intake import Intake, intake
 from dealwatch.insights.known import Known
 from dealwatch.insights.measure import Measure
-from dealwatch.insights.money import currencies
+from dealwatch.insights.money import currencies, refusal
 from dealwatch.insights.movement import Bridge, bridges
 from dealwatch.insights.pace import Pace, pace
 from dealwatch.insights.periods import Periods
@@ -71,10 +71,19 @@ class Looked:
 
     @property
     def currency(self) -> str:
-        """That of all money in it; several are never added up, and then it is not used."""
-        money = [one.select("amount", "currency") for one in (self.known.closed, self.known.open)]
-        found = currencies(pl.concat(money), self.known.settings)
-        return found[0] if len(found) == 1 else self.known.settings.currency
+        """That of all money in it; empty when there are several, and then nothing is said of money."""
+        found = currencies(self._money, self.known.settings)
+        return found[0] if len(found) == 1 else self.known.settings.currency if not found else ""
+
+    @property
+    def no_money(self) -> str:
+        """Why nothing is said of money; empty when it is."""
+        return refusal(self._money, self.known.settings)
+
+    @property
+    def _money(self) -> pl.DataFrame:
+        deals = (self.known.closed, self.known.open)
+        return pl.concat([one.select("amount", "currency") for one in deals])
 
 
 def look(known: Known, times: Periods) -> Looked:
