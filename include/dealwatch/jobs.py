@@ -25,6 +25,7 @@ from dealwatch.warehouse import connect, reading, writing
 log = logging.getLogger(__name__)
 
 Notify = Literal["auto", "dry", "force"]
+Period = Literal["week", "month"]
 
 
 def simulate(
@@ -95,7 +96,7 @@ def review(
     settings: Settings,
     *,
     as_of: datetime,
-    period: Literal["week", "month"] = "week",
+    period: Period = "week",
     audience: Literal["everyone", "managers"] = "everyone",
     out: Path | None = None,
 ) -> tuple[str, dict[str, Any]]:
@@ -116,12 +117,14 @@ def review(
     return text, _told("review", as_of, counts)
 
 
-def reviews_due(settings: Settings, *, as_of: datetime, period: str | None = None) -> dict[str, Any]:
+def reviews_due(settings: Settings, *, as_of: datetime, period: Period | None = None) -> dict[str, Any]:
     """The reviews of a morning: the week's on Mondays, the month's on its first workday, or one by name."""
     from dealwatch.insights.periods import due
 
-    periods = [period] if period else due(as_of, settings)
-    return {one: review(settings, as_of=as_of, period=one)[1] for one in periods}  # type: ignore[arg-type]
+    if period not in (None, "week", "month"):
+        raise SettingsError(f"there is no review of a {period}; name week or month")
+    periods = due(as_of, settings) if period is None else [period]
+    return {one: review(settings, as_of=as_of, period=one)[1] for one in periods}
 
 
 def promote(settings: Settings, *, version: str, as_of: datetime, by: str = "") -> dict[str, Any]:
