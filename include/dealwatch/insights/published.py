@@ -64,7 +64,7 @@ def _rep_gap(looked: Looked) -> Iterator[Claim]:
     raw = f"{100 * reps.raw_gap:.1f} points"
     sentence = f"The best and the worst of {len(reps.reps)} reps lie {raw} apart."
     by_chance = _in_points(reps.chance_gap)
-    reason = f"chance alone makes a gap of {said(by_chance)} among them, "
+    reason = f"chance alone sets them {said(by_chance)} apart, "
     reason += f"as large in {reps.chance_p:.0%} of samples; a raw gap is never shown without that"
     yield claim("published_rep_gap", "", sentence, (by_chance,), "reps", audience="managers", against=reason)
 

@@ -11,7 +11,14 @@ from dealwatch.launch.airflow_api import AirflowApi
 from dealwatch.launch.places import LOGIN, Places, environment, prepare
 from dealwatch.launch.processes import Children
 
-DAGS = {"extract_crm", "score_deals", "deliver_alerts", "retrain_model", "measure_alerts"}
+DAGS = {
+    "extract_crm",
+    "score_deals",
+    "deliver_alerts",
+    "retrain_model",
+    "measure_alerts",
+    "review_pipeline",
+}
 _HEALTH = {"scheduler": "scheduler", "dag-processor": "dag_processor", "triggerer": "triggerer"}
 _START_SECONDS = 300.0
 
