@@ -15,6 +15,7 @@ from dealwatch.insights.rates import (
     WEIGHTED,
     WIN_RATE,
     differences,
+    published_win_rates,
     revenue_weighted,
     segments,
     size_effect,
@@ -124,6 +125,13 @@ def test_chance_differences_are_shrunk_away() -> None:
     assert rows.filter(name=WIN_RATE)["shrunk"].to_list() == pytest.approx([0.5, 0.5])
     test = differences(known(*many(51, 49, region="a"), *many(49, 51, region="b")), SECOND, ("region",))
     assert test is not None and test.p == pytest.approx(stats.chi2.sf(0.08, 1))
+
+
+def test_the_published_rate_falls_with_every_deal_still_open() -> None:
+    lives = {f"w{n}": deal("2026-04-10", region="a", outcome=[("2026-05-20", "won")]) for n in range(3)}
+    lives |= {f"o{n}": deal("2026-04-10", region="a") for n in range(9)}
+    told = published_win_rates(known_of(ledger(lives), at("2026-06-01"), SETTINGS), SECOND, "region")
+    assert told.rows() == [("a", 3, 12, 0.25)]
 
 
 def test_pairs_have_cells_and_bands_have_thirds() -> None:

@@ -107,6 +107,22 @@ def segments(known: Known, window: Window, dimensions: Sequence[Sequence[str]] =
     return told.with_columns(pl.Series("q", q).fill_nan(None), pl.col("p").fill_nan(None))
 
 
+def published_win_rates(known: Known, window: Window, column: str) -> pl.DataFrame:
+    """The form in use elsewhere: won of all deals of a segment, those open at the moment among them.
+
+    segment, won, n, value. The more deals are open the lower it is; on files of closed deals alone nobody
+    noticed. Kept beside ours for those who know it, without an interval: it is no estimate of anything.
+    """
+    closed = known.closed.filter(window.holds("closed_at")).select(column, "won")
+    running = known.open.select(column, won=pl.lit(False))
+    return (
+        labelled(pl.concat([closed, running]), (column,))
+        .group_by(pl.col("segment").cast(pl.String))
+        .agg(won=pl.col("won").sum().cast(pl.Int64), n=pl.len().cast(pl.Int64), value=pl.col("won").mean())
+        .sort("segment")
+    )
+
+
 def differences(known: Known, window: Window, by: Sequence[str]) -> Homogeneity | None:
     """Whether chance alone could make the segments of one dimension differ so; None where it has but one."""
     counts = _sums(closed_in(known, window), by)
