@@ -186,7 +186,7 @@ class Pipeline(Section):
     )
     no_deal_reasons: tuple[str, ...] = Field(
         default=(),
-        description="Reasons that mean there was no deal, as Duplicate: those are in no metric of the review.",
+        description="Reasons that mean there was no deal, as Duplicate: in no metric of the review.",
     )
     fiscal_year_starts: int = Field(default=1, ge=1, le=12, description="Month in which quarters begin.")
 
