@@ -98,6 +98,11 @@ def test_mixed_currencies_have_no_change_by_money() -> None:
     assert bridge(rows, FIRST, SECOND, ("region",)).change.value == pytest.approx(0)
 
 
+def test_times_that_overlap_are_refused() -> None:
+    with pytest.raises(ValueError, match="second is not over when first begins"):
+        bridge(known(*many(5, 5)), SECOND, FIRST, ("region",))
+
+
 def test_small_cells_of_a_pair_are_one() -> None:
     rows = [*many(20, 20, IN_FIRST, region="a", industry="x"), *many(20, 20, region="a", industry="x")]
     rows += many(3, 3, region="b", industry="x") + many(3, 3, region="b", industry="y")

@@ -109,6 +109,12 @@ def test_segments_by_hand() -> None:
     assert all(one.is_known for one in measures_of(rows))
 
 
+def test_a_segment_has_by_money_only_the_deals_with_money() -> None:
+    rows = known(*many(4, 4, region="a", amount=5.0), *many(3, 0, region="a", amount=None))
+    told = segments(rows, SECOND, [("region",)]).sort("name").select("name", "won", "n", "value").rows()
+    assert told == [(WEIGHTED, 4, 8, 0.5), (WIN_RATE, 7, 11, 7 / 11)]
+
+
 def test_some_segment_of_many_always_looks_good_and_q_knows() -> None:
     lucky = [
         row

@@ -138,6 +138,7 @@ def _sums(rows: pl.DataFrame, by: Sequence[str]) -> pl.DataFrame:
             won=pl.col("won").sum().cast(pl.Int64),
             n=pl.len().cast(pl.Int64),
             n_paid=paid.len().cast(pl.Int64),
+            won_paid=(pl.col("won") & (pl.col("amount") > 0)).sum().cast(pl.Int64),
             money=paid.sum(),
             money_won=pl.col("amount").filter((pl.col("amount") > 0) & pl.col("won")).sum(),
             squares=(paid**2).sum(),
@@ -154,7 +155,7 @@ def _counted(rows: pl.DataFrame, by: Sequence[str], refused: str) -> pl.DataFram
     weighted = np.divide(sums["money_won"].to_numpy(), money, out=np.full(len(sums), np.nan), where=money > 0)
     weighted = np.where(refused != "", np.nan, weighted)
     by_count = _rows(sums, by, WIN_RATE, won / n, n, n)
-    by_money = _rows(sums.with_columns(n=pl.col("n_paid")), by, WEIGHTED, weighted, n_eff, n)
+    by_money = _rows(sums.with_columns(n="n_paid", won="won_paid"), by, WEIGHTED, weighted, n_eff, n)
     p = pl.Series("p", _against_the_others(won, n))
     reason = pl.when(pl.col("value").is_null()).then(pl.lit(refused or NO_AMOUNTS)).otherwise(pl.lit(""))
     told = [
