@@ -202,6 +202,8 @@ def test_quarters_hold_each_instant_once() -> None:
     assert first.until == second.after
     edge = pl.DataFrame({"at": [datetime(2026, 3, 31, 22, tzinfo=UTC)]}).cast(pl.Datetime("us", "UTC"))
     assert [edge.select(one.holds("at")).item() for one in (first, second)] == [False, True]
+    last = pl.DataFrame({"at": [first.until]}).cast(pl.Datetime("us", "UTC"))
+    assert [last.select(one.holds("at")).item() for one in (first, second)] == [True, False]
     assert earlier(second, BERLIN, quarters=4).name == "2025Q2"
 
 
