@@ -84,7 +84,8 @@ def bridges(
     clock: Clock = "closed_at",
 ) -> list[Bridge]:
     """The same change by each dimension, q adjusted for the segments of all of them: all are looked at."""
-    told = [bridge(known, before, after, by, weight=weight, clock=clock) for by in dimensions]
+    why = _unripe(known, after, clock)
+    told = [_bridge(known, (before, after), by, weight, clock, why=why) for by in dimensions]
     sizes = [one.cells.height for one in told]
     q = adjusted(np.concatenate([_of_cells(one) for one in told])) if told else np.empty(0)
     ends = np.cumsum(sizes)
@@ -119,6 +120,18 @@ def bridge(
         shift arrives over several windows, and the kind's own rate seems to fall and to rise again. By
         creation neither happens, but a window has to be old enough for its deals to be closed.
     """
+    return _bridge(known, (before, after), by, weight, clock, why=_unripe(known, after, clock))
+
+
+def _unripe(known: Known, after: Window, clock: Clock) -> str:
+    """Why the later window cannot be judged by its clock yet; empty when it can."""
+    return too_young(known, after, horizon(known)) if clock == "created_at" else ""
+
+
+def _bridge(
+    known: Known, windows: tuple[Window, Window], by: Sequence[str], weight: By, clock: Clock, *, why: str
+) -> Bridge:
+    before, after = windows
     rows = known.closed.filter(before.holds(clock) | after.holds(clock))
     refused = refusal(rows, known.settings)
     rows = labelled(with_bands(rows, refused=refused), by)
@@ -126,10 +139,7 @@ def bridge(
     if weight == "amount":
         rows = with_amount(rows)
     rows = rows.with_columns(is_after=after.holds(clock))
-    why = refused if weight == "amount" else ""
-    why = why or _nothing(rows, before, after, weight)
-    if clock == "created_at":
-        why = why or too_young(known, after, horizon(known))
+    why = why or (refused if weight == "amount" else "") or _nothing(rows, before, after, weight)
     if why:
         change, mix, rate = (Measure.null(name, why, n=rows.height, kind="points") for name in TOTALS)
         return Bridge(name_of(by), weight, before, after, change, mix, rate, pl.DataFrame(schema=CELLS))

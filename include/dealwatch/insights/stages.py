@@ -63,12 +63,8 @@ def stage_win_rates(known: Known, window: Window) -> pl.DataFrame:
     if not known.stages:
         return _of_no_stage(STAGE_WIN_RATE)
     closed = known.closed.filter(window.holds("closed_at")).select("deal_id", "won")
-    entered = known.spells.select("deal_id", "stage").unique()
-    counts = (
-        entered.join(closed, on="deal_id", how="inner")
-        .group_by(_stage())
-        .agg(n=pl.len(), won=pl.col("won").sum())
-    )
+    entered = known.spells.select("deal_id", "stage").join(closed, on="deal_id", how="inner")
+    counts = entered.unique(["deal_id", "stage"]).group_by(_stage()).agg(n=pl.len(), won=pl.col("won").sum())
     told = {stage: (won, n) for stage, n, won in counts.iter_rows()}
     shares = [share_of(STAGE_WIN_RATE, *told.get(one, (0, 0)), why=NO_CLOSINGS) for one in known.stages]
     return _by_stage(known, shares)
@@ -214,13 +210,14 @@ def _flows(known: Known, windows: Sequence[Window]) -> Floats:
             start = 2 * len(places) * number + is_entry
             parts.append(rows.select("deal_id", place=start + 2 * place).drop_nulls("place"))
     rows = pl.concat(parts)
-    deal = rows["deal_id"].rank("dense").cast(pl.Int64).to_numpy() - 1
+    deals = rows.select(pl.col("deal_id").unique(maintain_order=True)).with_row_index("deal")
+    rows = rows.join(deals, on="deal_id", how="left", maintain_order="left")
     return by_block(
         rows["place"].to_numpy(),
         (np.ones(rows.height),),
         cells=2 * len(places) * len(windows),
         seed=known.settings.scoring.seed,
-        deal=deal,
+        deal=rows["deal"].to_numpy().astype(np.int64),
     )
 
 
