@@ -181,7 +181,7 @@ def test_moments_are_ripe_months_and_twelve_at_most() -> None:
 def test_without_enough_months_nothing_is_judged_and_the_reason_told() -> None:
     young = known_at("2025-03-20", coins("2025-01-01", 78))
     records = replayed(young, past_origins(young))
-    assert records["weighted"].bias.why == "0 earlier months can be judged; it takes 3."
+    assert records["weighted"].bias.why == "it can be judged by 0 earlier months; it takes 3."
     variants = {name: rapv(young, name) for name in VARIANTS}
     assert least_biased(variants, records)[0] == "survival"
 

@@ -53,7 +53,7 @@ class Known:
 
 def read(connection: Connection, as_of: datetime, settings: Settings) -> Known:
     """Everything known at a moment, from the warehouse; deals by the slice."""
-    return known_of(StoredLedger(connection, as_of), as_of, settings, scores=_scores(connection, as_of))
+    return known_of(StoredLedger(connection, as_of), as_of, settings, scores=scores_at(connection, as_of))
 
 
 def known_of(
@@ -79,7 +79,7 @@ def known_of(
     )
 
 
-def _scores(connection: Connection, as_of: datetime) -> pl.DataFrame:
+def scores_at(connection: Connection, as_of: datetime) -> pl.DataFrame:
     """What the newest scored morning by then said."""
     c = deal_scores.c
     newest = select(func.max(c.as_of)).where(c.as_of <= as_of).scalar_subquery()
