@@ -178,8 +178,11 @@ def test_a_driver_is_made_of_what_was_known_at_the_start() -> None:
         for n in range(300)
     ]
     known = known_at(NOW, lives)
-    assert known.closed["amount"].max() == 9000
-    assert drivers(known).found == ()
+    assert set(known.closed["amount"]) == {9000.0, 1.0}
+    bands = entry_facts(known.closed, known.moves).group_by("amount_band", "won").len()
+    assert bands.height == 6 and bands["len"].min() == bands["len"].max() == 50
+    found = drivers(known)
+    assert found.found == () and all(one.odds_ratio.value is not None for one in found.drivers)
 
 
 def test_rare_values_are_one_and_what_is_not_told_is_a_value() -> None:
