@@ -159,8 +159,8 @@ def _chosen(known: Known, window: Window) -> str:
     over = (min(known.as_of, window.until) - window.after) / (window.after - year_before)
     if inside < _SLACK * before * over:
         return (
-            f"{inside} deals began in {window.name}, where {before * over:.0f} would at the year before's pace:"
-            " most that closed are old"
+            f"{inside} deals began in {window.name}, where {before * over:.0f} would at the pace"
+            " of the year before: most that closed are old"
         )
     return ""
 
