@@ -127,7 +127,10 @@ def test_a_rewound_moment_is_what_was_known_then() -> None:
         ended("2025-01-01", "2025-02-01", won=True, amount=[("2025-01-01", "5"), ("2025-01-20", "8")]),
         ended("2025-01-02", "2025-03-01", won=False, amount=[("2025-01-02", "7"), ("2025-02-20", "9")]),
         ended("2025-02-20", "2025-03-01", won=True, amount="1"),
-        begun("2025-01-03", amount=[("2025-01-03", "1"), ("2025-01-09", "2"), ("2025-02-20", "3")]),
+        begun(
+            "2025-01-03",
+            amount=[("2025-01-03", "1"), ("2025-01-09", "2"), ("2025-02-20", "3"), ("2025-03-02", "4")],
+        ),
         begun("2025-01-03", amount=[("2025-02-20", "3")]),
     ]
     then = "2025-02-10 06:00"
@@ -181,7 +184,7 @@ def test_moments_are_ripe_months_and_twelve_at_most() -> None:
 def test_without_enough_months_nothing_is_judged_and_the_reason_told() -> None:
     young = known_at("2025-03-20", coins("2025-01-01", 78))
     records = replayed(young, past_origins(young))
-    assert records["weighted"].bias.why == "0 earlier months can be judged; it takes 3."
+    assert records["weighted"].bias.why == "it can be judged by 0 earlier months; it takes 3."
     variants = {name: rapv(young, name) for name in VARIANTS}
     assert least_biased(variants, records)[0] == "survival"
 

@@ -7,7 +7,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from dealwatch.insights.concentration import concentration
+from dealwatch.insights.concentration import concentration, of_open
 from dealwatch.insights.forecast import forecast
 from dealwatch.insights.health import Health, health
 from dealwatch.insights.known import Known
@@ -130,6 +130,10 @@ def test_coverage_needs_a_target_that_is_not_reached() -> None:
 def test_currencies_are_not_mixed_into_shares() -> None:
     found = card(begun("2025-12-01", amount="1"), begun("2025-12-01", amount="1", currency="GBP"))
     assert "GBP" in found.breached.why and "GBP" in found.ratio.why
+    pounds = known_at(
+        MOMENT, [begun("2025-12-01", amount="1"), begun("2025-12-01", amount="1", currency="GBP")]
+    )
+    assert "GBP" in of_open(pounds, np.full(2, 0.5)).hhi.why
 
 
 Q1 = quarter_of(at("2026-01-05").date(), UTC_SETTINGS)

@@ -155,6 +155,18 @@ def test_cycles_by_close_date_are_refused_where_history_begins_or_nothing_new_ca
     )
 
 
+def test_a_company_that_grew_may_be_compared_and_one_without_deals_may_not() -> None:
+    """Ten times the deals of a year ago are no reason to refuse what closed a year ago."""
+    lives = [
+        ended(day(first, n / often), day(first, n / often + 5 + n % 11), won=True)
+        for first, days, often in (("2024-01-01", 400, 1), ("2025-02-05", 330, 10))
+        for n in range(days * often)
+    ]
+    windows = [quarter_of(date(year, 10, 1), UTC_SETTINGS) for year in (2024, 2025)]
+    assert change_by_close(known_at("2026-01-20", lives), *windows, []).value == pytest.approx(0, abs=0.1)
+    assert change_by_close(known_at("2026-01-20", []), *windows, []).value is None
+
+
 def test_cohorts_that_differ_are_told_with_an_interval() -> None:
     rng = np.random.default_rng(7)
     lives = [

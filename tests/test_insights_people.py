@@ -7,6 +7,7 @@ import polars as pl
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from scipy import stats
 from sklearn.linear_model import LogisticRegression
 
 from dealwatch.insights.drivers import drivers
@@ -117,6 +118,25 @@ def test_chance_passes_for_differences_as_often_as_it_says() -> None:
     assert sum(p < 0.05 for p in told) <= 11 and 35 <= sum(p < 0.5 for p in told) <= 65
 
 
+def test_without_other_facts_the_test_is_pearsons_chi_square() -> None:
+    known = WEAK.closed.with_columns(lead_source=None, amount=None).cast(dict(WEAK.closed.schema))
+    facts = entry_facts(known, WEAK.moves)
+    counts = (
+        facts.group_by(pl.col("owner_id").cast(pl.String))
+        .agg(pl.col("won").sum(), n=pl.len())
+        .sort("owner_id")
+    )
+    table = np.stack([counts["won"], counts["n"] - counts["won"]])
+    pearson = stats.chi2_contingency(table, correction=False).pvalue
+    assert expected(facts, counts["owner_id"].to_list()).p == pytest.approx(pearson, rel=1e-3)
+
+
+def test_a_variance_that_chance_makes_is_no_evidence() -> None:
+    found = [reps(made(600, seed=seed, team=8), YEAR) for seed in range(12)]
+    doubtful = [one for one in found if one.variance.value and one.p is not None and one.p >= 0.05]
+    assert doubtful and {rep.index.value for one in doubtful for rep in one.reps} == {None}
+
+
 @pytest.mark.parametrize("world", [NULL, WEAK, made(2400, seed=9, weak_source=0.25)])
 def test_the_regression_is_that_of_statsmodels(world: Known) -> None:
     sm = pytest.importorskip("statsmodels.api", reason="statsmodels is a tool of development")
@@ -178,8 +198,11 @@ def test_a_driver_is_made_of_what_was_known_at_the_start() -> None:
         for n in range(300)
     ]
     known = known_at(NOW, lives)
-    assert known.closed["amount"].max() == 9000
-    assert drivers(known).found == ()
+    assert set(known.closed["amount"]) == {9000.0, 1.0}
+    bands = entry_facts(known.closed, known.moves).group_by("amount_band", "won").len()
+    assert bands.height == 6 and bands["len"].min() == bands["len"].max() == 50
+    found = drivers(known)
+    assert found.found == () and all(one.odds_ratio.value is not None for one in found.drivers)
 
 
 def test_rare_values_are_one_and_what_is_not_told_is_a_value() -> None:

@@ -36,8 +36,8 @@ def test_cycles_up_214_per_cent_is_refused_by_cohort(challenge: Known) -> None:
     assert claim.why == (
         "+208% by close date (36.8 to 113.4 days) compares different choices of deals: none closed in"
         " 2023Q1 can be older than 90 days, the first began on 2023-01-01; 0 deals began in 2024Q3, where"
-        " 271 usually do: most that closed are old; 29 deals were closed in 2024Q3; it takes 30. By"
-        " creation, cohorts take 63.4 to 65.6 days."
+        " 255 would at the pace of the year before: most that closed are old; 29 deals were closed in"
+        " 2024Q3; it takes 30. By creation, cohorts take 63.4 to 65.6 days."
     )
     truth = change_between(cohorts[0], cohorts[-1])
     assert truth.value == pytest.approx(-0.006, abs=0.001)
@@ -72,7 +72,10 @@ def test_no_open_money_is_concentrated(challenge: Known) -> None:
 
 
 def test_aging_makes_the_forecast_worse(challenge: Known) -> None:
-    """Ten starts of months: what each variant said of the open money, and what of it came."""
+    """Ten starts of months: what each variant said of the open money, and what of it came.
+
+    By the file's own days aging says 41.6%; a close date is the end of its day here, and it says 41.7%.
+    """
     moments = [one for one in month_starts(challenge) if datetime(2023, 5, 2, tzinfo=UTC) < one][:10]
     assert [f"{one:%Y-%m}" for one in (moments[0], moments[-1])] == ["2023-06", "2024-03"]
     records = replayed(challenge, [rewound(challenge, moment) for moment in moments])
@@ -82,9 +85,9 @@ def test_aging_makes_the_forecast_worse(challenge: Known) -> None:
         return float(np.mean([getattr(one, what) for one in told[variant]]))
 
     assert len(told["seed"]) == 10
-    assert mean("weighted", "forecast") == pytest.approx(0.449, abs=0.001)
-    assert mean("seed", "forecast") == pytest.approx(0.416, abs=0.002)
-    assert mean("seed", "came") == pytest.approx(0.463, abs=0.001)
+    assert mean("weighted", "forecast") == pytest.approx(0.4493, abs=0.0005)
+    assert mean("seed", "forecast") == pytest.approx(0.4174, abs=0.0005)
+    assert mean("seed", "came") == pytest.approx(0.4626, abs=0.0005)
     assert records["seed"].bias.high is not None and records["seed"].bias.high < 0
     bias = records["weighted"].bias
     assert bias.low is not None and bias.high is not None and bias.low < 0 < bias.high

@@ -6,9 +6,12 @@ What is open is counted, not sampled: these shares are exact for the moment, so 
 from dataclasses import dataclass
 
 import numpy as np
+import polars as pl
 from numpy.typing import NDArray
 
+from dealwatch.insights.known import Known
 from dealwatch.insights.measure import Kind, Measure
+from dealwatch.insights.money import refusal
 from dealwatch.insights.statistics import effective
 
 FEW_DEALS = 10  # an effective number of deals below this is worth a word
@@ -41,17 +44,24 @@ class Concentration:
         return (few is not None and few < FEW_DEALS) or (one is not None and one > ONE_DEAL)
 
 
-def concentration(amounts: Floats, chances: Floats) -> Concentration:
+def of_open(known: Known, chances: Floats) -> Concentration:
+    """Of what is open; chances: of each open deal to be won."""
+    amounts = known.open["amount"].cast(pl.Float64).to_numpy()
+    return concentration(amounts, chances, refused=refusal(known.open, known.settings))
+
+
+def concentration(amounts: Floats, chances: Floats, *, refused: str = "") -> Concentration:
     """Of deals with these amounts (one currency) and chances to be won (NaN: unknown).
 
-    A deal without an amount (NaN, 0 or less) is left out; n is the number of deals that count.
+    A deal without an amount (NaN, 0 or less) is left out; n is the number of deals that count. refused: why
+    these amounts cannot be added up, if so.
     """
-    told = amounts > 0
+    told = (amounts > 0) & (not refused)
     a, p = amounts[told], chances[told]
-    shares, why = _shares(a)
+    shares, why = _shares(a, refused)
     likely = ~np.isnan(p)
-    expected, no_chance = _shares(a[likely] * p[likely])
-    variance, no_doubt = _shares(a[likely] ** 2 * p[likely] * (1 - p[likely]))
+    expected, no_chance = _shares(a[likely] * p[likely], refused)
+    variance, no_doubt = _shares(a[likely] ** 2 * p[likely] * (1 - p[likely]), refused)
     hhi = float(np.square(shares).sum())
     return Concentration(
         top_fifth=_exact("top_fifth_share", _top(shares, round(_TOP * len(shares))), shares, why),
@@ -63,11 +73,11 @@ def concentration(amounts: Floats, chances: Floats) -> Concentration:
     )
 
 
-def _shares(values: Floats) -> tuple[Floats, str]:
+def _shares(values: Floats, refused: str) -> tuple[Floats, str]:
     """Shares of the total, largest first, and why there are none."""
     total = float(values.sum())
     if not len(values):
-        return values, "no deal is open with an amount and, where it is asked, a chance."
+        return values, refused or "no deal is open with an amount and, where it is asked, a chance."
     if total <= 0:
         return values[:0], "the deals sum to nothing."
     return np.sort(values)[::-1] / total, ""

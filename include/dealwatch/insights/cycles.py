@@ -7,6 +7,7 @@ for long enough.
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from datetime import datetime, timedelta
 
 import numpy as np
 import polars as pl
@@ -16,11 +17,12 @@ from dealwatch.insights.cohorts import horizon, too_young
 from dealwatch.insights.known import Known
 from dealwatch.insights.measure import Measure
 from dealwatch.insights.statistics import Curve, Z, kaplan_meier
-from dealwatch.insights.windows import Window
+from dealwatch.insights.windows import YEAR_DAYS, Window
 from dealwatch.moments import local_day
 
 FEWEST = 30
 _DAY = 86_400_000_000.0
+_A_DAY = timedelta(days=1)
 _SLACK = 0.5  # of the usual number of new deals; a window with fewer holds mostly old ones
 
 Floats = NDArray[np.float64]
@@ -118,7 +120,7 @@ def change_by_close(known: Known, before: Window, after: Window, cohorts: Sequen
         known.closed.filter(window.holds("closed_at"))["cycle_days"] for window in (before, after)
     )
     n, means = len(first) + len(second), [one.mean.value for one in cohorts if one.mean.value is not None]
-    refused = [reason for window in (before, after) if (reason := _chosen(known, window))]
+    refused = [reason for window in (before, after) if (reason := chosen(known, window))]
     refused += [
         f"{len(days)} deals were closed in {window.name}; it takes {FEWEST}"
         for window, days in ((before, first), (after, second))
@@ -141,20 +143,24 @@ def _claim(first: pl.Series, second: pl.Series) -> str:
     )
 
 
-def _chosen(known: Known, window: Window) -> str:
+def chosen(known: Known, window: Window) -> str:
     """Why the deals closed in a window are not those that usually close; empty when nothing says so."""
-    begun = pl.concat([known.closed["created_at"], known.open["created_at"]]).sort()
-    usual = horizon(known)
-    reach = (window.until - begun[0]).total_seconds() / 86_400
-    if usual is not None and reach - window.days < usual:
-        day = local_day(begun[0], known.settings)
+    begun = pl.concat([known.closed["created_at"], known.open["created_at"]])
+    first, usual = begun.min(), horizon(known)
+    if not isinstance(first, datetime) or usual is None:
+        return f"no deal was closed by the end of {window.name}"
+    reach = (window.until - first) / _A_DAY
+    if reach - window.days < usual:
+        day = local_day(first, known.settings)
         return f"none closed in {window.name} can be older than {reach:.0f} days, the first began on {day}"
+    year_before = max(first, window.after - YEAR_DAYS * _A_DAY)
+    before = int(begun.is_between(year_before, window.after, closed="right").sum())
     inside = int(begun.is_between(window.after, window.until, closed="right").sum())
-    over = (min(known.as_of, window.until) - window.after).total_seconds() / 86_400
-    usually = len(begun) / max((known.as_of - begun[0]).total_seconds() / 86_400, 1.0) * over
-    if inside < _SLACK * usually:
+    over = (min(known.as_of, window.until) - window.after) / (window.after - year_before)
+    if inside < _SLACK * before * over:
         return (
-            f"{inside} deals began in {window.name}, where {usually:.0f} usually do: most that closed are old"
+            f"{inside} deals began in {window.name}, where {before * over:.0f} would at the pace"
+            " of the year before: most that closed are old"
         )
     return ""
 

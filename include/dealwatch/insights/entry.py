@@ -42,9 +42,8 @@ def entry_facts(closed: pl.DataFrame, moves: pl.DataFrame) -> pl.DataFrame:
     """The deals with the columns of ENTRY as words: what is not told is `(none)`, what is rare `(other)`."""
     began = (
         moves.filter(pl.col("field") == "amount")
-        .sort("deal_id", "happened_at")
         .group_by("deal_id")
-        .agg(began=pl.col("old").first().cast(pl.Float64))
+        .agg(began=pl.col("new").drop_nulls().first().cast(pl.Float64))
     )
     known = closed.join(began, on="deal_id", how="left", maintain_order="left")
     amount = pl.coalesce("began", "amount")

@@ -19,6 +19,7 @@ from dealwatch.insights.looked import Looked
 from dealwatch.insights.measure import Measure, measures_of
 from dealwatch.insights.movement import Bridge
 from dealwatch.insights.review import Audience, Finding
+from dealwatch.insights.segments import UNKNOWN
 from dealwatch.insights.stages import HAZARD, HAZARD_CHANGE
 from dealwatch.insights.usual_mix import mix_at_usual_rates
 from dealwatch.insights.wording import percent, shown
@@ -85,7 +86,9 @@ def _totals(looked: Looked) -> Iterator[Claim]:
                 f"{bridge.after.name}."
             )
             measures = (change, *rates)
-        bent = "" if kind == "win_rate_moved_in_a_year" else unsteady(*looked.intake["", ""])
+        bent = looked.bent["before"] or unsteady(*looked.intake["", ""])
+        if kind == "win_rate_moved_in_a_year":
+            bent = looked.bent["year before"]
         size, p = abs(change.value or 0.0), p_of(change)
         yield claim(kind, "", sentence, measures, "win_rate", importance=size, p=p, against=bent)
 
@@ -100,6 +103,8 @@ def _mixes(looked: Looked) -> Iterator[Claim]:
         *(("mix_of_created", one) for one in looked.by_creation),
     ):
         what = "closed deals" if kind == "mix_shift" else f"the deals created in {bridge.after.name}"
+        if bridge.cells.height == 1:  # a column with one value, or none, is no account of anything
+            continue
         mix, word = bridge.mix, WORDS[bridge.by]
         grown = _grown(bridge)
         if grown is None:
@@ -117,7 +122,8 @@ def _mixes(looked: Looked) -> Iterator[Claim]:
             usual = mix_at_usual_rates(bridge, looked.segments)
             sentence += f"; at the year's usual win rates, by {said(usual)}"
             measures, p, size = (mix, usual), _less_sure(p, p_of(usual)), abs(usual.value or 0.0)
-        yield claim(kind, bridge.by, f"{sentence}.", measures, "bridge", importance=size, p=p)
+        bent = looked.bent["before"] if kind == "mix_shift" else ""
+        yield claim(kind, bridge.by, f"{sentence}.", measures, "bridge", importance=size, p=p, against=bent)
 
 
 def _grown(bridge: Bridge) -> tuple[str, float, float] | None:
@@ -129,7 +135,8 @@ def _grown(bridge: Bridge) -> tuple[str, float, float] | None:
 def _segments(looked: Looked) -> Iterator[Claim]:
     """For each segment, that it fared otherwise than before."""
     for bridge in looked.by_count:
-        for row in bridge.cells.iter_rows(named=True):
+        named = bridge.cells.filter(pl.col("segment") != UNKNOWN)
+        for row in named.iter_rows(named=True) if bridge.cells.height > 1 else ():
             n = row["n0"] + row["n1"]
             impact = _impact(row, n)
             rates = f"{_rate(row['r0'], row['n0'])} to {_rate(row['r1'], row['n1'])}"
@@ -137,7 +144,8 @@ def _segments(looked: Looked) -> Iterator[Claim]:
                 f"{row['segment']} ({WORDS[bridge.by]}) moved the win rate by {said(impact)}: its own went "
                 f"from {rates}."
             )
-            in_mix = abs(row["mix"]) > abs(row["rate"])
+            is_mix = abs(row["mix"]) > abs(row["rate"])
+            in_mix = "it is told as a part of the mix" if is_mix else ""
             came = looked.intake.get((bridge.by, row["segment"]), (0, 0))
             yield claim(
                 "segment_moved",
@@ -147,8 +155,7 @@ def _segments(looked: Looked) -> Iterator[Claim]:
                 "bridge",
                 importance=abs(row["impact"]),
                 p=row["p"],
-                against=_few_in_one(row)
-                or ("it is told as a part of the mix" if in_mix else unsteady(*came)),
+                against=_few_in_one(row) or in_mix or looked.bent["before"] or unsteady(*came),
             )
 
 
@@ -199,7 +206,8 @@ def _stages(looked: Looked) -> Iterator[Claim]:
         # So many points of the win rate are the losses that the change of hazard makes among its entries.
         lost = min(abs(value), abs(alike.value or 0.0)) * entries / closed
         came = before.get(stage, {}).get("n") or 0, entries
-        against = unsteady(*came, what="deals entered it") if change.is_known else ""
+        bent = looked.bent["before"] or unsteady(*came, what="deals entered it")
+        against = bent if change.is_known else ""
         yield claim(kind, stage, f"{sentence}.", measures, "stages", importance=lost, p=p, against=against)
 
 

@@ -9,7 +9,7 @@ from dealwatch.insights import figures, same_mix
 from dealwatch.insights.chances import p_of
 from dealwatch.insights.cohorts import horizon, too_young
 from dealwatch.insights.concentration import Concentration, concentration
-from dealwatch.insights.cycles import Cohort, by_cohort
+from dealwatch.insights.cycles import Cohort, by_cohort, chosen
 from dealwatch.insights.drivers import Drivers, drivers
 from dealwatch.insights.figures import Stages
 from dealwatch.insights.forecast import Forecast, forecast
@@ -40,9 +40,10 @@ class Looked:
 
     by_count, by_money: the change between the two windows, a bridge a dimension; year_ago: by count, against
     the same weeks or months a year before; by_creation: between the two newest quarters of creation that are
-    old enough. intake: deals created, by segment. same_mix: the column whose mix moved, and the stages'
-    changes at the same mix of it. segments: win rates over the year; differ: whether chance explains their
-    differences, by dimension.
+    old enough. bent: why what closed in the times compared is a choice of deals, empty when it is not; by
+    "before" and "year before". intake: deals created, by segment. same_mix: the column whose mix moved, and
+    the stages' changes at the same mix of it. segments: win rates over the year; differ: whether chance
+    explains their differences, by dimension.
     """
 
     known: Known
@@ -54,6 +55,7 @@ class Looked:
     by_money: list[Bridge]
     year_ago: list[Bridge]
     by_creation: list[Bridge]
+    bent: Mapping[str, str]
     intake: Intake
     stages: Stages
     same_mix: tuple[str, pl.DataFrame] | None
@@ -102,6 +104,10 @@ def look(known: Known, times: Periods) -> Looked:
         by_money=bridges(known, times.before, times.window, DIMENSIONS, weight="amount"),
         year_ago=bridges(known, times.year_before, times.window, DIMENSIONS),
         by_creation=_by_creation(known),
+        bent={
+            "before": chosen(known, times.before) or chosen(known, times.window),
+            "year before": chosen(known, times.year_before) or chosen(known, times.window),
+        },
         intake=intake(known, times.before, times.window, DIMENSIONS),
         same_mix=_at_the_same_mix(known, times, by_count),
         stages=figures.stages(known, times),

@@ -104,7 +104,7 @@ def _slow_deals(looked: Looked) -> Iterator[Claim]:
     lost = share_of("lost_share", int((~slow["won"]).sum()), slow.height, why=NOTHING_LOST)
     everyone = share_of("lost_share", int((~closed["won"]).sum()), closed.height, why=NOTHING_LOST)
     sentence = (
-        f"Deals slower than the median cycle of {median:.0f} days need an alert: {said(lost)} are lost."
+        f"Deals slower than the median cycle of {median:.1f} days need an alert: {said(lost)} are lost."
     )
     reason = (
         f"by construction it flags half of all deals ({percent(slow.height / closed.height)}), and "

@@ -3,7 +3,7 @@
 A moment counts once nearly all money open then has closed; the deals still open are left out of both sides.
 """
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
 
@@ -121,18 +121,27 @@ _SHARED = (
 
 
 def replayed(known: Known, origins: Sequence[Known]) -> dict[str, Record]:
-    """Each variant's record over those origins that are ripe at the moment of what is known."""
+    """Each variant's record over the origins that are ripe at the moment of what is known.
+
+    A variant without chances at some of them (a model that came later) is judged by the others.
+    """
     why = refusal(known.closed, known.settings)
     ripe = [] if why else [one for one in (_outcomes(known, origin) for origin in origins) if one is not None]
     why = why or _too_few(len(ripe))
     return {variant: _record(variant, ripe, known, why) for variant in VARIANTS}
 
 
-def past_origins(known: Known, count: int = ORIGINS) -> list[Known]:
-    """The newest `count` starts of months that are ripe, rewound; fewer where history is short."""
+def past_origins(
+    known: Known, count: int = ORIGINS, *, scores: Callable[[datetime], pl.DataFrame] | None = None
+) -> list[Known]:
+    """The newest `count` starts of months that are ripe, rewound; fewer where history is short.
+
+    scores: what the newest scored morning by a moment said, as `known.scores_at` reads it; without it the
+    model has no record.
+    """
     found: list[Known] = []
     for moment in reversed(month_starts(known)):
-        origin = rewound(known, moment)
+        origin = rewound(known, moment, scores(moment) if scores else None)
         if origin.closed.height < FEWEST_CLOSED or len(found) == count:
             break
         if _outcomes(known, origin) is not None:
@@ -143,7 +152,7 @@ def past_origins(known: Known, count: int = ORIGINS) -> list[Known]:
 def _too_few(moments: int) -> str:
     if moments >= FEWEST_MOMENTS:
         return ""
-    return f"{moments} earlier months can be judged; it takes {FEWEST_MOMENTS}."
+    return f"it can be judged by {moments} earlier months; it takes {FEWEST_MOMENTS}."
 
 
 def _outcomes(known: Known, origin: Known) -> tuple[Known, pl.DataFrame] | None:
@@ -157,20 +166,20 @@ def _outcomes(known: Known, origin: Known) -> tuple[Known, pl.DataFrame] | None:
 
 
 def _record(variant: str, ripe: Sequence[tuple[Known, pl.DataFrame]], known: Known, why: str) -> Record:
-    rows = [_rows(variant, origin, came) for origin, came in ripe]
-    if not why and not all(len(one) for one in rows):
-        why = "some of its chances were not known at the moments."
+    rows = [(origin.as_of, _rows(variant, origin, came)) for origin, came in ripe]
+    rows = [(moment, one) for moment, one in rows if len(one)]
+    why = why or _too_few(len(rows))
     if why:
-        return _unknown(variant, len(ripe), why)
-    told = tuple(_told(variant, origin.as_of, one) for (origin, _), one in zip(ripe, rows, strict=True))
-    every = pl.concat(rows)
+        return _unknown(variant, len(rows), why)
+    told = tuple(_told(variant, moment, one) for moment, one in rows)
+    every = pl.concat([one for _, one in rows])
     deals = every["deal_id"].rank("dense").to_numpy().astype(np.int64) - 1
     sums = every.select(pl.col("p", "won") * pl.col("amount")).to_numpy()
     n = int(deals.max()) + 1
     forecast, came = sums.sum(axis=0)
     low, high = bootstrap(sums, _bias, seed=known.settings.scoring.seed, clusters=deals)[:, 0]
     if not np.isfinite([low, high]).all():
-        return _unknown(variant, len(ripe), "too little was won to judge by.")
+        return _unknown(variant, len(rows), "too little was won to judge by.")
     errors = [abs(one.forecast - one.came) / one.came for one in told if one.came > 0]
     return Record(
         variant,
