@@ -193,6 +193,6 @@ def footer(looked: Looked, said: int, refused: int) -> str:
     local = known.as_of.astimezone(known.settings.zone)
     return (
         f"As known at {local:%Y-%m-%d %H:%M} ({known.settings.time_zone}): {deals}. "
-        f"Intervals are 95%. {said} findings said, {refused} refused, each "
-        "with its reason."
+        f"Intervals are 95%. Findings said: {said}; refused, each with its "
+        f"reason: {refused}."
     )

@@ -46,7 +46,7 @@ def nothing_moved(looked: Looked, compared: int) -> Claim:
         f"Nothing moved more than chance explains: of {compared} comparisons none stands out, and the "
         f"win rate's change is {said(change)}."
     )
-    return claim("nothing_moved", "", sentence, (change,), "win_rate")
+    return claim("nothing_moved", "", sentence, (change,), "win_rate", against=looked.bent["before"])
 
 
 def _differing(looked: Looked) -> Iterator[Claim]:
