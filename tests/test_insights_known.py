@@ -6,15 +6,18 @@ from pathlib import Path
 import polars as pl
 import pytest
 from polars.testing import assert_frame_equal
+from sqlalchemy import Engine
 
 from dealwatch.history.ledger import read_ledger
 from dealwatch.history.stored import StoredLedger
-from dealwatch.insights.known import Known, known_of, read
+from dealwatch.insights.known import Known, known_of, read, scores_by
 from dealwatch.insights.windows import earlier, last_days, month_of, quarter_of, quarters, week_of
 from dealwatch.knobs import Pipeline
 from dealwatch.settings import Settings
+from dealwatch.tables import deal_scores
+from dealwatch.warehouse import INSTANT, put, reading, writing
 from ledger_rows import at, deal, ledger
-from small_company import MORNING, SmallCompany, opened
+from small_company import MORNING, NEXT, SmallCompany, opened
 
 SETTINGS = Settings(time_zone="UTC", pipeline=Pipeline(stages=("A", "B", "C")))
 BERLIN = Settings(time_zone="Europe/Berlin")
@@ -86,6 +89,33 @@ def test_deleted_deals_are_nowhere_and_reopened_ones_are_open() -> None:
     assert found.closed["deal_id"].to_list() == ["lost", "won"]
     assert found.open["deal_id"].to_list() == ["open", "reopened"]
     assert "gone" not in {*found.spells["deal_id"], *found.moves["deal_id"]}
+
+
+def test_a_duplicate_is_no_deal_once_it_is_closed_as_one() -> None:
+    twins = {
+        "a": deal("2026-01-01", stage="A", outcome=[("2026-01-09", "lost")], why=[("2026-01-09", "Price")]),
+        "b": deal(
+            "2026-01-01", stage="A", outcome=[("2026-01-09", "lost")], why=[("2026-01-09", "Duplicate")]
+        ),
+        "c": deal("2026-01-01", stage="A", why="Duplicate"),
+    }
+    pipeline = Pipeline(reason_column="why", no_deal_reasons=("Duplicate", "Invalid"))
+    found = known_of(ledger(twins), T, Settings(time_zone="UTC", pipeline=pipeline))
+    assert found.closed["deal_id"].to_list() == ["a"]
+    assert found.spells["deal_id"].to_list() == ["a", "c"]
+    assert known(twins).closed["deal_id"].to_list() == ["a", "b"]
+
+
+def test_the_newest_scored_morning_by_then_is_the_one(engine: Engine) -> None:
+    columns = {"score": 50, "band": "Medium", "method": "hybrid", "points": "[]", "reasons": "[]"}
+    given = [(MORNING - timedelta(days=2), "a", 0.9), (MORNING, "a", 0.4), (NEXT, "a", 0.1), (NEXT, "b", 0.2)]
+    scores = [{"as_of": at, "deal_id": deal_id, "p_loss": p, **columns} for at, deal_id, p in given]
+    with writing(engine, alone="test") as connection:
+        put(connection, deal_scores, pl.DataFrame(scores, schema_overrides={"as_of": INSTANT}))
+    with reading(engine) as connection:
+        found = scores_by(connection, NEXT - timedelta(seconds=1))
+        assert found.rows() == [("a", 0.4, MORNING)]
+        assert scores_by(connection, MORNING - timedelta(days=9)).is_empty()
 
 
 def test_spells_say_where_they_led() -> None:
@@ -172,6 +202,8 @@ def test_quarters_hold_each_instant_once() -> None:
     assert first.until == second.after
     edge = pl.DataFrame({"at": [datetime(2026, 3, 31, 22, tzinfo=UTC)]}).cast(pl.Datetime("us", "UTC"))
     assert [edge.select(one.holds("at")).item() for one in (first, second)] == [False, True]
+    last = pl.DataFrame({"at": [first.until]}).cast(pl.Datetime("us", "UTC"))
+    assert [last.select(one.holds("at")).item() for one in (first, second)] == [True, False]
     assert earlier(second, BERLIN, quarters=4).name == "2025Q2"
 
 

@@ -75,10 +75,10 @@ def test_the_parts_sum_to_the_change(deals: list[tuple[bool, bool, str, float]],
 
 
 def test_a_segment_that_is_new_is_all_mix() -> None:
-    rows = known(*many(50, 50, IN_FIRST, region="a"), *many(50, 50, region="a"), *many(0, 50, region="new"))
+    rows = known(*many(50, 50, IN_FIRST, region="a"), *many(50, 50, region="a"), *many(10, 40, region="new"))
     told = bridge(rows, FIRST, SECOND, ("region",))
     new = cell(told, "new")
-    assert (new["r0"], new["r1"], new["rate"]) == (None, 0.0, 0.0)
+    assert (new["r0"], new["r1"], new["rate"]) == (None, 0.2, 0.0)
     assert new["impact"] == new["mix"] and new["mix"] < 0
 
 
@@ -96,6 +96,22 @@ def test_mixed_currencies_have_no_change_by_money() -> None:
     by_money = bridge(rows, FIRST, SECOND, ("region",), weight="amount")
     assert by_money.change.value is None and "(EUR, USD)" in by_money.change.why and by_money.cells.is_empty()
     assert bridge(rows, FIRST, SECOND, ("region",)).change.value == pytest.approx(0)
+
+
+def test_by_money_only_deals_with_money_count() -> None:
+    rows = [
+        *many(6, 6, IN_FIRST, amount=5.0),
+        *many(6, 6, amount=5.0),
+        *many(9, 0, amount=-5.0),
+        *many(9, 0, amount=None),
+    ]
+    told = bridge(known(*rows), FIRST, SECOND, ("region",), weight="amount")
+    assert (told.change.value, told.change.n, told.cells["n1"].to_list()) == (0.0, 24, [12])
+
+
+def test_times_that_overlap_are_refused() -> None:
+    with pytest.raises(ValueError, match="second is not over when first begins"):
+        bridge(known(*many(5, 5)), SECOND, FIRST, ("region",))
 
 
 def test_small_cells_of_a_pair_are_one() -> None:

@@ -15,6 +15,7 @@ from dealwatch.insights.rates import (
     WEIGHTED,
     WIN_RATE,
     differences,
+    published_win_rates,
     revenue_weighted,
     segments,
     size_effect,
@@ -108,6 +109,12 @@ def test_segments_by_hand() -> None:
     assert all(one.is_known for one in measures_of(rows))
 
 
+def test_a_segment_has_by_money_only_the_deals_with_money() -> None:
+    rows = known(*many(4, 4, region="a", amount=5.0), *many(3, 0, region="a", amount=None))
+    told = segments(rows, SECOND, [("region",)]).sort("name").select("name", "won", "n", "value").rows()
+    assert told == [(WEIGHTED, 4, 8, 0.5), (WIN_RATE, 7, 11, 7 / 11)]
+
+
 def test_some_segment_of_many_always_looks_good_and_q_knows() -> None:
     lucky = [
         row
@@ -124,6 +131,13 @@ def test_chance_differences_are_shrunk_away() -> None:
     assert rows.filter(name=WIN_RATE)["shrunk"].to_list() == pytest.approx([0.5, 0.5])
     test = differences(known(*many(51, 49, region="a"), *many(49, 51, region="b")), SECOND, ("region",))
     assert test is not None and test.p == pytest.approx(stats.chi2.sf(0.08, 1))
+
+
+def test_the_published_rate_falls_with_every_deal_still_open() -> None:
+    lives = {f"w{n}": deal("2026-04-10", region="a", outcome=[("2026-05-20", "won")]) for n in range(3)}
+    lives |= {f"o{n}": deal("2026-04-10", region="a") for n in range(9)}
+    told = published_win_rates(known_of(ledger(lives), at("2026-06-01"), SETTINGS), SECOND, "region")
+    assert told.rows() == [("a", 3, 12, 0.25)]
 
 
 def test_pairs_have_cells_and_bands_have_thirds() -> None:

@@ -9,7 +9,7 @@ from sqlalchemy import Connection, Engine, insert
 
 from dealwatch.insights.forecast import forecast
 from dealwatch.insights.forest_shares import forest_points
-from dealwatch.insights.known import Known, known_of, scores_at
+from dealwatch.insights.known import Known, known_of, scores_by
 from dealwatch.insights.replay import past_origins, replayed
 from dealwatch.tables import deal_scores
 from dealwatch.warehouse import reading, writing
@@ -55,12 +55,12 @@ def connection(engine: Engine) -> Iterator[Connection]:
 
 
 def known_then(connection: Connection) -> Known:
-    return known_of(ledger(LIVES), MOMENT, UTC_SETTINGS, scores=scores_at(connection, MOMENT))
+    return known_of(ledger(LIVES), MOMENT, UTC_SETTINGS, scores=scores_by(connection, MOMENT))
 
 
 def test_a_model_is_judged_by_the_months_that_it_scored(connection: Connection) -> None:
     known = known_then(connection)
-    origins = past_origins(known, scores=lambda moment: scores_at(connection, moment))
+    origins = past_origins(known, scores=lambda moment: scores_by(connection, moment))
     record = replayed(known, origins)["model"]
     # 0.9 of the third that is won and 0.1 of the rest, where the third came: 1.1 times as much.
     assert record.moments == 10 and record.bias.value == pytest.approx(0.1, abs=0.02)
@@ -69,9 +69,9 @@ def test_a_model_is_judged_by_the_months_that_it_scored(connection: Connection) 
 
 
 def test_scores_of_a_moment_are_of_the_newest_morning_by_then(connection: Connection) -> None:
-    told = scores_at(connection, MONTHS[2] + timedelta(days=3))
+    told = scores_by(connection, MONTHS[2] + timedelta(days=3))
     assert told["scored_at"].unique().to_list() == [MONTHS[2]]
-    assert scores_at(connection, MONTHS[0] - timedelta(days=1)).is_empty()
+    assert scores_by(connection, MONTHS[0] - timedelta(days=1)).is_empty()
 
 
 def test_the_forests_points_are_means_of_sizes_over_the_deals_it_scored(engine: Engine) -> None:

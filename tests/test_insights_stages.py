@@ -141,6 +141,14 @@ def test_equal_hazards_have_no_excess_whatever_the_volume() -> None:
     assert np.isclose(by_stage(rows, HAZARD)["A"], by_stage(rows, HAZARD)["B"])
 
 
+def test_the_visits_of_a_deal_are_drawn_together() -> None:
+    rows = [closed_deal(n >= 15, last_stage="A") for n in range(30)]
+    visits = [(f"{n:06}", "A", IN_SECOND, IN_SECOND, "other", nth) for n in range(30) for nth in range(4)]
+    told = measures_of(hazards(known(*rows, spells=visits), SECOND))[0]
+    assert told.value == 15 / 120 and told.low is not None and told.high is not None
+    assert told.high - told.low == pytest.approx(2 * 1.96 * (0.25 / 30) ** 0.5 / 4, rel=0.15)
+
+
 @pytest.mark.parametrize("metric", [conversion, stage_win_rates, hazards])
 def test_without_a_history_of_stages_the_reason_is_told(metric: object) -> None:
     told = known(closed_deal(False, last_stage="A"))

@@ -27,7 +27,7 @@ SCORES = pl.Schema({"deal_id": pl.String(), "p_loss": pl.Float64(), "scored_at":
 
 @dataclass(frozen=True)
 class Known:
-    """Deals as known at `as_of`, deleted ones left out; every frame is sorted by deal_id.
+    """Deals as known at `as_of`, without those deleted or closed as none; each frame is sorted by deal_id.
 
     closed: deal_id, created_at, closed_at, won, amount (as known when the closing was; null where unknown),
         currency, owner_id, industry, region, product_type, lead_source (those it had when it closed),
@@ -53,7 +53,7 @@ class Known:
 
 def read(connection: Connection, as_of: datetime, settings: Settings) -> Known:
     """Everything known at a moment, from the warehouse; deals by the slice."""
-    return known_of(StoredLedger(connection, as_of), as_of, settings, scores=scores_at(connection, as_of))
+    return known_of(StoredLedger(connection, as_of), as_of, settings, scores=scores_by(connection, as_of))
 
 
 def known_of(
@@ -61,7 +61,7 @@ def known_of(
 ) -> Known:
     """Everything known at a moment, of any ledger; scores as in SCORES."""
     parts = _Parts()
-    fields = [*life_fields(settings.pipeline), *_OWN]
+    fields = [*life_fields(settings.pipeline), *_OWN, settings.pipeline.reason_column]
     for part in ledger.known_at(as_of).slices(list(dict.fromkeys(fields))):
         parts.take(part, settings.pipeline)
     stays = pl.concat(parts.stays)
@@ -79,8 +79,8 @@ def known_of(
     )
 
 
-def scores_at(connection: Connection, as_of: datetime) -> pl.DataFrame:
-    """What the newest scored morning by then said."""
+def scores_by(connection: Connection, as_of: datetime) -> pl.DataFrame:
+    """What the newest morning scored by then said: deal_id, p_loss, scored_at."""
     c = deal_scores.c
     newest = select(func.max(c.as_of)).where(c.as_of <= as_of).scalar_subquery()
     return frame(connection, select(c.deal_id, c.p_loss, c.as_of).where(c.as_of == newest)).rename(
@@ -105,6 +105,7 @@ class _Parts:
         timeline, runs = stretches(changes, pipeline=pipeline)
         now = _now(timeline, runs).with_columns(pl.col("deal").alias("place") - self.deals)
         now = now.with_columns(deal_id=deal_ids.gather(now["place"])).drop("place")
+        now = now.join(_no_deals(changes, now, pipeline), on="deal", how="anti", maintain_order="left")
         self.deals += len(deal_ids)
         self.deal_ids.append(deal_ids)
         self.closed.append(_closings(changes, now, runs))
@@ -129,6 +130,13 @@ def _now(timeline: pl.DataFrame, runs: pl.DataFrame) -> pl.DataFrame:
         "status", pl.col("stage").cast(_WORDS), "known_from", words.name.prefix("then_"), since="begun_at"
     )
     return pl.concat([state, run], how="horizontal").filter(pl.col("status") != "deleted")
+
+
+def _no_deals(changes: pl.DataFrame, now: pl.DataFrame, pipeline: Pipeline) -> pl.DataFrame:
+    """The deals closed for a reason that says there was none, as a duplicate."""
+    is_none = pl.col("new_value").is_in(pipeline.no_deal_reasons)
+    of_reason = _latest(changes, pipeline.reason_column).filter(is_none).select("deal")
+    return of_reason.join(now.filter(pl.col("status") != "open"), on="deal", how="semi")
 
 
 def _latest(changes: pl.DataFrame, name: str) -> pl.DataFrame:

@@ -113,7 +113,9 @@ def bridge(
     weight: By = "count",
     clock: Clock = "closed_at",
 ) -> Bridge:
-    """The change from one window to another by one column, or by a pair's cells of 30 deals or more.
+    """The change from one window to a later one by one column, or by a pair's cells of 30 deals or more.
+
+    Raises ValueError for windows that overlap.
 
     clock: which deals are a window's: those closed in it, as the win rate has it, or those created in it that
         are closed by now. When more deals of a kind come, their fast losses close first: by closing the
@@ -132,6 +134,8 @@ def _bridge(
     known: Known, windows: tuple[Window, Window], by: Sequence[str], weight: By, clock: Clock, *, why: str
 ) -> Bridge:
     before, after = windows
+    if before.until > after.after:
+        raise ValueError(f"{before.name} is not over when {after.name} begins")
     rows = known.closed.filter(before.holds(clock) | after.holds(clock))
     refused = refusal(rows, known.settings)
     rows = labelled(with_bands(rows, refused=refused), by)

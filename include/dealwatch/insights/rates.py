@@ -107,6 +107,22 @@ def segments(known: Known, window: Window, dimensions: Sequence[Sequence[str]] =
     return told.with_columns(pl.Series("q", q).fill_nan(None), pl.col("p").fill_nan(None))
 
 
+def published_win_rates(known: Known, window: Window, column: str) -> pl.DataFrame:
+    """The form in use elsewhere: won of all deals of a segment, those open at the moment among them.
+
+    segment, won, n, value. The more deals are open the lower it is; on files of closed deals alone nobody
+    noticed. Kept beside ours for those who know it, without an interval: it is no estimate of anything.
+    """
+    closed = known.closed.filter(window.holds("closed_at")).select(column, "won")
+    running = known.open.select(column, won=pl.lit(False))
+    return (
+        labelled(pl.concat([closed, running]), (column,))
+        .group_by(pl.col("segment").cast(pl.String))
+        .agg(won=pl.col("won").sum().cast(pl.Int64), n=pl.len().cast(pl.Int64), value=pl.col("won").mean())
+        .sort("segment")
+    )
+
+
 def differences(known: Known, window: Window, by: Sequence[str]) -> Homogeneity | None:
     """Whether chance alone could make the segments of one dimension differ so; None where it has but one."""
     counts = _sums(closed_in(known, window), by)
@@ -122,6 +138,7 @@ def _sums(rows: pl.DataFrame, by: Sequence[str]) -> pl.DataFrame:
             won=pl.col("won").sum().cast(pl.Int64),
             n=pl.len().cast(pl.Int64),
             n_paid=paid.len().cast(pl.Int64),
+            won_paid=(pl.col("won") & (pl.col("amount") > 0)).sum().cast(pl.Int64),
             money=paid.sum(),
             money_won=pl.col("amount").filter((pl.col("amount") > 0) & pl.col("won")).sum(),
             squares=(paid**2).sum(),
@@ -138,7 +155,7 @@ def _counted(rows: pl.DataFrame, by: Sequence[str], refused: str) -> pl.DataFram
     weighted = np.divide(sums["money_won"].to_numpy(), money, out=np.full(len(sums), np.nan), where=money > 0)
     weighted = np.where(refused != "", np.nan, weighted)
     by_count = _rows(sums, by, WIN_RATE, won / n, n, n)
-    by_money = _rows(sums.with_columns(n=pl.col("n_paid")), by, WEIGHTED, weighted, n_eff, n)
+    by_money = _rows(sums.with_columns(n="n_paid", won="won_paid"), by, WEIGHTED, weighted, n_eff, n)
     p = pl.Series("p", _against_the_others(won, n))
     reason = pl.when(pl.col("value").is_null()).then(pl.lit(refused or NO_AMOUNTS)).otherwise(pl.lit(""))
     told = [

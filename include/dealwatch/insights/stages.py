@@ -40,7 +40,7 @@ def conversion(known: Known, window: Window) -> pl.DataFrame:
     """
     if not known.stages:
         return _of_no_stage(CONVERSION)
-    exits = known.spells.filter(pl.col("to").is_not_null() & window.holds("left_at"))
+    exits = known.spells.filter(window.holds("left_at"))
     counts = exits.group_by(_stage()).agg(
         n=pl.len(),
         deals=pl.col("deal_id").n_unique(),
