@@ -136,7 +136,7 @@ def past_origins(
 ) -> list[Known]:
     """The newest `count` starts of months that are ripe, rewound; fewer where history is short.
 
-    scores: what the newest scored morning by a moment said, as `known.scores_at` reads it; without it the
+    scores: what the newest scored morning by a moment said, as `known.scores_by` reads it; without it the
     model has no record.
     """
     found: list[Known] = []
