@@ -15,13 +15,14 @@ Without the morning's scores the forecast goes by the newest ones there are.
 from datetime import timedelta
 
 from airflow.sdk import Param, dag, task
+from airflow.sdk.exceptions import AirflowSkipException
 from dealwatch_socket import AS_OF, COMMON, at, moment, settings
 
 PERIOD = Param(
     None,
     type=["null", "string"],
     enum=[None, "week", "month"],
-    description="Empty: what is due that day; else the newest week or month that was over.",
+    description="Empty: what is due that day, if anything; else the newest week or month that was over.",
 )
 
 
@@ -39,7 +40,10 @@ def review_pipeline():
     def review(dag_run=None, params=None):
         from dealwatch import jobs
 
-        return jobs.reviews_due(settings(), as_of=moment(dag_run, params), period=params["period"])
+        told = jobs.reviews_due(settings(), as_of=moment(dag_run, params), period=params["period"])
+        if not told:
+            raise AirflowSkipException("no review is due on this day; to have one, name its period")
+        return told
 
     review()
 

@@ -30,6 +30,7 @@ def test_a_claim_with_n_and_interval_that_chance_does_not_make_is_said() -> None
     [
         ("It is 54.3% of 1,640.", "'51.9% to 56.7%' of win_rate"),
         ("It is 54.3% (51.9% to 56.7%).", "'1,640' of win_rate"),
+        ("It is 54.3% (51.9% to 56.7%) of 11,640 or 1,640.5.", "'1,640' of win_rate"),
         ("It moved.", "'51.9% to 56.7%' of win_rate"),
     ],
 )

@@ -5,6 +5,7 @@ two that chance made. They are said together or refused together, by Benjamini a
 in which nothing happens reads of something in one review of ten at most.
 """
 
+import re
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 
@@ -78,9 +79,14 @@ def _unproven(found: Finding) -> str:
     """Why a sentence is not one: a figure of it lacks its interval or its number of deals."""
     for one in found.measures:
         for part in (interval(one), counted(one, "")):
-            if part.strip() not in found.sentence:
+            if not _stands_in(part.strip(), found.sentence):
                 return f"the sentence does not say {part.strip()!r} of {one.name}"
     return ""
+
+
+def _stands_in(figure: str, sentence: str) -> bool:
+    """Whether a figure is said, and not as a part of another: 30 is not said in 1,300 or 30.5."""
+    return re.search(rf"(?<![\d.,]){re.escape(figure)}(?!\d|[.,]\d)", sentence) is not None
 
 
 def _by_chance(found: Finding, family: int) -> str:
