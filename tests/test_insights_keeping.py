@@ -88,6 +88,9 @@ def test_every_table_is_written_and_every_null_says_why(engine: Engine) -> None:
         "slip_rate",
         "sales_velocity",
     }
+    rapv = kept["pipeline_metrics"].filter(name="rapv")
+    published = rapv.filter(scope="now")["value"].item()
+    assert published in rapv.filter(pl.col("scope") != "now")["value"].to_list() and rapv.height == 5
     assert not set(kept["segment_metrics"]["dimension"]) & {"owner_id"}
     row = kept["reviews"].row(0, named=True)
     assert (row["span"], row["first_on"], row["last_on"]) == (

@@ -575,7 +575,7 @@ pipeline_metrics = Table(
     metadata,
     *_of_review(),
     _key("name"),  # see docs/metrics.md
-    _key("scope"),  # window, before, year before, span, year, now; a forecast's variant; a quarter
+    _key("scope"),  # window, before, year before, span, year, now; a week, quarter, or variant of forecast
     *_figure(),
     comment="Each review's figures of all deals together.",
 )

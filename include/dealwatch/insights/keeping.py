@@ -53,7 +53,10 @@ def pipeline_rows(review: Review) -> pl.DataFrame:
     """name, scope and the figure: all that is about all deals together."""
     told = review.figures
     card = told["pipeline"].with_columns(of=pl.lit("now"))
-    parts = (told["totals"], card, told["forecast"], told["slips"], _series(review))
+    # The published variant once more, so that a series of it needs no knowledge of which one that was.
+    is_published = pl.col("is_published") & pl.col("name").is_in(["rapv", "optimism_gap", "forecast_bias"])
+    published = told["forecast"].filter(is_published).with_columns(of=pl.lit("now"))
+    parts = (told["totals"], card, told["forecast"], published, told["slips"], _series(review))
     return _rounded(pl.concat(part.select("name", pl.col("of").alias("scope"), *_FIGURE) for part in parts))
 
 
