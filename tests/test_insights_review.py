@@ -188,7 +188,7 @@ def test_a_company_of_no_deals_has_a_review_that_says_so(small: Known) -> None:
     )
     review = compose(empty, "month")
     assert review.findings == () and review.refused
-    assert "No deal is open" in text(review)
+    assert "No deal is open" in text(review) and "\nNothing can be said yet.\n" in text(review)
     assert all(one.value is None and one.why for one in review.headline if one.kind == "share")
 
 

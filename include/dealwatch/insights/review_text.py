@@ -18,6 +18,8 @@ def _lines(review: Review, audience: Audience) -> Iterator[str]:
     yield f"Review of the {review.period} {review.span.name}"
     yield from (line for one in review.caveats for line in _wrapped(f"Note: {one}"))
     yield ""
+    if not top:
+        yield "Nothing can be said yet."
     for number, one in enumerate(top, start=1):
         yield from _told(f"{number}. ", one)
     if said[len(top) :]:
