@@ -29,6 +29,7 @@ from dealwatch.tables import (
     segment_metrics,
 )
 from dealwatch.warehouse import connect, frame, reading, writing
+from small_company import MORNING, SmallCompany
 
 TABLES = (reviews, pipeline_metrics, segment_metrics, rep_metrics)
 UNTIL = date(2026, 9, 1)
@@ -172,3 +173,17 @@ def test_the_reviews_that_are_due_are_made_and_no_others(settings: Settings, eng
     assert jobs.reviews_due(settings, as_of=MONDAY + timedelta(days=2)) == {}
     with pytest.raises(SettingsError, match="quarter"):
         jobs.reviews_due(settings, as_of=MONDAY, period="quarter")
+
+
+def test_the_scores_of_the_morning_and_of_earlier_months_are_in_it(
+    small_company: SmallCompany, tmp_path: Path
+) -> None:
+    """The model's chances of open deals, and what the forest's points are made of."""
+    copied = small_company.copied(tmp_path)
+    jobs.score(copied, as_of=MORNING)
+    made = connect(copied)
+    review = keep(made, MORNING, "week", settings=copied)
+    made.dispose()
+    assert review.figures["forest"]["share"].sum() == pytest.approx(1.0)
+    told = review.figures["forecast"].filter(of="model", name="rapv").row(0, named=True)
+    assert told["value"] > 0 and "scored" not in " ".join(review.caveats)

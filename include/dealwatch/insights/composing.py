@@ -34,10 +34,19 @@ _CAUSE = _PLACE["mix_shift"]
 CAUSES_FIRST = 3  # of the five sentences
 
 
-def compose(known: Known, period: Period) -> Review:
-    """The newest review of a period that could be made at the moment of what is known."""
+def compose(
+    known: Known,
+    period: Period,
+    *,
+    origins: Sequence[Known] | None = None,
+    forest: Mapping[str, float] | None = None,
+) -> Review:
+    """The newest review of a period that could be made at the moment of what is known.
+
+    origins, forest: what `look` takes of the scores; without them the model's forecast has no record.
+    """
     times = periods(known.as_of, period, known.settings)
-    looked = look(known, times)
+    looked = look(known, times, origins=origins, forest=forest)
     return composed(looked)
 
 
@@ -160,6 +169,7 @@ def frames(looked: Looked) -> Mapping[str, pl.DataFrame]:
         ),
         "concentration": figures.largest_deals(known, looked.forecast.chances),
         "drivers": figures.drivers(looked.drivers),
+        "forest": figures.forest(looked.drivers),
         "segments": looked.segments,
     }
 

@@ -186,3 +186,8 @@ def drivers(told: Drivers) -> pl.DataFrame:
         q=pl.Series([one.q for one, _ in rows], dtype=pl.Float64).to_list(),
         is_found=[one.is_found for one, _ in rows],
     )
+
+
+def forest(told: Drivers) -> pl.DataFrame:
+    """What moves the scores of open deals: group of facts, share of the points, the largest first."""
+    return pl.DataFrame(list(told.forest), schema={"group": pl.String, "share": pl.Float64}, orient="row")

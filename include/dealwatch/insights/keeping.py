@@ -15,8 +15,10 @@ import polars as pl
 from sqlalchemy import Engine
 
 from dealwatch.insights.composing import compose
-from dealwatch.insights.known import read
+from dealwatch.insights.forest_shares import forest_points
+from dealwatch.insights.known import read, scores_by
 from dealwatch.insights.measure import SCHEMA
+from dealwatch.insights.replay import past_origins
 from dealwatch.insights.review import Audience, Period, Review
 from dealwatch.insights.windows import Window
 from dealwatch.moments import local_day
@@ -33,7 +35,9 @@ def keep(engine: Engine, as_of: datetime, period: Period, *, settings: Settings)
     """Compose the review of a moment, write it in place of what was there for it, and give it back."""
     with reading(engine) as connection:
         known = read(connection, as_of, settings)
-    review = compose(known, period)
+        origins = past_origins(known, scores=lambda moment: scores_by(connection, moment))
+        forest = forest_points(connection, known)
+    review = compose(known, period, origins=origins, forest=forest)
     rows = {
         reviews: _review(review, settings),
         pipeline_metrics: pipeline_rows(review),

@@ -1,6 +1,6 @@
 """Everything that one review looks at, worked out once: findings, frames and tables are all made of it."""
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 import polars as pl
@@ -88,11 +88,20 @@ class Looked:
         return pl.concat([one.select("amount", "currency") for one in deals])
 
 
-def look(known: Known, times: Periods) -> Looked:
-    """Work out all that the review of these times needs, from what is known."""
+def look(
+    known: Known,
+    times: Periods,
+    *,
+    origins: Sequence[Known] | None = None,
+    forest: Mapping[str, float] | None = None,
+) -> Looked:
+    """Work out all that the review of these times needs, from what is known.
+
+    origins: earlier months to judge the forecast by, with the scores of then; forest: as `forest_points`.
+    """
     year = last_days(known.as_of, known.settings)
     windows = {"span": times.span, "window": times.window, "before": times.before, "year": year}
-    told = forecast(known)
+    told = forecast(known, origins)
     by_count = bridges(known, times.before, times.window, DIMENSIONS)
     return Looked(
         known=known,
@@ -113,7 +122,7 @@ def look(known: Known, times: Periods) -> Looked:
         stages=figures.stages(known, times),
         segments=segments(known, year, (*DIMENSIONS, (LAST_STAGE,))),
         differ={by[0]: differences(known, year, by) for by in (*DIMENSIONS, (LAST_STAGE,))},
-        drivers=drivers(known),
+        drivers=drivers(known, forest=forest),
         reps=reps(known, year),
         cohorts=by_cohort(known, quarters(known.as_of, known.settings, count=COHORTS)),
         slips=slips(known, times.window),

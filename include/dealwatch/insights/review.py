@@ -73,8 +73,8 @@ class Review:
     span: the week or month that was over by then. window, before: what is compared, each of about a quarter
         (decision 0084): a week alone has too few closings to tell anything. headline: the named figures.
     findings: what is said, what explains most first. refused: what is not, each with its reason.
-    figures: frames by name, those that PICTURES lists, `totals` and `segments`. currency: of all money; empty
-        where there are several. caveats: what a reader has to know of the data, a sentence each.
+    figures: frames by name, those that PICTURES lists, `totals`, `segments` and `forest`. currency: of all
+        money; empty where there are several. caveats: what a reader has to know of the data, a sentence each.
     footer: as of when, and of what.
     """
 
