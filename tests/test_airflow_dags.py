@@ -26,8 +26,9 @@ DAGS = {
     "deliver_alerts",
     "retrain_model",
     "measure_alerts",
+    "review_pipeline",
 }
-CAN_BE_BACKFILLED = {"score_deals", "measure_alerts"}
+CAN_BE_BACKFILLED = {"score_deals", "measure_alerts", "review_pipeline"}
 CHANGES = {  # the days on which clocks change
     "Europe/Berlin": {date(2026, 3, 29), date(2026, 10, 25)},
     "America/New_York": {date(2026, 3, 8), date(2026, 11, 1)},
@@ -219,6 +220,16 @@ def test_rules_and_model_are_measured_on_sundays_after_the_morning_they_measure(
     tasks = dags["measure_alerts"]["tasks"]
     assert tasks["measure"]["downstream"] == tasks["drift"]["downstream"] == [], "one failure hides the other"
     assert "measure" not in dags["retrain_model"]["tasks"]
+
+
+def test_reviews_come_at_seven_on_mondays_and_while_a_month_may_have_its_first_workday(
+    dags: dict[str, Any],
+) -> None:
+    berlin = ZoneInfo("Europe/Berlin")
+    local = [datetime.fromisoformat(t).astimezone(berlin) for t in dags["review_pipeline"]["ticks"]]
+    assert {(tick.hour, tick.minute) for tick in local} == {(7, 0)}
+    assert {tick.weekday() for tick in local if tick.day > 3} == {0}
+    assert {tick.day for tick in local} >= {1, 2, 3}
 
 
 @pytest.mark.parametrize("zone", ZONES)

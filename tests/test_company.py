@@ -88,6 +88,23 @@ def test_the_worlds_of_a_seed_differ_in_nothing_but_outcomes(drops: dict[str, Dr
     assert not planted.deals["outcome"].equals(null.deals["outcome"])
 
 
+def test_the_leaking_world_is_the_planted_one_until_a_stage_leaks(tmp_path: Path) -> None:
+    made = {}
+    for world in ("planted", "leaking"):
+        simulate(world, deals=900, days=300, seed=3, until=UNTIL, out=tmp_path / world)
+        made[world] = read(tmp_path / world / "deal_history.csv")
+    leak = json.loads((tmp_path / "leaking" / "truth.json").read_text("utf-8"))["stage_leak"]
+    first = datetime.fromisoformat(leak["first_day"]).replace(tzinfo=UTC)
+    before, since = (
+        {world: rows.filter((pl.col("changed_at") < first) == is_before) for world, rows in made.items()}
+        for is_before in (True, False)
+    )
+    assert before["planted"].equals(before["leaking"]) and before["planted"].height > 1_000
+    lost = (pl.col("old_value") == leak["stage"]) & (pl.col("new_value") == "Closed Lost")
+    assert since["leaking"].filter(lost).height > 2 * since["planted"].filter(lost).height
+    assert "stage_leak" not in json.loads((tmp_path / "planted" / "truth.json").read_text("utf-8"))
+
+
 @pytest.mark.parametrize("wrong", [{"world": "mirror"}, {"deals": 0}, {"days": 3}, {"seed": -1}])
 def test_what_cannot_be_simulated_is_refused_by_name(tmp_path: Path, wrong: dict[str, Any]) -> None:
     asked: dict[str, Any] = {"world": "planted", "deals": 10, "days": 30, "seed": 1, **wrong}

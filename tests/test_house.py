@@ -9,8 +9,8 @@ ROOT = Path(__file__).resolve().parents[1]
 PACKAGE = ROOT / "include" / "dealwatch"
 ORDER = (
     "errors environment checks knobs written_fields sources settings keys moments calendars tables warehouse "
-    "migrations company crm history scoring delivery alerts board jobs reference launch questions answering "
-    "setting_right __main__"
+    "migrations company crm history scoring delivery alerts insights board jobs reference launch questions "
+    "answering setting_right __main__"
 ).split()
 ALERTS = (
     "reasons fingerprints rules morning intraday episodes write_back evidence renewal speaking hindsight"

@@ -208,7 +208,7 @@ def _parser() -> argparse.ArgumentParser:
         return added
 
     simulate = verb("simulate", _simulate, "Write a made-up company's file drop, and the truth about it.")
-    simulate.add_argument("--world", choices=["planted", "null"], default="planted")
+    simulate.add_argument("--world", choices=["planted", "null", "leaking"], default="planted")
     simulate.add_argument("--deals", type=int, default=6000)
     simulate.add_argument("--days", type=int, default=548)
     simulate.add_argument("--seed", type=int, default=1)

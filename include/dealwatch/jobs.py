@@ -25,10 +25,11 @@ from dealwatch.warehouse import connect, reading, writing
 log = logging.getLogger(__name__)
 
 Notify = Literal["auto", "dry", "force"]
+Period = Literal["week", "month"]
 
 
 def simulate(
-    world: Literal["planted", "null"], out: Path, *, deals: int, days: int, seed: int, until: date
+    world: Literal["planted", "null", "leaking"], out: Path, *, deals: int, days: int, seed: int, until: date
 ) -> dict[str, Any]:
     """Write a made-up company's file drop and the truth about it."""
     from dealwatch.company.world import simulate as run
@@ -132,6 +133,41 @@ def train(settings: Settings, *, as_of: datetime) -> dict[str, Any]:
     gate |= {"history": lacking} if lacking else {}
     numbers = {k: v for k, v in trained.metrics.items() if not isinstance(v, dict | list | tuple)}
     return _told("train", as_of, decided | gate | numbers)
+
+
+def review(
+    settings: Settings,
+    *,
+    as_of: datetime,
+    period: Period = "week",
+    audience: Literal["everyone", "managers"] = "everyone",
+    out: Path | None = None,
+) -> tuple[str, dict[str, Any]]:
+    """Compose the newest review of a moment and write its tables: as text, and as counts.
+
+    out: a folder for the text and the review as JSON, for the audience. Sends nothing.
+    """
+    from dealwatch.insights import review_text
+    from dealwatch.insights.keeping import keep, written
+
+    with _warehouse(settings) as engine:
+        found = keep(engine, as_of, period, settings=settings)
+    counts = {"period": period, "span": found.span.name, "said": len(found.findings)}
+    counts |= {"refused": len(found.refused), "top": [one.sentence for one in found.top()]}
+    text = review_text.text(found, audience)
+    if out is not None:
+        counts["written"] = [str(path) for path in written(found, text, out, audience)]
+    return text, _told("review", as_of, counts)
+
+
+def reviews_due(settings: Settings, *, as_of: datetime, period: Period | None = None) -> dict[str, Any]:
+    """The reviews of a morning: the week's on Mondays, the month's on its first workday, or one by name."""
+    from dealwatch.insights.periods import due
+
+    if period not in (None, "week", "month"):
+        raise SettingsError(f"there is no review of a {period}; name week or month")
+    periods = due(as_of, settings) if period is None else [period]
+    return {one: review(settings, as_of=as_of, period=one)[1] for one in periods}
 
 
 def promote(settings: Settings, *, version: str, as_of: datetime, by: str = "") -> dict[str, Any]:

@@ -181,6 +181,13 @@ class Pipeline(Section):
     large_deal_quantile: Share = Field(
         default=0.9, description="A deal above this quantile of amount is large."
     )
+    reason_column: str = Field(
+        default="", description="Column that says why a deal was closed. Empty: no reason is read."
+    )
+    no_deal_reasons: tuple[str, ...] = Field(
+        default=(),
+        description="Reasons that mean there was no deal, as Duplicate: in no metric of the review.",
+    )
     fiscal_year_starts: int = Field(default=1, ge=1, le=12, description="Month in which quarters begin.")
 
 

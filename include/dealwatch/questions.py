@@ -1,4 +1,4 @@
-"""The verbs that ask and change nothing, for the shell: `connect`, `why`, `plan` and `rehearse`."""
+"""The verbs that tell a person something: `connect`, `why`, `plan`, `rehearse` and `review`."""
 
 import argparse
 from collections.abc import Callable
@@ -65,6 +65,21 @@ def add_verbs(
     rehearse.add_argument(
         "--days", type=int, default=365, help="how many days to look back, 7 to 730 (default: 365)"
     )
-    for asked in (plan, rehearse):
+
+    def reviewed(options: argparse.Namespace, settings: Settings) -> Answer:
+        text, machine = jobs.review(
+            settings,
+            as_of=as_of(options, settings),
+            period="month" if options.month else "week",
+            audience="managers" if options.managers else "everyone",
+            out=options.out,
+        )
+        return Answer(machine if options.json else text)
+
+    review = verb("review", reviewed, "Say why the win rate moved, and keep it; sends nothing.")
+    review.add_argument("--month", action="store_true", help="the month that was over (default: the week)")
+    review.add_argument("--managers", action="store_true", help="with what names reps")
+    review.add_argument("--out", type=Path, help="folder for the review as files")
+    for asked in (plan, rehearse, review):
         asked.add_argument("--as-of", help="last morning (default: the newest business morning)")
         asked.add_argument("--json", action="store_true", help="for machines")

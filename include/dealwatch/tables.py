@@ -589,5 +589,75 @@ written_back = Table(
     comment="What each deal's fields in the CRM were last told, and what the CRM said to it.",
 )
 
+# --- explain --------------------------------------------------------------------------------------
+
+
+def _figure() -> list[Column[Any]]:
+    """What every figure has beside its keys; a null value has its reason in `why`."""
+    return [
+        Column("value", Float),
+        _must("n", Integer),  # deals it rests on
+        Column("n_eff", Float),  # equal deals that would tell as much, where deals weigh differently
+        Column("low", Float),  # of the 95% interval
+        Column("high", Float),
+        _must("why"),  # why there is no value, or no interval; else empty
+        _must("kind"),  # share, points, money, money_a_day, days, count, ratio, index
+    ]
+
+
+def _of_review() -> list[Column[Any]]:
+    return [_key("as_of", Instant), _key("period")]  # week, month
+
+
+reviews = Table(
+    "reviews",
+    metadata,
+    *_of_review(),
+    _must("span"),  # the week or month that was over: 2026-W40, 2026-09
+    _must("first_on", Date),
+    _must("last_on", Date),
+    _must("said", Integer),
+    _must("refused", Integer),
+    _must("review", JSON),  # all of it: findings, refusals, headline, frames, caveats; has figures of reps
+    comment="Each review as it was composed; for managers, because figures of reps are in it.",
+)
+
+pipeline_metrics = Table(
+    "pipeline_metrics",
+    metadata,
+    *_of_review(),
+    _key("name"),  # see docs/metrics.md
+    _key("scope"),  # window, before, year before, span, year, now; a week, quarter, or variant of forecast
+    *_figure(),
+    comment="Each review's figures of all deals together.",
+)
+
+segment_metrics = Table(
+    "segment_metrics",
+    metadata,
+    *_of_review(),
+    _key("name"),
+    _key("dimension"),  # the column that makes the segments; stage; quarter_created
+    _key("segment"),
+    _key("scope"),  # year, before, after, change, year before
+    *_figure(),
+    Column("p", Float),  # that chance alone makes it
+    Column("q", Float),  # that, adjusted for the comparisons beside it
+    comment="Each review's figures by part of the business, stage and quarter of creation; never by rep.",
+)
+
+rep_metrics = Table(
+    "rep_metrics",
+    metadata,
+    *_of_review(),
+    _key("owner_id"),  # empty for all reps together
+    _key("name"),
+    Column("closed", Integer),
+    Column("won", Integer),
+    Column("expected", Float),  # wins of anybody who had been given these deals
+    *_figure(),
+    comment="Each review's figures by rep, over the past year; for managers only.",
+)
+
 # Columns that tell when we wrote rather than what we know; two equal histories may differ in them.
 WALL_CLOCK_COLUMNS = frozenset({"recorded_at", "settled_at"})

@@ -16,6 +16,7 @@ from dealwatch.company.process import (
     DRIVERS,
     HABITS,
     LEAD_SOURCES,
+    LEAKY_STAGE,
     LOST,
     STAGES,
     WEAK_PRODUCT,
@@ -25,13 +26,19 @@ from dealwatch.company.process import (
 
 TYPICAL_DAYS = np.array([stage.typical_days for stage in STAGES])
 LOSS_SHARES = np.array([stage.loss_share for stage in STAGES])
+LEAKY_SHARES = LOSS_SHARES * np.where(np.arange(len(STAGES)) == LEAKY_STAGE, DRIVERS.leak, 1.0)
 INBOUND = [source.name for source in LEAD_SOURCES].index("Inbound")
 WORKING_SHARE = 5 / 7
 HAPPENS, WHICH, WHEN, SKIPS = range(4)
 
 
-def travel(rng: np.random.Generator, demand: Demand, staff: Staff, days: Ints) -> tuple[Book, Log]:
-    """Live through `days` and return the final state and everything that happened on the way."""
+def travel(
+    rng: np.random.Generator, demand: Demand, staff: Staff, days: Ints, *, leaks_from: int | None = None
+) -> tuple[Book, Log]:
+    """Live through `days` and return the final state and everything that happened on the way.
+
+    leaks_from: the day number from which the leaky stage loses more.
+    """
     book, log = _first_state(rng, demand), Log()
     _log_creation(rng, demand, log)
     offsets, pace_of_day = utc_offsets(days), paces(days)
@@ -41,7 +48,8 @@ def travel(rng: np.random.Generator, demand: Demand, staff: Staff, days: Ints) -
         born = np.arange(firsts[position - 1], firsts[position], dtype=np.int64)
         deals = np.concatenate([deals, born])
         chance, pace = rng.random((CHANCES, len(deals))), float(pace_of_day[position])
-        target = _targets(chance, pace, demand, staff, book, deals, number)
+        shares = LOSS_SHARES if leaks_from is None or number < leaks_from else LEAKY_SHARES
+        target = _targets(chance, pace, demand, staff, book, deals, number, shares)
         moving = target != book.stage[deals]
         ends = np.where(moving, OPENS + 1.5 * HOUR + chance[WHEN] * 9 * HOUR, SHUTS).astype(np.int64)
         region = demand.region[deals]
@@ -87,7 +95,14 @@ def _log_creation(rng: np.random.Generator, demand: Demand, log: Log) -> None:
 
 
 def _targets(
-    chance: Floats, pace: float, demand: Demand, staff: Staff, book: Book, deals: Ints, today: int
+    chance: Floats,
+    pace: float,
+    demand: Demand,
+    staff: Staff,
+    book: Book,
+    deals: Ints,
+    today: int,
+    loss_shares: Floats,
 ) -> Ints:
     """The stage in which each deal ends the day: where it was, unless one of three competing odds strikes."""
     stage = book.stage[deals]
@@ -102,7 +117,7 @@ def _targets(
         is_weak_product=demand.product[deals] == WEAK_PRODUCT,
     )
     usual = pace / (typical * WORKING_SHARE)
-    losing = usual * LOSS_SHARES[stage] * loss_ratio(sight, DRIVERS)
+    losing = usual * loss_shares[stage] * loss_ratio(sight, DRIVERS)
     advancing = usual * advance_ratio(sight, DRIVERS)
     total = losing + advancing + usual * HABITS.step_back * (stage > 0)
     which = chance[WHICH] * total

@@ -56,7 +56,7 @@ class Slope:
 
 @dataclass(frozen=True)
 class Drivers:
-    """What multiplies a deal's daily odds. Losing: stall to weak_product. Moving on or winning: the slows."""
+    """What multiplies a deal's daily odds. Losing: stall to leak. Moving on or winning: the slows."""
 
     stall: Slope = Slope(2.6, above=1.0, per=1.0, most=3.0)
     silence: Slope = Slope(2.3, above=7.0, per=10.0, most=2.0)
@@ -65,6 +65,7 @@ class Drivers:
     weak_source: float = 2.8
     weak_product: float = 4.5
     planned_step: float = 0.60
+    leak: float = 4.0
     stall_slows: Slope = Slope(0.40, above=1.0, per=1.0, most=3.0)
     silence_slows: Slope = Slope(0.22, above=7.0, per=10.0, most=2.0)
 
@@ -103,6 +104,7 @@ STAGES = (
 )
 WON, LOST = len(STAGES), len(STAGES) + 1
 STAGE_NAMES = (*(stage.name for stage in STAGES), "Closed Won", "Closed Lost")
+LEAKY_STAGE = STAGE_NAMES.index("Proposal")
 PROPOSAL = STAGE_NAMES.index("Proposal")
 NEGOTIATION = STAGE_NAMES.index("Negotiation")
 

@@ -12,6 +12,7 @@ from dealwatch.company.process import (
     DRIVERS,
     HABITS,
     LEAD_SOURCES,
+    LEAKY_STAGE,
     LOST,
     PRODUCT_TYPES,
     REGIONS,
@@ -45,7 +46,7 @@ INNOCENT = {
 
 def truth(world: str, *, staff: Staff, shift: Quarter | None, measured: dict[str, Any]) -> dict[str, Any]:
     """What truth.json says."""
-    planted = world == "planted"
+    planted = world != "null"
     leaver = staff.owners[staff.leaver]
     return {
         "world": world,
@@ -160,6 +161,15 @@ def _mix_shift(shift: Quarter | None, *, planted: bool) -> dict[str, Any] | None
         "share_usually": PRODUCT_TYPES[WEAK_PRODUCT].share,
         "share_in_quarter": WEAK_PRODUCT_SHARE_IN_SHIFT,
         "changes_win_rate": planted,
+    }
+
+
+def stage_leak(first: int) -> dict[str, Any]:
+    """The stage that loses more from a day on, and by which factor."""
+    return {
+        "stage": STAGES[LEAKY_STAGE].name,
+        "first_day": date_of(first).isoformat(),
+        "loss_hazard_ratio": DRIVERS.leak,
     }
 
 

@@ -21,15 +21,15 @@ from dealwatch.company.files import (
 from dealwatch.company.journeys import travel
 from dealwatch.company.people import staff
 from dealwatch.company.process import LOST, WON
-from dealwatch.company.truth import measure, truth
+from dealwatch.company.truth import measure, stage_leak, truth
 from dealwatch.errors import SettingsError
 
-WORLDS = ("planted", "null")
+WORLDS = ("planted", "null", "leaking")
 LEAVER_STAYS = 0.55  # of the days
 
 
 def simulate(
-    world: Literal["planted", "null"],
+    world: Literal["planted", "null", "leaking"],
     *,
     deals: int,
     days: int,
@@ -41,7 +41,8 @@ def simulate(
     """Write the `days` days before `until` of a company with `deals` deals into `out`.
 
     The same seed makes the same bytes. In the `planted` world losing has causes, listed in truth.json; in the
-    `null` world it has none.
+    `null` world it has none. The `leaking` world is the planted one in which, from the last full quarter on,
+    one stage loses more.
     """
     _check(world, deals=deals, days=days, seed=seed)
     tell = progress or (lambda _: None)
@@ -54,7 +55,8 @@ def simulate(
     book_of_accounts = accounts(rng, deals=deals)
     begun = demand(rng, people, book_of_accounts, days=calendar, deals=deals, shift=shift)
     tell(f"{deals:,} deals are created over {days} days")
-    book, log = travel(rng, begun, people, calendar)
+    leaks_from = quarters[-1].first if world == "leaking" and quarters else None
+    book, log = travel(rng, begun, people, calendar, leaks_from=leaks_from)
     history, activities = log.history(), log.activities()
     if world == "null":
         toss_outcomes(coin, book, history)
@@ -68,6 +70,8 @@ def simulate(
     measured = measure(begun, book, people, shift)
     asked = {"deals": deals, "days": days, "seed": seed, "until": until.isoformat()}
     told = {"asked": asked, **truth(world, staff=people, shift=shift, measured=measured)}
+    if leaks_from is not None:
+        told["stage_leak"] = stage_leak(leaks_from)
     text = json.dumps(told, indent=2, ensure_ascii=False)
     (out / "truth.json").write_text(text + "\n", encoding="utf-8", newline="\n")
     counts = {name: measured[name] for name in ("deals", "won", "lost", "open", "win_rate")}

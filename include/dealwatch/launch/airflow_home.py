@@ -19,6 +19,7 @@ DAGS = {
     "deliver_alerts",
     "retrain_model",
     "measure_alerts",
+    "review_pipeline",
 }
 _HEALTH = {"scheduler": "scheduler", "dag-processor": "dag_processor", "triggerer": "triggerer"}
 _START_SECONDS = 300.0

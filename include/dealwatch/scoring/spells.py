@@ -48,9 +48,14 @@ def life_fields(pipeline: Pipeline) -> list[str]:
 
 def lives(changes: pl.DataFrame, moments: NDArray[np.int64], *, pipeline: Pipeline) -> Lives:
     """The deals' lives from their changes, which carry `deal`, a number in the order of deal_id."""
+    return _told_by(*stretches(changes, pipeline=pipeline), moments, pipeline)
+
+
+def stretches(changes: pl.DataFrame, *, pipeline: Pipeline) -> tuple[pl.DataFrame, pl.DataFrame]:
+    """The timeline and the runs of all of the changes' deals, and all there is to tell of each run."""
     columns = life_fields(pipeline)
     timeline = _with_runs(_with_status(_known_states(changes, columns), pipeline))
-    return _told_by(timeline, _runs(timeline, columns), moments, pipeline)
+    return timeline, _runs(timeline, columns)
 
 
 def joined(parts: Sequence[Lives]) -> Lives:
