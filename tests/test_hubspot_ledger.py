@@ -288,6 +288,25 @@ def test_a_history_that_the_vendor_cuts_short_keeps_the_ledger_as_it_is(
     assert len(in_ledger(engine)["301", "amount"]) == 27
 
 
+def test_a_list_that_leaves_out_a_deal_that_is_there_deletes_nothing(
+    engine: Engine, settings: Settings
+) -> None:
+    """The index counts roughly, so that the list's own end is no proof that it is whole."""
+    portal = small_portal()
+    with source(portal, settings) as (server, own):
+        night(engine, own, portal, NIGHT)
+        before = all_of(engine, *deals.c)
+        first = next(n for n, asked in enumerate(server.requests) if asked.path.endswith("/deals") and
+                     "objects" in asked.path and asked.query.get("archived") != "true")  # fmt: skip
+        portal.purge("deals", portal.live("deals")[0].id)
+        server.faults.extend([*[None] * first, "short"])
+        with pytest.raises(SourceDown, match="left out 1 deals that are there"):
+            night(engine, own, portal, NIGHT + DAY)
+        assert server.given == ["short"] and all_of(engine, *deals.c) == before
+        night(engine, own, portal, NIGHT + DAY + 60_000)
+        assert_is_the_truth(engine, portal, NIGHT + DAY + 60_000)
+
+
 def test_without_a_key_the_source_says_what_to_make(engine: Engine, settings: Settings) -> None:
     for access in (None, Access(host="api.hubapi.com")):
         own = Source(kind="hubspot", connection="hubspot_main", access=access)

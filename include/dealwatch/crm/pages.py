@@ -4,10 +4,10 @@ A `Reader` knows the wire; it stores nothing and lands nothing. Whoever runs it 
 its place, so that a killed run is gone on with by another worker under the same plan.
 """
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Collection, Iterator, Sequence
 from dataclasses import dataclass
 from datetime import datetime
-from typing import Any, Protocol
+from typing import Any, Protocol, runtime_checkable
 
 import polars as pl
 
@@ -157,6 +157,14 @@ class Reader(Protocol):
 
     def close(self) -> None:
         """Let go what is held open; nothing is asked any more."""
+
+
+@runtime_checkable
+class Lister(Protocol):
+    """A reader whose source counts its deals only roughly: a list cut short looks like a whole one."""
+
+    def still_there(self, deal_ids: Sequence[str]) -> Collection[str]:
+        """Those of the deals that are there by the source's own word, asked one by one."""
 
 
 class NamedReader(Protocol):

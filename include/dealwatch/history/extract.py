@@ -10,6 +10,7 @@ from sqlalchemy import Engine, and_, select, update
 from dealwatch.crm.pages import Reader
 from dealwatch.crm.readers import READERS, Opener, open_reader
 from dealwatch.errors import ExtractRefused, SettingsError
+from dealwatch.history.absent import check_absent
 from dealwatch.history.fetched import Hand, at_hand
 from dealwatch.history.gates import keep_blocked
 from dealwatch.history.gather import gather, refuse
@@ -115,6 +116,7 @@ def _extract_live(
     """
     try:
         held = gather(engine, name, reader, source, settings=settings, now=now)
+        check_absent(engine, held, reader)
         try:
             landed = land_pages(engine, held, source, settings=settings, now=now)
         except ExtractRefused:

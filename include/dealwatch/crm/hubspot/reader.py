@@ -39,11 +39,8 @@ OWNER = ("owner_id", "name", "email", "active")
 GONE = ("deal_id",)
 _CIRCLE = "HubSpot: the cursors of a list lead in a circle"
 _LISTS_A_TURN = 5  # lists of deals whose touches make one page
-_FEW, _SHARE = (
-    20,
-    0.01,
-)  # by how much a list may differ from the index's count: it lags, and deals go meanwhile
-
+# By how much a list may differ from the index's count: it lags, and deals go meanwhile.
+_FEW, _SHARE = 20, 0.01
 
 Rows = Iterator[tuple[pl.DataFrame, dict[str, Any] | None]]  # and the place after them
 Ask = Callable[..., Listed]  # takes the cursor as `after`
@@ -111,6 +108,9 @@ class HubSpotReader:
             tracked=tracked_by(mapping),
             stages=tuple(Stage(one.id, one.id, one.label, one.outcome) for one in stages),
         )
+
+    def still_there(self, deal_ids: Sequence[str]) -> set[str]:
+        return {thing["id"] for thing in self._api.read("deals", deal_ids, properties=())} & {*deal_ids}
 
     def close(self) -> None:
         self._api.close()
