@@ -8,11 +8,11 @@ from pathlib import Path
 import pytest
 from pydantic import SecretStr
 
-from conftest import free_port
 from dealwatch.delivery import email as channel
 from dealwatch.delivery.messages import PathPoint
 from dealwatch.delivery.parcel import Parcel, Refused, TryLater, Uncertain
 from dealwatch.knobs import Delivery, Smtp
+from dealwatch.launch.airflow_home import free_port
 from dealwatch.settings import Settings
 from delivery_samples import ALERT, OPERATIONS, card
 from standins.smtp import Clock, Mailbox, endless_answer, self_signed, smtp_server

@@ -200,9 +200,9 @@ def test_a_month_is_reviewed_as_a_week_is(small: Known) -> None:
 
 @pytest.mark.slow
 def test_where_nothing_acts_nine_reviews_of_ten_say_that_nothing_moved(tmp_path: Path) -> None:
-    """Ten companies, each at two moments that share no closing."""
+    """Five companies, each at two moments that share no closing."""
     calm = []
-    for seed in range(1, 11):
+    for seed in range(1, 6):
         ledger, _ = company("null", tmp_path / str(seed), deals=4_000, days=730, seed=seed)
         for moment in (LEAKING, LEAKING - timedelta(weeks=35)):
             review = compose(known_of(ledger, moment, ZONE), "week")
@@ -211,4 +211,4 @@ def test_where_nothing_acts_nine_reviews_of_ten_say_that_nothing_moved(tmp_path:
             calm.append(not any(one.q is not None for one in review.findings))
             told = {one.kind for one in review.findings}
             assert ("nothing_moved" in told) == (not told & CHANGES)
-    assert sum(calm) >= 18
+    assert sum(calm) >= 9
