@@ -6,10 +6,10 @@ from pathlib import Path
 import pytest
 from pydantic import SecretStr
 
-from conftest import free_port
 from dealwatch.delivery import slack as channel
 from dealwatch.delivery.parcel import NoSuchRecipient, Parcel, Refused, TryLater, Uncertain
 from dealwatch.knobs import Delivery
+from dealwatch.launch.airflow_home import free_port
 from dealwatch.settings import Settings
 from delivery_samples import ALERT
 from standins.slack import TOKEN, Slack

@@ -11,11 +11,11 @@ from typing import Any
 import pytest
 from pydantic import SecretStr
 
-from conftest import free_port
 from dealwatch.delivery import teams as channel
 from dealwatch.delivery.parcel import Parcel, Refused, TryLater, Uncertain
 from dealwatch.delivery.teams_card import MOST_BYTES, teams_body
 from dealwatch.knobs import Delivery
+from dealwatch.launch.airflow_home import free_port
 from dealwatch.settings import Settings
 from delivery_samples import ALERT, DIGEST, HOSTILE_NAMES, SAMPLES, card
 from standins.teams import Webhook, is_card
