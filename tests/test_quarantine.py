@@ -18,6 +18,7 @@ from dealwatch.history.extract import extract
 from dealwatch.history.freshness import newest_extracts
 from dealwatch.history.quarantine import by_reason, quarantined
 from dealwatch.history.replaying import replay
+from dealwatch.history.resetting import read_again
 from dealwatch.knobs import Pipeline
 from dealwatch.settings import Settings
 from dealwatch.tables import activities, deal_changes, extract_runs, quarantine, raw_records
@@ -222,6 +223,30 @@ def test_a_live_source_replays_by_its_last_plan_and_the_settings_of_today(
     # The next night speaks for a later moment, and knows the deal.
     told(engine, new, Tables("2026-03-04 04:00", deals=[("d1", *OPEN)]))
     assert current(engine, "deal_id", "is_deleted") == [("d1", False), ("d2", False), ("d3", False)]
+
+
+def test_a_read_for_events_makes_no_row_of_the_newest_night_old(engine: Engine, settings: Settings) -> None:
+    old = with_crm(settings, pipeline=OLD)
+    night = Tables(deals=[("d1", *OPEN), ("d4", "Pilot", *OPEN[1:])])
+    told(engine, old, night)
+    # As a read for an event of other deals leaves it, whose only row was faulty: its own row is news, too.
+    event = Tables("2026-03-02 05:00", covers="some", deals=[("d1", *OPEN), ("d5", "Pilot", *OPEN[1:])])
+    told(engine, old, event)
+    counts = replay(engine, "crm", settings=with_pipeline(old, FIXED), now=LATER)
+    assert (counts["replayed"], counts["overtaken"], counts["still_waiting"]) == (2, 0, 0)
+    assert current(engine, "deal_id", "stage") == [("d1", "Demo"), ("d4", "Pilot"), ("d5", "Pilot")]
+
+
+def test_rows_are_read_again_by_the_plan_of_a_night_not_of_a_read_for_events(
+    engine: Engine, settings: Settings
+) -> None:
+    old = with_crm(settings, pipeline=OLD)
+    told(engine, old, Tables(deals=[("d1", *OPEN)], deal_history=[]))
+    # It has no owners and not every table; its plan is kept, as one of its rows was faulty.
+    told(engine, old, Tables("2026-03-02 05:00", covers="some", deals=[("d5", "Pilot", *OPEN[1:])]))
+    with reading(engine) as connection:
+        sheets, _ = read_again(connection, "crm", old.sources["crm"], settings=old)
+    assert [sheet.object for sheet in sheets] == ["deals", "deal_history"]
 
 
 def test_a_deal_that_is_told_as_deleted_is_not_brought_back(engine: Engine, settings: Settings) -> None:

@@ -57,12 +57,14 @@ def replay(engine: Engine, name: str, *, settings: Settings, now: datetime) -> d
             settle(connection, rows.iter_rows(named=True), by=str(by[0]), as_="overtaken", now=now)
         waiting = _without(waiting, pl.concat([over["place"], idle]))
         newest = newest_drop(connection, name)
-        earlier = waiting.filter(pl.col("extract_id") != newest)["place"]
+        is_earlier = pl.col("extracted_at") < (newest.extracted_at if newest is not None else moment)
+        earlier = waiting.filter(is_earlier)["place"]
         batches, past = _judged(
             waiting, arrival, known_ids(connection, name, sources=settings.sources), earlier, settings
         )
         gone = waiting.filter(pl.col("place").is_in(past.implode()))
-        settle(connection, gone.iter_rows(named=True), by=newest, as_="overtaken", now=now)
+        newest_id = newest.extract_id if newest is not None else ""
+        settle(connection, gone.iter_rows(named=True), by=newest_id, as_="overtaken", now=now)
         waiting = _without(waiting, past)
         for nth, part in enumerate(_alike(batches)):
             run_id = f"{_run_id(name, waiting, now)}{nth:02}"
@@ -131,8 +133,8 @@ def _judged(
 ) -> tuple[list[Batch], pl.Series]:
     """The rows as the mapping of this moment reads them; those it cannot read at all stay as they are.
 
-    earlier: places of rows that are not of the newest drop. Every drop tells all open deals, so such a row
-    that says that its deal is open is out of date; their places come back beside the batches.
+    earlier: places of rows from before the newest drop. Every drop tells all open deals, so such a row that
+    says that its deal is open is out of date; their places come back beside the batches.
     """
     batches, past = [], [pl.Series("row", [], dtype=pl.Int64)]
     for object_ in _ORDER:

@@ -12,7 +12,7 @@ from dealwatch.crm.files import Chunk
 from dealwatch.crm.pages import Plan, Table, plan_of
 from dealwatch.crm.sheets import Sheet
 from dealwatch.errors import ExtractRefused
-from dealwatch.history.terms import Terms, id_column_of
+from dealwatch.history.terms import Terms, id_column_of, reads_a_source
 from dealwatch.knobs import FileMapping, Join, RecordMapping, Source
 from dealwatch.settings import Settings
 from dealwatch.sources import AnySource
@@ -47,7 +47,12 @@ def _plan(connection: Connection, name: str) -> Plan | None:
     c = extract_runs.c
     query = (
         select(c.plan)
-        .where(c.source == name, c.plan.is_not(None), c.state.in_(("landed", "remembered")))
+        .where(
+            c.source == name,
+            c.plan.is_not(None),
+            c.state.in_(("landed", "remembered")),
+            reads_a_source(),  # a read of a few deals has not every table
+        )
         .order_by(c.extracted_at.desc(), c.extract_id)
         .limit(1)
     )

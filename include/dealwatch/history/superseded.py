@@ -8,7 +8,7 @@ import polars as pl
 from sqlalchemy import Connection, func, or_, select
 
 from dealwatch.history.raw import raw_column
-from dealwatch.history.terms import Terms
+from dealwatch.history.terms import Terms, reads_a_source
 from dealwatch.tables import deal_changes, extract_runs
 from dealwatch.warehouse import among, frame
 
@@ -62,12 +62,16 @@ def _id_in(row: dict[str, Any], *, object_: str, terms: Terms) -> str:
     return (record.get(column) or "").strip()
 
 
-def newest_drop(connection: Connection, name: str) -> str:
-    """The newest drop that landed; empty when none did."""
+def newest_drop(connection: Connection, name: str) -> Any | None:
+    """extract_id and extracted_at of the newest drop that landed; None when none did.
+
+    A read of a few deals for events is none: it says nothing of the others.
+    """
     c = extract_runs.c
-    query = select(c.extract_id).where(c.source == name, c.state.in_(("landed", "remembered")))
-    found = connection.execute(query.order_by(c.extracted_at.desc(), c.extract_id).limit(1)).scalar()
-    return found or ""
+    query = select(c.extract_id, c.extracted_at).where(
+        c.source == name, c.state.in_(("landed", "remembered")), reads_a_source()
+    )
+    return connection.execute(query.order_by(c.extracted_at.desc(), c.extract_id).limit(1)).one_or_none()
 
 
 def _newest_whole(connection: Connection, name: str) -> pl.DataFrame:
