@@ -201,6 +201,17 @@ def test_every_change_of_a_deal_is_understood_and_other_objects_are_passed_over(
     assert "secret words" not in str(end.kept())
 
 
+def test_what_we_write_ourselves_is_no_news_to_us(engine: Engine, settings: Settings) -> None:
+    end = End(engine, settings_of(settings.home, write_back={"score": "deal_risk", "band": "deal_band"}))
+    told = ["deal_risk", "deal_band", "dealstage", "description"]
+    changed = [
+        event(str(n), "deal.propertyChange", at=STAMP, propertyName=name) for n, name in enumerate(told, 1)
+    ]
+    assert end.tell(*changed) == 200
+    assert [row.deal_id for row in end.kept()] == ["3", "4"]
+    end.app.state.desk().engine.dispose()
+
+
 def test_one_event_id_may_be_of_several_events(end: End) -> None:
     same = {"at": STAMP, "number": 5, "propertyName": "amount"}
     assert (

@@ -41,7 +41,8 @@ def events_end(settings: Settings, now: Callable[[], datetime], desk: Callable[[
         if not _is_hubspot(settings, source, told, request, body, now()):
             return Response(status_code=401)
         try:
-            events = webhooks.events_of(body)
+            ours = told.write_back.fields.values() if told.write_back else ()
+            events = webhooks.events_of(body, ours=ours)
         except NoEvents as error:
             log.warning("%s: an event was refused: %s", source, error)
             return Response(status_code=400)

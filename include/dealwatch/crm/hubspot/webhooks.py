@@ -9,7 +9,7 @@ import hashlib
 import hmac
 import json
 import re
-from collections.abc import Iterator
+from collections.abc import Collection, Iterator
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
@@ -75,18 +75,21 @@ class _Told(BaseModel):
         return [str(one) for one in dict.fromkeys(every) if one is not None and 0 < one <= _LARGEST_ID]
 
 
-def events_of(body: bytes) -> list[Event]:
-    """The events of a request that are about deals; others are passed over. Raises NoEvents."""
+def events_of(body: bytes, *, ours: Collection[str] = ()) -> list[Event]:
+    """The events of a request that are about deals; others are passed over. Raises NoEvents.
+
+    ours: properties that we write ourselves; that one of them changed is no news to us.
+    """
     try:
         told = json.loads(body)
     except (ValueError, RecursionError):
         told = None
     if not isinstance(told, list):
         raise NoEvents("a body that is no list of events")
-    return [event for one in told for event in _events(one)]
+    return [event for one in told for event in _events(one, ours)]
 
 
-def _events(one: Any) -> Iterator[Event]:
+def _events(one: Any, ours: Collection[str]) -> Iterator[Event]:
     try:
         told = _Told.model_validate(one)
     except ValidationError:  # of another sort, such as a change of associations
@@ -97,6 +100,8 @@ def _events(one: Any) -> Iterator[Event]:
         return
     what = _KINDS[action]
     if action == "propertyChange":
+        if told.propertyName in ours:
+            return
         what = _PROPERTIES.get(told.propertyName, what)
     for deal_id in told.deal_ids():
         # An eventId alone need not be unique, HubSpot says; the number of the attempt is no part of it.
