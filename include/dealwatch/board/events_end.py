@@ -37,7 +37,7 @@ def events_end(settings: Settings, now: Callable[[], datetime], desk: Callable[[
     ) -> Response:
         told = settings.sources.get(source)
         if not isinstance(told, HubSpot) or told.events is None:
-            return Response(status_code=404)
+            return Response(status_code=401)  # as for a source that is there: its name is nobody's to guess
         if not _is_hubspot(settings, source, told, request, body, now()):
             return Response(status_code=401)
         try:
