@@ -13,7 +13,7 @@ ORDER = (
     "answering setting_right __main__"
 ).split()
 ALERTS = (
-    "reasons fingerprints rules morning intraday episodes write_back evidence renewal speaking hindsight"
+    "reasons fingerprints rules morning intraday episodes evidence renewal speaking write_back hindsight"
 ).split()
 NETWORK = {
     "httpx",

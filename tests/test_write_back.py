@@ -9,6 +9,7 @@ import time
 from collections import deque
 from collections.abc import Iterator
 from datetime import date, timedelta
+from functools import partial
 from pathlib import Path
 
 import pytest
@@ -17,6 +18,7 @@ from sqlalchemy import Engine
 from dealwatch import jobs
 from dealwatch.alerts.episodes.holdout import is_drawn
 from dealwatch.alerts.rules.rule import Rule, load_rule
+from dealwatch.alerts.speaking.queue import speak
 from dealwatch.alerts.write_back.wanted import first_reason, plain, tellers
 from dealwatch.errors import ExtractRefused, NotReady, SettingsError, SourceDown
 from dealwatch.settings import Settings
@@ -128,6 +130,25 @@ def test_data_that_is_not_fit_to_alert_on_is_not_shown_in_the_crm(
         connection.exec_driver_sql("DELETE FROM extract_runs WHERE extracted_at > '2026-03-03'")
     assert desk.run(as_of=tuesday) == {} and desk.server.calls == []
     assert "The last extract is older" in caplog.text
+
+
+def test_scores_of_data_that_was_mended_too_late_are_not_shown_either(
+    desk: Desk, caplog: pytest.LogCaptureFixture
+) -> None:
+    tuesday = MONDAY + 4 * DAY
+    judge_all(desk, morning=tuesday)
+    with desk.engine.begin() as connection:
+        connection.exec_driver_sql("DELETE FROM extract_runs WHERE extracted_at > '2026-03-03'")
+    alert = partial(speak, desk.engine, settings=desk.settings, as_of=tuesday, now=tuesday)
+    assert alert()["queued"] == 1, "the notice to operations"
+    with desk.engine.begin() as connection:  # an extract that came after all
+        connection.exec_driver_sql("UPDATE extract_runs SET extracted_at = '2026-03-06 06:20:00.000000'")
+    assert desk.run(as_of=tuesday) == {} and desk.server.calls == []
+    assert "its alerts were held" in caplog.text
+    # Scored and decided again before anybody heard of it: the notice is taken back.
+    judge_all(desk, morning=tuesday)
+    alert()
+    assert desk.run(as_of=tuesday) == {"deals": 6, "written": 6}
 
 
 def test_a_morning_that_is_not_scored_is_not_ready(desk: Desk) -> None:

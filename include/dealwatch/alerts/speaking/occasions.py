@@ -126,9 +126,26 @@ def _unhold(connection: Connection, morning: datetime, written: Written) -> None
     connection.execute(delete(alert_events).where(is_then, alert_events.c.fingerprint.in_(said)))
 
 
+def is_silent(connection: Connection, morning: datetime, *, settings: Settings) -> bool:
+    """Whether a live morning's alerts were held for its data, and nothing of it was said before or since.
+
+    Data that was mended after that is no news to scores that were made of what there was.
+    """
+    c = deliveries.c
+    notice = _notice_id(Occasion(morning, ""), settings)
+    is_held = select(c.delivery_id).where(c.delivery_id == notice, c.state != "cancelled")
+    of_morning = select(tellings.c.delivery_id).where(tellings.c.as_of == morning)
+    said = select(c.delivery_id).where(c.state != "not_sent", c.delivery_id.in_(of_morning)).limit(1)
+    return connection.execute(is_held).first() is not None and connection.execute(said).first() is None
+
+
+def _notice_id(occasion: Occasion, settings: Settings) -> str:
+    return _delivery_id("operations", operations_route(settings), "operations", occasion, settings)
+
+
 def _take_back_notice(connection: Connection, occasion: Occasion, settings: Settings) -> None:
     """The data was mended before operations heard that it was not fit: the alerts go out after all."""
-    notice = _delivery_id("operations", operations_route(settings), "operations", occasion, settings)
+    notice = _notice_id(occasion, settings)
     is_waiting = and_(deliveries.c.delivery_id == notice, deliveries.c.state == "queued")
     taken_back = update(deliveries).where(is_waiting).values(state="cancelled", reason="no_longer_wanted")
     connection.execute(taken_back)

@@ -14,6 +14,7 @@ from sqlalchemy import Connection, Engine, select
 
 from dealwatch.alerts.episodes.holdout import is_drawn
 from dealwatch.alerts.rules.rule import load_rules
+from dealwatch.alerts.speaking.occasions import is_silent
 from dealwatch.alerts.write_back.memory import due, remember
 from dealwatch.alerts.write_back.wanted import rows_of, tellers, wanted
 from dealwatch.crm.writers import WRITERS, Opener
@@ -95,7 +96,11 @@ def _silence(connection: Connection, *, settings: Settings, as_of: datetime, now
     if connection.execute(select(scored_mornings).where(scored_mornings.c.as_of == as_of)).first() is None:
         raise NotReady(f"{as_of.isoformat()} is not scored; run `score --as-of {local_day(as_of, settings)}`")
     fault = incident(connection, as_of, settings=settings)
-    return f"{fault.sentence} {fault.remedy}" if fault is not None else ""
+    if fault is not None:
+        return f"{fault.sentence} {fault.remedy}"
+    if is_silent(connection, as_of, settings=settings):
+        return "its alerts were held, for the data was not fit when it was scored"
+    return ""
 
 
 def _scores(connection: Connection, source: str, as_of: datetime) -> pl.DataFrame:
