@@ -138,6 +138,31 @@ def test_newer_word_of_a_deal_is_not_overwritten(
     assert current(engine, "deal_id", "stage")[0] == ("a", "Demo")
 
 
+def test_a_move_of_long_ago_is_not_put_over_the_later_ones_of_its_deal(
+    either_engine: Engine, either_settings: Settings, tmp_path: Path
+) -> None:
+    """The stage that was unknown lies behind the deal; the move out of it was usable and stands."""
+    engine, drop = either_engine, tmp_path / "drop"
+    old = with_source(either_settings, drop, pipeline=OLD)
+    day = NOW - timedelta(days=1)
+    moves = (
+        f"{HISTORY}a,2026-01-05T09:00:00Z,stage,,New\n"
+        "a,2026-02-01T09:00:00Z,stage,New,Pilot\na,2026-02-10T09:00:00Z,stage,Pilot,Demo\n"
+        "c,2026-02-01,stage,,Demo\nc,2026-02-03,stage,Demo,New\n"
+    )
+    known = DEALS + KNOWN.format(stage="Demo")
+    rest = "c,Gamma,300,{stage},o1,2026-02-01T00:00:00Z,,,\n"
+    extracted(engine, old, drop, day, deals=known + rest.format(stage="New"), deal_history=moves)
+    assert [row[:2] for row in set_aside(engine)] == [("deal_history", 3)]
+    # The second move of one day leads on from what is known, and is the newest word.
+    moves += "c,2026-02-03,stage,New,Pilot\n"
+    extracted(engine, old, drop, deals=known + rest.format(stage="Pilot"), deal_history=moves)
+    counts = replay(engine, "crm", settings=with_pipeline(old, FIXED), now=LATER)
+    assert (counts["replayed"], counts["overtaken"], counts["still_waiting"]) == (2, 1, 0)
+    assert current(engine, "deal_id", "stage") == [("a", "Demo"), ("c", "Pilot")]
+    assert set_aside(engine) == []
+
+
 def test_what_an_earlier_release_left_waiting_is_overtaken_all_the_same(
     engine: Engine, settings: Settings, tmp_path: Path
 ) -> None:
