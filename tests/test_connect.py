@@ -14,10 +14,11 @@ from dealwatch import jobs
 from dealwatch.__main__ import main
 from dealwatch.crm.connecting import Field, Visit
 from dealwatch.crm.drafting import draft
-from dealwatch.crm.guessing import guesses, tells_the_end
+from dealwatch.crm.guessing import LIKELY, guesses, tells_the_end
 from dealwatch.crm.readers import visitor_of
 from dealwatch.environment import connection_of
 from dealwatch.knobs import RecordMapping
+from dealwatch.knobs import Source as FileSource
 from dealwatch.settings import Settings, load
 from dealwatch.sources import Salesforce as SalesforceSource
 from dealwatch.tables import deals
@@ -414,6 +415,39 @@ def test_a_draft_keeps_what_the_settings_say_and_no_label_can_break_it() -> None
 def test_a_field_is_known_by_its_name_and_its_type(field: Field, ours: str | None) -> None:
     found = guesses("deals", [field])
     assert [*found] == ([ours] if ours else [])
+
+
+@pytest.mark.parametrize(
+    "field",
+    [
+        Field("Original_Close_Date__c", "date"), Field("Previous_Owner__c", "id"),
+        Field("Won Amount", "number"), Field("Product_Owner__c", "id"),
+        Field("Final_Amount__c", "number"), Field("Closed_Won_Date__c", "date"), Field("Outcome_Reason__c"),
+        Field("ExpectedRevenue", "number", "Expected Amount"), Field("Account_Manager__c", "id"),
+        Field("Previous_Stage__c"), Field("SDR_Owner__c", "id"), Field("Discount_Amount__c", "number"),
+    ],
+)  # fmt: skip
+def test_what_is_said_of_another_time_or_person_is_never_a_line_in_force(field: Field) -> None:
+    assert all(guess.sure < LIKELY for guess in guesses("deals", [field]).values())
+
+
+def test_columns_of_a_file_that_only_a_close_fills_are_marked() -> None:
+    """Every column of a file is read, so one that nobody marked would be known since the deal's creation."""
+    source = FileSource.model_validate({"path": "drop"})
+    names = {"Lost Date": "date", "Won Amount": "number", "Signed": "flag", "Cancel Reason": "text"}
+    plain = {
+        "deal_id": "id",
+        "stage": "text",
+        "created_at": "date",
+        "closed_at": "date",
+        "close_date": "date",
+    }
+    fields = tuple(
+        Field(name, kind) for name, kind in (plain | names | {"Win Probability": "number"}).items()
+    )  # type: ignore[arg-type]
+    drafted = draft("crm", Settings(sources={"crm": source}), Visit((), fields, by_header=True))
+    found = tomllib.loads(drafted)["sources"]["crm"]["deals"]
+    assert {found["columns"][ours] for ours in found["known_only_at_close"]} == {*names}
 
 
 def test_what_only_a_closed_deal_has_is_told_by_its_name() -> None:
