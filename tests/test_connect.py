@@ -362,9 +362,12 @@ def test_the_verb_says_by_its_code_whether_an_extract_would_work(
 ) -> None:
     path = written(tmp_path, '[sources.crm]\npath = "drop"\n')
     assert main(["connect", "crm", "--settings", str(path)]) == 1
-    assert "would NOT work" in capsys.readouterr().out
+    out = capsys.readouterr().out
+    assert "would NOT work" in out and "Next: mend what is missing, `python -m dealwatch connect crm`" in out
     (tmp_path / "drop").mkdir()
     (tmp_path / "drop" / "deals.csv").write_text("deal_id,stage,created_at\n1,Demo,2026-01-01\n")
+    assert main(["connect", "crm", "--settings", str(path)]) == 0
+    assert "`python -m dealwatch db upgrade` and `python -m dealwatch extract`." in capsys.readouterr().out
     assert main(["connect", "crm", "--settings", str(path), "--json"]) == 0
     assert json.loads(capsys.readouterr().out)["works"] is True
     assert main(["connect", "other", "--settings", str(path)]) == 2

@@ -64,7 +64,8 @@ _TELLS = re.compile(
 # A field that says so is of another time, deal or person than ours, however much of its name is the same.
 _ANOTHER = frozenset(
     "previous prior original first initial former old last won lost win loss closed final invoice invoiced "
-    "discount renewal expected forecast manager reason notes role rank count by history product sdr owner".split()
+    "discount renewal expected "
+    "forecast manager reason notes role rank count by history product sdr owner".split()
 )
 _ENDED = re.compile(r"\b(loss|lost|won|win|closed|churned|cancell?ed|signed|rejected|disqualified)\b")
 _FORESEES = re.compile(r"\b(probability|chance|likelihood|rate|score|forecast|percent|expected|estimated)\b")
