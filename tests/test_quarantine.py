@@ -163,6 +163,28 @@ def test_a_move_of_long_ago_is_not_put_over_the_later_ones_of_its_deal(
     assert set_aside(engine) == []
 
 
+def test_no_morning_before_a_replay_knows_what_it_adds(
+    engine: Engine, settings: Settings, tmp_path: Path
+) -> None:
+    """Nor of the day of its drop, which was not over when the drop was made, and is when it is replayed."""
+    drop = tmp_path / "drop"
+    old = with_source(settings, drop, pipeline=OLD)
+    extracted(engine, old, drop, NOW - timedelta(days=1), deals=DEALS + KNOWN.format(stage="Demo"))
+    lost = f"a,Alpha,100,Dropped,o1,2026-01-05T09:00:00Z,2026-05-01,{NOW:%Y-%m-%d},lost\n"
+    calls = f"{ACTIVITIES}b,{NOW:%Y-%m-%d},call,out,o1\n"
+    moves = f"{HISTORY}b,{NOW:%Y-%m-%d},stage,Demo,Pilot\n"
+    whole = DEALS + lost + NEWCOMER + "c,Gamma,300,Demo,o1,2026-02-01T09:00:00Z,,,\n"
+    extracted(engine, old, drop, NOW, deals=whole, activities=calls, deal_history=moves)
+    before = {row[:5] for row in changes(engine)}
+    now = NOW + timedelta(days=1, hours=5)
+    lost_too = Pipeline(stages=FIXED.stages, won_stages=("Won",), lost_stages=("Lost", "Dropped"))
+    assert replay(engine, "crm", settings=with_pipeline(old, lost_too), now=now)["still_waiting"] == 0
+    added = [row for row in changes(engine) if row[:5] not in before]
+    assert {row[5] for row in added} == {now} and {row[0] for row in added} == {"a", "b"}
+    with reading(engine) as connection:
+        assert [row.known_at for row in rows_of(connection, select(activities.c.known_at))] == [now]
+
+
 def test_what_an_earlier_release_left_waiting_is_overtaken_all_the_same(
     engine: Engine, settings: Settings, tmp_path: Path
 ) -> None:
