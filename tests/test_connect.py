@@ -451,6 +451,16 @@ def test_columns_of_a_file_that_only_a_close_fills_are_marked() -> None:
     assert {found["columns"][ours] for ours in found["known_only_at_close"]} == {one.name for one in late}
 
 
+def test_a_mark_on_a_column_of_a_file_that_has_no_line_stays() -> None:
+    """Every column of a file is read, so the draft would let a score see it early."""
+    source = FileSource.model_validate(
+        {"path": "drop", "deals": {"file": "d.csv", "known_only_at_close": ["rival", "gone"]}}
+    )
+    fields = (Field("deal_id"), Field("stage"), Field("created_at", "date"), Field("rival"))
+    drafted = draft("crm", Settings(sources={"crm": source}), Visit((), fields, by_header=True))
+    assert tomllib.loads(drafted)["sources"]["crm"]["deals"]["known_only_at_close"] == ["rival"]
+
+
 def test_what_only_a_closed_deal_has_is_told_by_its_name() -> None:
     late = ["Loss_Reason__c", "closed_lost_reason", "Reason Won/Lost", "Win_Notes__c", "LossReasonDetail"]
     assert all(tells_the_end(Field(name)) for name in late)

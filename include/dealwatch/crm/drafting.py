@@ -72,7 +72,8 @@ def _lines(own: RecordMapping, visit: Visit) -> _Lines:
         _take(ours, found.get(ours), columns, remarks)
     if visit.derived:
         remarks.append(f"{', '.join(visit.derived)}: worked out by dealwatch")
-    marked = [mark for mark in own.known_only_at_close if mark in columns or mark in visit.usual]
+    read = {*columns, *visit.usual, *(names if visit.by_header else ())}
+    marked = [mark for mark in own.known_only_at_close if mark in read]
     if visit.by_header:  # such a column is read without a line, as if it had been known all along
         taken = {*spoken, *(theirs for theirs, _ in columns.values())}
         late += [
