@@ -378,7 +378,7 @@ def test_the_same_faulty_row_told_every_night_is_listed_once(
 
 
 def test_the_verb_lists_by_reason_filters_and_replays(
-    tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+    tmp_path: Path, capsys: pytest.CaptureFixture[str], caplog: pytest.LogCaptureFixture
 ) -> None:
     path = tmp_path / "dealwatch.toml"
     head = f'home = "{tmp_path}/home"\n[sources.crm]\npath = "drop"\n[pipeline]\nlost_stages = ["Lost"]\n'
@@ -392,8 +392,10 @@ def test_the_verb_lists_by_reason_filters_and_replays(
         assert main([*words, "--settings", str(path)]) == 0
         return capsys.readouterr().out
 
-    for words in (["db", "upgrade"], ["extract"]):
-        shell(*words)
+    shell("db", "upgrade")
+    assert main(["extract", "--settings", str(path)]) == 0
+    assert "26 rows wait in quarantine: `python -m dealwatch quarantine`" in caplog.text
+    capsys.readouterr()
     text = shell("quarantine")
     assert "26 rows" in text and "25  crm deals.csv, stage: such as: Pilot is no stage" in text
     assert len(json.loads(shell("quarantine", "--json"))) == 26
