@@ -420,6 +420,10 @@ def test_a_field_is_known_by_its_name_and_its_type(field: Field, ours: str | Non
     assert [*found] == ([ours] if ours else [])
 
 
+def test_what_a_database_does_not_tell_of_a_type_is_not_said_of_it() -> None:
+    assert guesses("deals", [Field("amount", "other")])["amount"].why == "its name says amount"
+
+
 @pytest.mark.parametrize(
     "field",
     [

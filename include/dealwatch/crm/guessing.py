@@ -64,11 +64,14 @@ _TELLS = re.compile(
 # A field that says so is of another time, deal or person than ours, however much of its name is the same.
 _ANOTHER = frozenset(
     "previous prior original first initial former old last won lost win loss closed final invoice invoiced "
-    "discount renewal expected "
-    "forecast manager reason notes role rank count by history product sdr owner".split()
+    "discount renewal expected forecast manager reason notes role rank count by history product sdr "
+    "owner".split()
 )
 _ENDED = re.compile(r"\b(loss|lost|won|win|closed|churned|cancell?ed|signed|rejected|disqualified)\b")
 _FORESEES = re.compile(r"\b(probability|chance|likelihood|rate|score|forecast|percent|expected|estimated)\b")
+_A: Mapping[Kind, str] = {
+    "text": "text", "number": "a number", "date": "a date", "flag": "a flag", "id": "an id"
+}  # fmt: skip
 
 
 @dataclass(frozen=True)
@@ -122,7 +125,8 @@ def _guess(ours: str, field: Field) -> Guess:
             if sure > best:
                 best, why = sure, f"{what} says {word}"
     best -= 0.08 * (field.kind == "other")
-    return Guess(ours, field.name, best, f"{why}, and it is a {field.kind}" if ours in _KINDS else why)
+    is_told = ours in _KINDS and field.kind != "other"
+    return Guess(ours, field.name, best, f"{why}, and it is {_A[field.kind]}" if is_told else why)
 
 
 def _alike(told: str, word: str) -> float:
