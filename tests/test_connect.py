@@ -14,10 +14,11 @@ from dealwatch import jobs
 from dealwatch.__main__ import main
 from dealwatch.crm.connecting import Field, Visit
 from dealwatch.crm.drafting import draft
-from dealwatch.crm.guessing import guesses, tells_the_end
+from dealwatch.crm.guessing import LIKELY, guesses, tells_the_end
 from dealwatch.crm.readers import visitor_of
 from dealwatch.environment import connection_of
 from dealwatch.knobs import RecordMapping
+from dealwatch.knobs import Source as FileSource
 from dealwatch.settings import Settings, load
 from dealwatch.sources import Salesforce as SalesforceSource
 from dealwatch.tables import deals
@@ -361,9 +362,12 @@ def test_the_verb_says_by_its_code_whether_an_extract_would_work(
 ) -> None:
     path = written(tmp_path, '[sources.crm]\npath = "drop"\n')
     assert main(["connect", "crm", "--settings", str(path)]) == 1
-    assert "would NOT work" in capsys.readouterr().out
+    out = capsys.readouterr().out
+    assert "would NOT work" in out and "Next: mend what is missing, `python -m dealwatch connect crm`" in out
     (tmp_path / "drop").mkdir()
     (tmp_path / "drop" / "deals.csv").write_text("deal_id,stage,created_at\n1,Demo,2026-01-01\n")
+    assert main(["connect", "crm", "--settings", str(path)]) == 0
+    assert "`python -m dealwatch db upgrade` and `python -m dealwatch extract`." in capsys.readouterr().out
     assert main(["connect", "crm", "--settings", str(path), "--json"]) == 0
     assert json.loads(capsys.readouterr().out)["works"] is True
     assert main(["connect", "other", "--settings", str(path)]) == 2
@@ -414,6 +418,51 @@ def test_a_draft_keeps_what_the_settings_say_and_no_label_can_break_it() -> None
 def test_a_field_is_known_by_its_name_and_its_type(field: Field, ours: str | None) -> None:
     found = guesses("deals", [field])
     assert [*found] == ([ours] if ours else [])
+
+
+def test_what_a_database_does_not_tell_of_a_type_is_not_said_of_it() -> None:
+    assert guesses("deals", [Field("amount", "other")])["amount"].why == "its name says amount"
+
+
+@pytest.mark.parametrize(
+    "field",
+    [
+        Field("Original_Close_Date__c", "date"), Field("Previous_Owner__c", "id"),
+        Field("Won Amount", "number"), Field("Product_Owner__c", "id"),
+        Field("Final_Amount__c", "number"), Field("Closed_Won_Date__c", "date"), Field("Outcome_Reason__c"),
+        Field("ExpectedRevenue", "number", "Expected Amount"), Field("Account_Manager__c", "id"),
+        Field("Previous_Stage__c"), Field("SDR_Owner__c", "id"), Field("Discount_Amount__c", "number"),
+    ],
+)  # fmt: skip
+def test_what_is_said_of_another_time_or_person_is_never_a_line_in_force(field: Field) -> None:
+    assert all(guess.sure < LIKELY for guess in guesses("deals", [field]).values())
+
+
+def test_columns_of_a_file_that_only_a_close_fills_are_marked() -> None:
+    """Every column of a file is read, so one that nobody marked would be known since the deal's creation."""
+    source = FileSource.model_validate({"path": "drop"})
+    dates = ("created_at", "closed_at", "close_date")
+    late = (
+        Field("Lost Date", "date"),
+        Field("Won Amount", "number"),
+        Field("Signed", "flag"),
+        Field("DQ reason"),
+    )
+    plain = (Field("deal_id"), Field("stage"), Field("Win Probability", "number"))
+    fields = (*plain, *(Field(name, "date") for name in dates), *late)
+    drafted = draft("crm", Settings(sources={"crm": source}), Visit((), fields, by_header=True))
+    found = tomllib.loads(drafted)["sources"]["crm"]["deals"]
+    assert {found["columns"][ours] for ours in found["known_only_at_close"]} == {one.name for one in late}
+
+
+def test_a_mark_on_a_column_of_a_file_that_has_no_line_stays() -> None:
+    """Every column of a file is read, so the draft would let a score see it early."""
+    source = FileSource.model_validate(
+        {"path": "drop", "deals": {"file": "d.csv", "known_only_at_close": ["rival", "gone"]}}
+    )
+    fields = (Field("deal_id"), Field("stage"), Field("created_at", "date"), Field("rival"))
+    drafted = draft("crm", Settings(sources={"crm": source}), Visit((), fields, by_header=True))
+    assert tomllib.loads(drafted)["sources"]["crm"]["deals"]["known_only_at_close"] == ["rival"]
 
 
 def test_what_only_a_closed_deal_has_is_told_by_its_name() -> None:

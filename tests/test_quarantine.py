@@ -139,6 +139,53 @@ def test_newer_word_of_a_deal_is_not_overwritten(
     assert current(engine, "deal_id", "stage")[0] == ("a", "Demo")
 
 
+def test_a_move_of_long_ago_is_not_put_over_the_later_ones_of_its_deal(
+    either_engine: Engine, either_settings: Settings, tmp_path: Path
+) -> None:
+    """The stage that was unknown lies behind the deal; the move out of it was usable and stands."""
+    engine, drop = either_engine, tmp_path / "drop"
+    old = with_source(either_settings, drop, pipeline=OLD)
+    day = NOW - timedelta(days=1)
+    moves = (
+        f"{HISTORY}a,2026-01-05T09:00:00Z,stage,,New\n"
+        "a,2026-02-01T09:00:00Z,stage,New,Pilot\na,2026-02-10T09:00:00Z,stage,Pilot,Demo\n"
+        "c,2026-02-01,stage,,Demo\nc,2026-02-03,stage,Demo,New\n"
+    )
+    known = DEALS + KNOWN.format(stage="Demo")
+    rest = "c,Gamma,300,{stage},o1,2026-02-01T00:00:00Z,,,\n"
+    extracted(engine, old, drop, day, deals=known + rest.format(stage="New"), deal_history=moves)
+    assert [row[:2] for row in set_aside(engine)] == [("deal_history", 3)]
+    # The second move of one day leads on from what is known, and is the newest word.
+    moves += "c,2026-02-03,stage,New,Pilot\n"
+    extracted(engine, old, drop, deals=known + rest.format(stage="Pilot"), deal_history=moves)
+    counts = replay(engine, "crm", settings=with_pipeline(old, FIXED), now=LATER)
+    assert (counts["replayed"], counts["overtaken"], counts["still_waiting"]) == (2, 1, 0)
+    assert current(engine, "deal_id", "stage") == [("a", "Demo"), ("c", "Pilot")]
+    assert set_aside(engine) == []
+
+
+def test_no_morning_before_a_replay_knows_what_it_adds(
+    engine: Engine, settings: Settings, tmp_path: Path
+) -> None:
+    """Nor of the day of its drop, which was not over when the drop was made, and is when it is replayed."""
+    drop = tmp_path / "drop"
+    old = with_source(settings, drop, pipeline=OLD)
+    extracted(engine, old, drop, NOW - timedelta(days=1), deals=DEALS + KNOWN.format(stage="Demo"))
+    lost = f"a,Alpha,100,Dropped,o1,2026-01-05T09:00:00Z,2026-05-01,{NOW:%Y-%m-%d},lost\n"
+    calls = f"{ACTIVITIES}b,{NOW:%Y-%m-%d},call,out,o1\n"
+    moves = f"{HISTORY}b,{NOW:%Y-%m-%d},stage,Demo,Pilot\n"
+    whole = DEALS + lost + NEWCOMER + "c,Gamma,300,Demo,o1,2026-02-01T09:00:00Z,,,\n"
+    extracted(engine, old, drop, NOW, deals=whole, activities=calls, deal_history=moves)
+    before = {row[:5] for row in changes(engine)}
+    now = NOW + timedelta(days=1, hours=5)
+    lost_too = Pipeline(stages=FIXED.stages, won_stages=("Won",), lost_stages=("Lost", "Dropped"))
+    assert replay(engine, "crm", settings=with_pipeline(old, lost_too), now=now)["still_waiting"] == 0
+    added = [row for row in changes(engine) if row[:5] not in before]
+    assert {row[5] for row in added} == {now} and {row[0] for row in added} == {"a", "b"}
+    with reading(engine) as connection:
+        assert [row.known_at for row in rows_of(connection, select(activities.c.known_at))] == [now]
+
+
 def test_what_an_earlier_release_left_waiting_is_overtaken_all_the_same(
     engine: Engine, settings: Settings, tmp_path: Path
 ) -> None:
@@ -356,7 +403,7 @@ def test_the_same_faulty_row_told_every_night_is_listed_once(
 
 
 def test_the_verb_lists_by_reason_filters_and_replays(
-    tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+    tmp_path: Path, capsys: pytest.CaptureFixture[str], caplog: pytest.LogCaptureFixture
 ) -> None:
     path = tmp_path / "dealwatch.toml"
     head = f'home = "{tmp_path}/home"\n[sources.crm]\npath = "drop"\n[pipeline]\nlost_stages = ["Lost"]\n'
@@ -370,8 +417,10 @@ def test_the_verb_lists_by_reason_filters_and_replays(
         assert main([*words, "--settings", str(path)]) == 0
         return capsys.readouterr().out
 
-    for words in (["db", "upgrade"], ["extract"]):
-        shell(*words)
+    shell("db", "upgrade")
+    assert main(["extract", "--settings", str(path)]) == 0
+    assert "26 rows wait in quarantine: `python -m dealwatch quarantine`" in caplog.text
+    capsys.readouterr()
     text = shell("quarantine")
     assert "26 rows" in text and "25  crm deals.csv, stage: such as: Pilot is no stage" in text
     assert len(json.loads(shell("quarantine", "--json"))) == 26

@@ -73,6 +73,8 @@ def extract(settings: Settings, *, source: str | None = None, now: datetime) -> 
                 total[key] = total.get(key, 0) + count
     if failed:
         raise next((error for error in failed if isinstance(error, SourceDown)), failed[0])
+    if total.get("quarantined"):
+        log.warning("%s rows wait in quarantine: `python -m dealwatch quarantine`", total["quarantined"])
     return _told("extract", now, total)
 
 

@@ -8,7 +8,7 @@ from typing import Any
 
 from dealwatch.crm.connecting import Field, Visit, nearest
 from dealwatch.crm.contract import COLUMNS, REQUIRED, RESERVED
-from dealwatch.crm.guessing import LIKELY, Guess, guesses, our_name, tells_the_end
+from dealwatch.crm.guessing import LIKELY, Guess, guesses, our_name, sounds_ended, tells_the_end
 from dealwatch.knobs import RecordMapping
 from dealwatch.settings import Settings
 
@@ -72,7 +72,13 @@ def _lines(own: RecordMapping, visit: Visit) -> _Lines:
         _take(ours, found.get(ours), columns, remarks)
     if visit.derived:
         remarks.append(f"{', '.join(visit.derived)}: worked out by dealwatch")
-    marked = [mark for mark in own.known_only_at_close if mark in columns or mark in visit.usual]
+    read = {*columns, *visit.usual, *(names if visit.by_header else ())}
+    marked = [mark for mark in own.known_only_at_close if mark in read]
+    if visit.by_header:  # such a column is read without a line, as if it had been known all along
+        taken = {*spoken, *(theirs for theirs, _ in columns.values())}
+        late += [
+            one for one in visit.fields if sounds_ended(one) and one not in late and one.name not in taken
+        ]
     for one in late:
         ours = _free(our_name(one), columns, {*names} - {one.name})
         columns[ours] = (one.name, "known only at close, by its name: a score must not see it before")

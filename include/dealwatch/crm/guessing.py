@@ -56,11 +56,22 @@ _KINDS: Mapping[str, tuple[Kind, ...]] = {
     "new_value": ("text", "other", "number", "date"),
 }
 _CLOSE = re.compile(
-    r"\b(loss|lost|won|win|close|closed|churn|cancell?ation|disqualif\w*|rejection|decline)\b"
+    r"\b(loss|lost|won|win|close|closed|churn|cancel\w*|disqualif\w*|reject\w*|decline\w*|outcome|dq)\b"
 )
 _TELLS = re.compile(
     r"\b(reason|reasons|note|notes|comment|detail|details|category|to|cause|competitor|why)\b"
 )
+# A field that says so is of another time, deal or person than ours, however much of its name is the same.
+_ANOTHER = frozenset(
+    "previous prior original first initial former old last won lost win loss closed final invoice invoiced "
+    "discount renewal expected forecast manager reason notes role rank count by history product sdr "
+    "owner".split()
+)
+_ENDED = re.compile(r"\b(loss|lost|won|win|closed|churned|cancell?ed|signed|rejected|disqualified)\b")
+_FORESEES = re.compile(r"\b(probability|chance|likelihood|rate|score|forecast|percent|expected|estimated)\b")
+_A: Mapping[Kind, str] = {
+    "text": "text", "number": "a number", "date": "a date", "flag": "a flag", "id": "an id"
+}  # fmt: skip
 
 
 @dataclass(frozen=True)
@@ -109,10 +120,13 @@ def _guess(ours: str, field: Field) -> Guess:
     for told, what in ((words(field.name), "its name"), (words(field.label), "its label")):
         for place, word in enumerate(called):
             sure = _alike(told, word) - 0.01 * min(place, 8)
+            if _ANOTHER & ({*told.split()} - {*word.split()}):
+                sure = min(sure, LIKELY - 0.01)
             if sure > best:
                 best, why = sure, f"{what} says {word}"
     best -= 0.08 * (field.kind == "other")
-    return Guess(ours, field.name, best, f"{why}, and it is a {field.kind}" if ours in _KINDS else why)
+    is_told = ours in _KINDS and field.kind != "other"
+    return Guess(ours, field.name, best, f"{why}, and it is {_A[field.kind]}" if is_told else why)
 
 
 def _alike(told: str, word: str) -> float:
@@ -141,6 +155,12 @@ def tells_the_end(field: Field) -> bool:
     return any(
         _CLOSE.search(told) and _TELLS.search(told) for told in (words(field.name), words(field.label))
     )
+
+
+def sounds_ended(field: Field) -> bool:
+    """Whether a column may be filled by the close alone, such as Lost Date or Won Amount; of any kind."""
+    told = (words(field.name), words(field.label))
+    return any(_ENDED.search(one) and not _FORESEES.search(one) for one in told)
 
 
 def our_name(field: Field) -> str:

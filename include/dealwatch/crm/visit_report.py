@@ -20,8 +20,8 @@ def report_of(name: str, settings: Settings, visit: Visit) -> str:
         "An extract would work." if visit.works else f"An extract would NOT work: {lacking} missing (above)."
     )
     asked = f" The source was asked {visit.requests} times; nothing was landed." if visit.requests else ""
-    parts = [f"{name} ({source.kind})", "", *lines, "", verdict + asked]
     written = draft(name, settings, visit)
+    parts = [f"{name} ({source.kind})", "", *lines, "", verdict + asked, _next(name, visit, written)]
     return "\n".join([*parts, "", written.rstrip()] if written else parts)
 
 
@@ -37,6 +37,16 @@ def machine_of(name: str, settings: Settings, visit: Visit) -> dict[str, Any]:
         "fields": [asdict(one) for one in visit.fields],
         "draft": draft(name, settings, visit),
     }
+
+
+def _next(name: str, visit: Visit, written: str) -> str:
+    """What to run after it."""
+    paste = "paste what fits of the draft below, then " if written else ""
+    if visit.works:
+        told = f"{paste}`python -m dealwatch db upgrade` and `python -m dealwatch extract`."
+    else:
+        told = f"mend what is missing, {paste}`python -m dealwatch connect {name}` once more."
+    return f"Next: {told}"
 
 
 def _told(finding: Finding) -> list[str]:

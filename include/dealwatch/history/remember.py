@@ -11,6 +11,7 @@ from dealwatch.crm.values import instant_of
 from dealwatch.history.changes import changes_of, deletions
 from dealwatch.history.current import rebuild_deals
 from dealwatch.history.knowing import Moments
+from dealwatch.history.quarantine import REPLAYED
 from dealwatch.history.raw import raw_rows, raw_slices
 from dealwatch.history.slices import RECORDS_A_PART, deal_slices
 from dealwatch.history.telling import digests, identified, told_of
@@ -112,8 +113,12 @@ def _previous(connection: Connection, run: Any) -> datetime | None:
     """The moment of the last run that read the source.
 
     What it did not tell is late news. A run for a few deals told nothing of the others, and even of its own
-    a well-run morning knows what the next extract tells.
+    a well-run morning knows what the next extract tells. A replay tells what was set aside before it, so all
+    of that is late news by then.
     """
+    if run.state == REPLAYED:
+        replayed_at: datetime = run.extracted_at
+        return replayed_at
     query = select(func.max(extract_runs.c.extracted_at, type_=extract_runs.c.extracted_at.type)).where(
         extract_runs.c.source == run.source, extract_runs.c.state == "remembered", reads_a_source()
     )

@@ -19,11 +19,12 @@ from dealwatch.crm.contract import OBJECTS, Object
 from dealwatch.crm.sheets import Arrival, Batch, reread
 from dealwatch.errors import ExtractRefused
 from dealwatch.history.extract import half_done
+from dealwatch.history.knowing import Moments
 from dealwatch.history.quarantine import KEY, REPLAYED, settle
 from dealwatch.history.remember import remember, taken_over
 from dealwatch.history.resetting import read_again
 from dealwatch.history.strangers import Known, header_of, known_ids, without_strangers
-from dealwatch.history.superseded import newest_drop, superseded
+from dealwatch.history.superseded import lie_behind, newest_drop, superseded
 from dealwatch.history.taking import store
 from dealwatch.history.terms import Terms
 from dealwatch.settings import Settings
@@ -62,6 +63,8 @@ def replay(engine: Engine, name: str, *, settings: Settings, now: datetime) -> d
         batches, past = _judged(
             waiting, arrival, known_ids(connection, name, sources=settings.sources), earlier, settings
         )
+        batches, behind = _of_now(connection, name, batches, moment, settings)
+        past = pl.concat([past, behind])
         gone = waiting.filter(pl.col("place").is_in(past.implode()))
         newest_id = newest.extract_id if newest is not None else ""
         settle(connection, gone.iter_rows(named=True), by=newest_id, as_="overtaken", now=now)
@@ -159,6 +162,21 @@ def _judged(
                 known.told.append(batch.rows["deal_id"])
             batches.append(batch)
     return batches, pl.concat(past)
+
+
+def _of_now(
+    connection: Connection, name: str, batches: list[Batch], moment: datetime, settings: Settings
+) -> tuple[list[Batch], pl.Series]:
+    """The batches without what lies behind the ledger's newest word, and the places of such rows."""
+    moments = Moments(moment, None, settings.zone, settings.morning)
+    found, behind = [], [pl.Series("row", [], dtype=pl.Int64)]
+    for batch in batches:
+        if batch.object == "deal_history" and batch.rows.height:
+            behind.append(lie_behind(connection, name, batch, moments))
+            left = batch.rows.filter(~pl.col("row").is_in(behind[-1].implode()))
+            batch = Batch(batch.object, batch.file, left, batch.faulty)
+        found.append(batch)
+    return found, pl.concat(behind)
 
 
 def _alike(batches: list[Batch]) -> list[list[Batch]]:

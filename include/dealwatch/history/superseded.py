@@ -7,6 +7,10 @@ from typing import Any
 import polars as pl
 from sqlalchemy import Connection, func, or_, select
 
+from dealwatch.crm.sheets import Batch
+from dealwatch.crm.values import instant_of
+from dealwatch.history.knowing import Moments
+from dealwatch.history.ledger import CHANGE_ORDER
 from dealwatch.history.raw import raw_column
 from dealwatch.history.terms import Terms, reads_a_source
 from dealwatch.tables import deal_changes, extract_runs
@@ -54,6 +58,30 @@ def superseded(
             found.append(_by_events(connection, name, rows))
     columns = nothing.columns
     return pl.concat([one.select(columns) for one in found]), pl.concat(idle)
+
+
+def lie_behind(connection: Connection, name: str, batch: Batch, moments: Moments) -> pl.Series:
+    """Rows of a history that tell of a time before the newest change that the ledger has of the same field.
+
+    What a replay adds is read after all that was known before, so such a row would stand as the newest word.
+    Of changes at one instant the one that leads on from what stands comes after it.
+    """
+    c, group = deal_changes.c, ["deal_id", "field"]
+    rows = batch.rows
+    happened = instant_of(pl.col("changed_at"), zone=moments.zone.key, end="end", latest=moments.extracted_at)
+    query = select(*(c[one] for one in (*CHANGE_ORDER, "new_value"))).where(
+        c.source == name, among(c.deal_id, rows["deal_id"].unique(), connection)
+    )
+    stands = (
+        frame(connection, query)
+        .sort(CHANGE_ORDER)
+        .group_by(group)
+        .agg(pl.col("new_value").last().alias("=stands"), pl.col("happened_at").max().alias("=newest"))
+    )
+    told = rows.with_columns(happened.alias("=happened")).join(stands, on=group)
+    leads_on = pl.col("old_value").eq_missing(pl.col("=stands"))
+    is_level = pl.col("=happened") == pl.col("=newest")
+    return told.filter((pl.col("=happened") < pl.col("=newest")) | (is_level & ~leads_on))["row"]
 
 
 def _id_in(row: dict[str, Any], *, object_: str, terms: Terms) -> str:
