@@ -8,7 +8,7 @@ be nowhere.
 import json
 from collections.abc import Iterator
 from dataclasses import dataclass
-from datetime import date, datetime, timedelta
+from datetime import UTC, date, datetime, timedelta
 from pathlib import Path
 from random import Random
 from typing import Any
@@ -85,8 +85,8 @@ class House:
             return False
         return True
 
-    def extract(self, source: str, run_id: str) -> bool:
-        return self.run("extract_crm", run_id, source=source, at=self.at.isoformat())
+    def extract(self, source: str, run_id: str, at: datetime | None = None) -> bool:
+        return self.run("extract_crm", run_id, source=source, at=(at or self.at).isoformat())
 
 
 def warehouse_of(server: str) -> str:
@@ -175,8 +175,9 @@ def test_nothing_that_a_real_airflow_writes_holds_a_secret_or_a_customer_s_row(h
     assert not house.extract("hub", "hub_refused")
     house.hubspot.break_by_chance(0.2, 1)
     assert house.extract("hub", "hub_through_faults")
-    assert house.extract("dwh", "dwh")
-    assert not house.extract("gone", "dwh_refused")
+    now = datetime.now(UTC)  # by a real database's own clock
+    assert house.extract("dwh", "dwh", at=now)
+    assert not house.extract("gone", "dwh_refused", at=now)
     as_of = MORNING.replace(day=1).isoformat()
     assert house.run("retrain_model", "train", as_of=as_of)
     assert house.run("score_deals", "morning", as_of=MORNING.isoformat(), notify="force")
