@@ -8,10 +8,9 @@ import hashlib
 import logging
 from collections.abc import Sequence
 from datetime import datetime
-from itertools import count
 
 import polars as pl
-from sqlalchemy import Connection, Engine, insert, select, update
+from sqlalchemy import Connection, Engine, select, update
 
 from dealwatch.crm.pages import NamedReader, Page, Past, PlaceLost, Plan, check_page
 from dealwatch.errors import SourceDown
@@ -19,13 +18,13 @@ from dealwatch.history.arriving import arrival_of_pages
 from dealwatch.history.extract import half_done
 from dealwatch.history.gather import asked_digest, past_of
 from dealwatch.history.remember import remember, remember_within
-from dealwatch.history.staging import Held, held_extract, hold, let_go, packed
+from dealwatch.history.staging import Held, held_extract, hold, let_go, put_page
 from dealwatch.history.taking import take_in
 from dealwatch.history.terms import terms_of_plan
 from dealwatch.history.waiting import deals_waiting, events_of_deals, let_go_of_old, mark_landed
 from dealwatch.settings import Settings
 from dealwatch.sources import LiveSource
-from dealwatch.tables import extract_pages, extract_runs, extract_tables
+from dealwatch.tables import extract_runs, extract_tables
 from dealwatch.warehouse import writing
 
 log = logging.getLogger(__name__)
@@ -129,15 +128,11 @@ def _stage(connection: Connection, held: Held, pages: Sequence[Page]) -> None:
     """Put the pages where landing finds them; they are gone again by the end of the transaction."""
     for table in held.plan.tables:
         own = [page for page in pages if page.table == table.name]
-        numbers, rows = count(1), 0
-        for page in own:
+        rows = 0
+        for number, page in enumerate(own, 1):
             part = check_page(page, table)
             rows += part.height
-            if part.height:
-                values = {"number": next(numbers), "rows": part.height, "payload": packed(part)}
-                connection.execute(
-                    insert(extract_pages).values(extract_id=held.extract_id, name=table.name, **values)
-                )
+            put_page(connection, held.extract_id, table, number, part)
         read_at = max((page.read_at for page in own if page.read_at is not None), default=None)
         c = extract_tables.c
         connection.execute(

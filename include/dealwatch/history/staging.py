@@ -147,12 +147,15 @@ def keep(engine: Engine, held: Held, table: Table, so_far: Progress, page: Page)
         moved = connection.execute(update(extract_tables).where(*where, ~c.is_complete).values(**vars(after)))
         if moved.rowcount != 1:
             raise SourceDown(_ELSEWHERE)
-        if rows.height:
-            values = {"number": after.pages, "rows": rows.height, "payload": packed(rows)}
-            connection.execute(
-                insert(extract_pages).values(extract_id=held.extract_id, name=table.name, **values)
-            )
+        put_page(connection, held.extract_id, table, after.pages, rows)
     return after
+
+
+def put_page(connection: Connection, extract_id: str, table: Table, number: int, rows: pl.DataFrame) -> None:
+    """Store a page's rows, checked, under its number in the table; nothing of an empty one."""
+    if rows.height:
+        values = {"number": number, "rows": rows.height, "payload": _packed(rows)}
+        connection.execute(insert(extract_pages).values(extract_id=extract_id, name=table.name, **values))
 
 
 def kept_rows(
@@ -167,7 +170,7 @@ def kept_rows(
         yield _unpacked(payload, columns)
 
 
-def packed(rows: pl.DataFrame) -> bytes:
+def _packed(rows: pl.DataFrame) -> bytes:
     """A page as it is kept."""
     into = BytesIO()
     rows.write_ipc(into, compression="zstd")
