@@ -1,6 +1,7 @@
 """A made-up company's ledger, straight from its files: known at once, without a warehouse in between."""
 
 import json
+from collections.abc import Sequence
 from datetime import date
 from pathlib import Path
 from typing import Any, Literal
@@ -12,18 +13,36 @@ from dealwatch.history.ledger import CHANGE_ORDER, TOUCH_ORDER, Ledger
 from dealwatch.warehouse import INSTANT
 
 UNTIL = date(2026, 11, 1)
+_TOUCH_COLUMNS = ("deal_id", "happened_at", "known_at", "kind", "direction", "by")
 _FIXED = ("created_at", "currency", "industry", "region", "product_type", "lead_source")
 
 
 def company(
     world: Literal["planted", "null", "leaking"], folder: Path, *, deals: int, days: int, seed: int
 ) -> tuple[Ledger, dict[str, Any]]:
-    """The company's ledger and its answer sheet."""
+    """The company's ledger without touches, and its answer sheet."""
     simulate(world, deals=deals, days=days, seed=seed, until=UNTIL, out=folder)
+    nothing = {name: pl.String() for name in TOUCH_ORDER} | {"happened_at": INSTANT, "known_at": INSTANT}
+    changes = _changes(folder, _FIXED)
+    truth = json.loads((folder / "truth.json").read_text(encoding="utf-8"))
+    return Ledger(changes, pl.DataFrame(schema=nothing)), truth
+
+
+def whole(folder: Path) -> Ledger:
+    """The ledger, touches included, of the company whose files are in the folder; each row known at once."""
+    touches = pl.read_csv(folder / "activities.csv", infer_schema=False)
+    at = pl.col("happened_at").str.to_datetime("%+").cast(INSTANT)
+    touches = touches.with_columns(happened_at=at, known_at=at)
+    return Ledger(
+        _changes(folder, (*_FIXED, "name", "account")), touches.select(_TOUCH_COLUMNS).sort(TOUCH_ORDER)
+    )
+
+
+def _changes(folder: Path, known_at_once: Sequence[str]) -> pl.DataFrame:
     told = pl.read_csv(folder / "deals.csv", infer_schema=False)
     history = pl.read_csv(folder / "deal_history.csv", infer_schema=False)
     fixed = told.unpivot(
-        _FIXED, index=["deal_id", "created_at"], variable_name="field", value_name="new_value"
+        known_at_once, index=["deal_id", "created_at"], variable_name="field", value_name="new_value"
     )
     closed = told.filter(pl.col("outcome").is_not_null())
     parts = [
@@ -37,12 +56,8 @@ def company(
     ]
     changes = pl.concat(parts).with_columns(happened_at=pl.col("at").str.to_datetime("%+").cast(INSTANT))
     changes = changes.with_columns(known_at="happened_at", seq=pl.lit(0, dtype=pl.Int64)).drop("at")
-    nothing = {name: pl.String() for name in TOUCH_ORDER} | {"happened_at": INSTANT, "known_at": INSTANT}
     columns = ("deal_id", "field", "old_value", "new_value", "happened_at", "known_at", "seq")
-    return (
-        Ledger(changes.select(columns).sort(CHANGE_ORDER), pl.DataFrame(schema=nothing)),
-        json.loads((folder / "truth.json").read_text(encoding="utf-8")),
-    )
+    return changes.select(columns).sort(CHANGE_ORDER)
 
 
 def _known(rows: pl.DataFrame, when: str) -> pl.DataFrame:

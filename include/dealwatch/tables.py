@@ -199,6 +199,15 @@ quarantine = Table(
 
 # --- remember -------------------------------------------------------------------------------------
 
+_READ_OF_CHANGES = ("deal_id", "field", "known_at", "happened_at", "seq", "new_value")
+
+
+def _only_on(dialect: str, index: Index) -> Index:
+    """An index that only one kind of warehouse has; `info` tells those who compare schemas."""
+    index.info["dialect"] = dialect
+    return index.ddl_if(dialect=dialect)
+
+
 deal_changes = Table(
     "deal_changes",
     metadata,
@@ -213,7 +222,9 @@ deal_changes = Table(
     _must("recorded_at", Instant),
     _must("source"),
     Index(None, "known_at"),
-    Index(None, "deal_id", "field"),
+    _only_on("postgresql", Index(None, "deal_id", "field")),
+    # All that a reading asks for: no row itself is fetched. PostgreSQL refuses long values in an index.
+    _only_on("sqlite", Index("ix_deal_changes_reading", *_READ_OF_CHANGES)),
     comment="The ledger: every value a deal's field ever took. Append-only.",
 )
 
@@ -418,8 +429,8 @@ alerts = Table(
     _key("alert_id"),  # digest of the fingerprint and the opening moment
     _must("fingerprint"),
     _must("rule"),
-    _must("deal_id"),
-    _must("scope"),
+    _must("deal_id"),  # empty where it is about a stage or segment
+    _must("scope"),  # the stage spell for a stall; `stage: Proposal` without a deal; empty for most
     _must("opened_at", Instant),
     _must("last_seen_at", Instant),
     _must("level", Integer),
@@ -453,7 +464,7 @@ deliveries = Table(
         "fingerprint", String
     ),  # the alert's: it outlives the alert_id, which an earlier morning can change
     _must("as_of", Instant),
-    _must("kind"),  # alert, digest, manager_digest, channel_digest, update, operations
+    _must("kind"),  # alert, digest, manager_digest, channel_digest, trend, review, update, operations
     _must("recipient"),
     _must("channel"),
     _must("address"),
@@ -477,6 +488,14 @@ deliveries = Table(
     comment="The outbox: each message once, sent or not, with the reason and the provider's receipt.",
 )
 
+pictures = Table(
+    "pictures",
+    metadata,
+    _key("sha256"),  # of the PNG: the same picture is one row
+    _must("png", LargeBinary),
+    comment="The pictures that messages of `deliveries` show, as they were composed.",
+)
+
 alert_actions = Table(
     "alert_actions",
     metadata,
@@ -484,7 +503,7 @@ alert_actions = Table(
     _must("at", Instant),
     _must("fingerprint"),
     _must("rule"),
-    _must("deal_id"),
+    _must("deal_id"),  # empty where the alert is about a stage or segment
     _must("kind"),  # acknowledged, snoozed, already_knew, false_alarm, useful
     _must("choice"),  # of a snooze: 1, 3 or 7 (days), next_step, close_date; else empty
     _must("reason", Text),
@@ -658,6 +677,36 @@ rep_metrics = Table(
     *_figure(),
     comment="Each review's figures by rep, over the past year; for managers only.",
 )
+
+trends = Table(
+    "trends",
+    metadata,
+    _key("as_of", Instant),
+    _key("rule"),  # stage_leaking, segment_falling
+    _key("subject"),  # `stage: Proposal`, `industry: Retail`
+    _must("fingerprint"),  # of the alert that it would be
+    Column("level", Integer),  # 1: worse than chance explains; 0: still worse than the year before; else null
+    _must("sentence", Text),  # empty where it is refused
+    _must("refusal", Text),
+    _must("n", Integer),
+    Column("value", Float),  # the change in points against the 13 weeks before
+    Column("low", Float),
+    Column("high", Float),
+    Column("p", Float),
+    Column("q", Float),  # p, adjusted for all stages and segments of the week
+    Column("has_lasted", Boolean),  # still worse than what an alert of 13 weeks ago compared with
+    comment="Every stage and segment of each weekly review, and whether it got worse.",
+)
+
+trend_mornings = Table(
+    "trend_mornings",
+    metadata,
+    _key("as_of", Instant),
+    _must("is_live", Boolean),  # messages were queued for real: a later fold leaves them alone
+    comment="Mondays whose trends the alert fold has taken in.",
+)
+
+NO_DEAL = ""  # the deal_id of an alert about a stage or segment; its scope says which
 
 # Columns that tell when we wrote rather than what we know; two equal histories may differ in them.
 WALL_CLOCK_COLUMNS = frozenset({"recorded_at", "settled_at"})

@@ -4,7 +4,20 @@ from collections.abc import Iterable
 from typing import Any
 
 import polars as pl
-from sqlalchemy import JSON, Boolean, Column, Date, DateTime, Float, Integer, Table, Text, func, type_coerce
+from sqlalchemy import (
+    JSON,
+    Boolean,
+    Column,
+    Date,
+    DateTime,
+    Float,
+    Integer,
+    LargeBinary,
+    Table,
+    Text,
+    func,
+    type_coerce,
+)
 from sqlalchemy.dialects import postgresql
 
 from dealwatch.tables import Instant
@@ -34,7 +47,7 @@ def _polars_type(column: Any) -> pl.DataType:
         return pl.Int64()
     if isinstance(column.type, Float):
         return pl.Float64()
-    return pl.String()
+    return pl.Binary() if isinstance(column.type, LargeBinary) else pl.String()
 
 
 def as_stored(column: Any, dialect: str) -> Any:
