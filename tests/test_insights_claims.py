@@ -10,6 +10,7 @@ from scipy.stats import chi2_contingency, norm
 from scipy.stats.contingency import association
 
 from dealwatch.insights import same_mix, stages
+from dealwatch.insights.actions import BETTER, action_of
 from dealwatch.insights.chances import p_of, p_of_ratio, p_of_shares
 from dealwatch.insights.intake import intake, unsteady
 from dealwatch.insights.measure import Measure, share_of
@@ -117,3 +118,13 @@ def test_an_intake_is_steady_within_a_quarter_less_and_a_third_more(
     before: int, after: int, is_steady: bool
 ) -> None:
     assert (unsteady(before, after) == "") == is_steady
+
+
+@pytest.mark.parametrize("kind", sorted(BETTER))
+def test_what_moved_to_the_better_is_not_met_with_the_remedy_for_the_worse(kind: str) -> None:
+    worse, better = action_of(kind), action_of(kind, is_better=True)
+    assert worse[0] and better[0] and worse[0] != better[0] and worse[1] == better[1]
+
+
+def test_what_has_one_remedy_keeps_it_whichever_way_it_moved() -> None:
+    assert action_of("mix_shift", is_better=True) == action_of("mix_shift")

@@ -7,12 +7,16 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from dealwatch.insights.composing import compose
 from dealwatch.insights.concentration import concentration, of_open
 from dealwatch.insights.forecast import forecast
 from dealwatch.insights.health import Health, health
 from dealwatch.insights.known import Known
 from dealwatch.insights.slips import Slips, slips
 from dealwatch.insights.windows import quarter_of
+from dealwatch.insights.wording import shown
+from dealwatch.knobs import Review as ReviewKnobs
+from dealwatch.settings import Settings
 from ledger_rows import Steps, at
 from review_rows import UTC_SETTINGS, Life, begun, ended, known_at
 
@@ -75,8 +79,13 @@ MOMENT = "2026-01-01 06:00"
 
 
 def card(*lives: Life, target: float | None = None) -> Health:
-    known = known_at(MOMENT, [*RECORD, *lives])
-    return health(known, forecast(known), target=target)
+    targets = {} if target is None else {"2026Q1": target}
+    known = known_at(MOMENT, [*RECORD, *lives], settings=with_targets(targets))
+    return health(known, forecast(known))
+
+
+def with_targets(targets: dict[str, float]) -> Settings:
+    return UTC_SETTINGS.model_copy(update={"review": ReviewKnobs(targets=targets)})
 
 
 def test_a_deal_is_stalled_beyond_what_moving_on_takes_unless_a_step_is_near() -> None:
@@ -118,13 +127,49 @@ def test_the_ratio_is_the_money_weighted_mean_chance() -> None:
 
 def test_coverage_needs_a_target_that_is_not_reached() -> None:
     lives = [begun("2025-12-31", amount="100") for _ in range(10)]
-    assert card(*lives).coverage.why == "no target is set for the quarter."
+    assert card(*lives).coverage.why == "no target is set for 2026Q1 in review.targets."
     covered = card(*lives, target=500.0).coverage
     assert covered.value == pytest.approx(
         (forecast(known_at(MOMENT, [*RECORD, *lives])).this_quarter.of_open.value or 0) / 500
     )
     won = ended("2026-01-01", "2026-01-01 03:00", won=True, amount="600")
-    assert card(*lives, won, target=500.0).coverage.why == "the target is reached."
+    assert card(*lives, won, target=500.0).coverage.why == "the target of 2026Q1 is reached."
+
+
+def test_a_target_in_our_currency_covers_no_money_in_another() -> None:
+    lives = [{**one, "currency": [("2025-01-01", "GBP")]} for one in RECORD]
+    known = known_at(
+        MOMENT,
+        [*lives, begun("2025-12-31", amount="100", currency="GBP")],
+        settings=with_targets({"2026Q1": 500.0}),
+    )
+    assert health(known, forecast(known)).coverage.why == "the target is in EUR, and deals are in GBP."
+
+
+def test_the_quarters_sentence_says_how_far_it_is_to_the_target() -> None:
+    lives = [begun("2025-12-31", amount="100") for _ in range(10)]
+    settings = with_targets({"2026Q1": 500.0, "2026Q2": 2_000_000.0})
+    known = known_at(MOMENT, [*RECORD, *lives], settings=settings)
+    said, refused = quarter_sentences(known)
+    covered = health(known, forecast(known)).coverage
+    missing = "the target is EUR 500: EUR 500 are missing, and open deals are expected to bring"
+    assert said[0].endswith(f"; {missing} {shown(covered)} times that.")
+    assert said[1].endswith("; the target is EUR 2.0m.") and not refused
+    reached = with_targets({"2026Q1": 1.0})
+    won = ended("2026-01-01", "2026-01-01 03:00", won=True, amount="600")
+    said, _ = quarter_sentences(known_at(MOMENT, [*RECORD, won, *lives], settings=reached))
+    assert said[0].endswith("; the target is EUR 1, which is reached.")
+    said, _ = quarter_sentences(known_at(MOMENT, [*RECORD, *lives]))
+    assert "target" not in "".join(said)
+
+
+def quarter_sentences(known: Known) -> tuple[list[str], list[str]]:
+    """What is said of two quarters, and what of them is refused."""
+    told = compose(known, "week")
+    return tuple(
+        [one.sentence for one in sorted(rows, key=lambda one: one.subject) if one.kind == "quarter"]
+        for rows in (told.findings, told.refused)
+    )  # type: ignore[return-value]
 
 
 def test_currencies_are_not_mixed_into_shares() -> None:

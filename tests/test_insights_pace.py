@@ -149,6 +149,9 @@ def test_cycles_by_close_date_are_refused_where_history_begins_or_nothing_new_ca
         "cohorts take",
     ):
         assert said in refused.why
+    unborn = quarter_of(date(2024, 7, 1), UTC_SETTINGS)
+    told = "the first deal known began on 2025-01-01, after 2024Q3"
+    assert told in change_by_close(known, unborn, last, found).why
     fair = change_by_close(known, middle, next_one, found)
     assert (
         fair.value == pytest.approx(0.0, abs=0.1) and fair.low is not None and fair.low < 0 < (fair.high or 0)

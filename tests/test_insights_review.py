@@ -12,7 +12,7 @@ from company_ledger import company
 from dealwatch.history.ledger import Ledger
 from dealwatch.insights.composing import ORDER, compose
 from dealwatch.insights.known import Known, known_of
-from dealwatch.insights.lint import FALSE_SHARE
+from dealwatch.insights.lint import CHANCE, FALSE_SHARE
 from dealwatch.insights.review import FOR_MANAGERS, PICTURES, SENTENCES, Finding, Review
 from dealwatch.insights.review_text import text
 from dealwatch.insights.wording import counted, interval
@@ -56,7 +56,8 @@ def test_the_planted_shift_of_the_mix_comes_first_and_within_half_a_point(
 ) -> None:
     assert causes(shifted)[0] == "mix_shift product_type"
     told = found(shifted, "mix_shift")
-    assert "More Starter deals closed" in told.sentence and told.picture == "bridge"
+    page = (Path(__file__).parent.parent / "docs" / "review.md").read_text("utf-8")
+    assert told.sentence in page.replace("\n> ", " ") and told.picture == "bridge"
     rates = leaking[1]["measured"]["win_rate_by_product_type"]
     cells = shifted.figures["bridge"].filter(by="product_type", weight="count", compared="before")
     true = pl.col("segment").replace_strict(rates, return_dtype=pl.Float64())
@@ -212,3 +213,16 @@ def test_where_nothing_acts_nine_reviews_of_ten_say_that_nothing_moved(tmp_path:
             told = {one.kind for one in review.findings}
             assert ("nothing_moved" in told) == (not told & CHANGES)
     assert sum(calm) >= 9
+
+
+def test_two_levels_side_by_side_say_whether_chance_explains_the_difference(
+    shifted: Review, leaked: Review
+) -> None:
+    for review in (shifted, leaked):
+        first = review.findings[0]
+        refusal = next((one.refusal for one in review.refused if one.kind == "win_rate_moved"), "")
+        if first.kind == "win_rate":
+            by_chance = refusal.startswith(CHANCE)
+            assert ("chance explains the difference" if by_chance else refusal) in first.sentence
+        else:
+            assert first.kind == "win_rate_moved" and not refusal

@@ -8,7 +8,13 @@ import polars as pl
 import pytest
 from scipy import stats
 
+from dealwatch.insights import charts
+from dealwatch.insights.composing import compose
+from dealwatch.insights.drawn import kinds
+from dealwatch.insights.drawn.panel import Panel
+from dealwatch.insights.keeping import pipeline_rows
 from dealwatch.insights.known import Known
+from dealwatch.insights.review import Finding, Review
 from dealwatch.insights.seasons import NO_SEASONS, seasons, within_years
 from review_rows import known_at
 
@@ -37,7 +43,7 @@ TWO_YEARS = datetime(2024, 1, 1, tzinfo=UTC)
 def test_one_year_and_a_half_has_no_seasons() -> None:
     found = seasons(closed_over(TWO_YEARS, 700, seed=1, moment="2025-12-15"))
     assert found.months == () and found.p is None
-    assert found.why == "1 whole years of closed deals; it takes 2."
+    assert found.why == "1 whole year of closed deals; it takes 2."
     assert seasons(known_at("2026-01-01", [])).why == "0 whole years of closed deals; it takes 2."
 
 
@@ -83,3 +89,37 @@ def test_excesses_sum_to_nothing() -> None:
     more, spread, _ = within_years(np.round(closed * rng.random((3, 12))), closed)
     assert more.sum() == pytest.approx(0, abs=1e-9)
     assert spread.sum() == pytest.approx(0, abs=1e-9)
+
+
+def reviewed(known: Known) -> tuple[Review, Finding]:
+    """The week's review, and what it says, or refuses, of seasons."""
+    told = compose(known, "week")
+    return told, next(one for one in (*told.findings, *told.refused) if one.kind == "seasons")
+
+
+def test_a_december_that_wins_more_is_said_in_the_review_with_its_years() -> None:
+    told, said = reviewed(closed_over(TWO_YEARS, 800, seed=4, more=0.2, moment="2026-03-09"))
+    assert said.state == "said" and said.q is not None and said.q < 0.1
+    assert said.sentence.startswith("Months of the same year differ: over 2 years December won +")
+    rows = told.figures["seasons"]
+    assert rows.filter(name="season_points", month=12)["low"][0] > 0 and rows.height == 24
+    kept = pipeline_rows(told).filter(name="season_points", scope="month 12")
+    assert kept["value"][0] == pytest.approx(said.measures[0].value, rel=1e-9)
+
+
+def test_seasons_that_chance_makes_are_refused_and_so_is_a_short_history() -> None:
+    _, refused = reviewed(closed_over(TWO_YEARS, 800, seed=5, moment="2026-03-09"))
+    assert refused.state == "refused" and "chance explains it" in refused.refusal
+    short, refused = reviewed(closed_over(TWO_YEARS, 300, seed=5, moment="2024-10-28"))
+    assert refused.refusal == "0 whole years of closed deals; it takes 2"
+    assert short.figures["seasons"]["value"].null_count() == 2
+    assert pipeline_rows(short).filter(scope="now", name="season_points")["why"][0].startswith("0 whole")
+
+
+def test_seasons_have_a_picture_of_their_own() -> None:
+    review, told = reviewed(closed_over(TWO_YEARS, 900, seed=1, more=0.3, moment="2026-06-15"))
+    assert told.picture == "seasons" and "seasons" in charts.names_of(review, "everyone")
+    (panel,) = kinds.seasons(review)
+    assert isinstance(panel, Panel) and len(panel.rows) == 12
+    looks = {row.name: row.marks[0].look for row in panel.rows}
+    assert looks["December"] == "now" and "plain" in looks.values()

@@ -7,8 +7,9 @@ import polars as pl
 
 from dealwatch.insights import figures
 from dealwatch.insights.findings import moved
+from dealwatch.insights.forecast import came
 from dealwatch.insights.known import Known
-from dealwatch.insights.lint import Claim, judged
+from dealwatch.insights.lint import CHANCE, Claim, judged
 from dealwatch.insights.looked import Looked, look
 from dealwatch.insights.measure import Measure, measured
 from dealwatch.insights.overlap import told_once
@@ -24,6 +25,7 @@ ORDER: tuple[tuple[str, ...], ...] = (
     ("mix_shift", "stage_leak", "stage_tightened", "segment_moved", "weak_rep"),
     ("segments_differ",),
     ("win_rate_moved_by_money", "win_rate_moved_in_a_year", "mix_of_created", "cycle_moved", "slips_moved"),
+    ("seasons",),
     ("forecast",),
     ("slipped",),
     ("no_next_step", "stalled", "overdue", "concentration"),
@@ -61,7 +63,7 @@ def composed(looked: Looked) -> Review:
         window=times.window,
         before=times.before,
         headline=headline(looked),
-        findings=ranked(said),
+        findings=ranked([_with_doubt(one, refused) if one.kind == "win_rate" else one for one in said]),
         refused=tuple(refused),
         figures=frames(looked),
         currency=looked.currency,
@@ -87,6 +89,15 @@ def _findings(looked: Looked) -> tuple[list[Finding], list[Finding]]:
     return said, refused
 
 
+def _with_doubt(level: Finding, refused: Sequence[Finding]) -> Finding:
+    """Two levels side by side read as a change: the same sentence says that they are none, and why."""
+    why = next((one.refusal for one in refused if one.kind == "win_rate_moved"), "")
+    if not why or len(level.measures) == 1:
+        return level
+    doubt = "chance explains the difference" if why.startswith(CHANCE) else f"not to be compared: {why}"
+    return replace(level, sentence=f"{level.sentence.rstrip('.')}; {doubt}.")
+
+
 def _without_money(claim: Claim, why: str) -> Claim:
     """Money of some deals may be of one currency; a reader who sees it takes it for that of all."""
     is_money = any(one.kind.startswith("money") for one in claim.finding.measures)
@@ -96,8 +107,8 @@ def _without_money(claim: Claim, why: str) -> Claim:
 def ranked(said: Sequence[Finding]) -> tuple[Finding, ...]:
     """By what they explain of the change; then levels, then what is at risk and what will come.
 
-    Causes beyond the first few come behind one sentence of each other sort, so that the five at the top tell
-    what changed, why, what is at risk and what will come.
+    Causes beyond the first few come behind one sentence of each other sort, so that the five at the top
+    are not causes alone: with few causes they tell what is at risk and what will come too.
     """
     ordered = sorted(said, key=lambda one: (_PLACE[one.kind], -one.importance, one.subject))
     seen: dict[int, int] = {}
@@ -140,6 +151,8 @@ def totals(looked: Looked) -> pl.DataFrame:
     pace = looked.pace
     plain = (pace.rem, pace.rem_exposure, pace.velocity, pace.pvs, *pace.factors)
     rows += [("year", one) for one in (*plain, pace.rem_published, pace.pvs_published)]
+    over, money = came(looked.known)
+    rows.append((over.name, money))
     return measured([one for _, one in rows], of=[of for of, _ in rows])
 
 
@@ -170,6 +183,7 @@ def frames(looked: Looked) -> Mapping[str, pl.DataFrame]:
         "concentration": figures.largest_deals(known, looked.forecast.chances),
         "drivers": figures.drivers(looked.drivers),
         "forest": figures.forest(looked.drivers),
+        "seasons": figures.seasons(looked.seasons),
         "segments": looked.segments,
     }
 

@@ -69,7 +69,8 @@ def _cohort(known: Known, quarter: Window, usual: float | None, within: float | 
 
 def _unripe(known: Known, quarter: Window, n: int, usual: float | None) -> str:
     if n < FEWEST:
-        return f"{n} deals were created in this time; it takes {FEWEST}."
+        came = "1 deal was" if n == 1 else f"{n} deals were"
+        return f"{came} created in this time; it takes {FEWEST}."
     return too_young(known, quarter, usual)
 
 
@@ -143,6 +144,13 @@ def _claim(first: pl.Series, second: pl.Series) -> str:
     )
 
 
+def whole_from(known: Known) -> datetime | None:
+    """From when on deals of all usual lengths can have closed; what closed before are the quick ones."""
+    begun = pl.concat([known.closed["created_at"], known.open["created_at"]])
+    first, usual = begun.min(), horizon(known)
+    return first + usual * _A_DAY if isinstance(first, datetime) and usual is not None else None
+
+
 def chosen(known: Known, window: Window) -> str:
     """Why the deals closed in a window are not those that usually close; empty when nothing says so."""
     begun = pl.concat([known.closed["created_at"], known.open["created_at"]])
@@ -150,8 +158,10 @@ def chosen(known: Known, window: Window) -> str:
     if not isinstance(first, datetime) or usual is None:
         return f"no deal was closed by the end of {window.name}"
     reach = (window.until - first) / _A_DAY
+    day = local_day(first, known.settings)
+    if reach <= 0:
+        return f"the first deal known began on {day}, after {window.name}"
     if reach - window.days < usual:
-        day = local_day(first, known.settings)
         return f"none closed in {window.name} can be older than {reach:.0f} days, the first began on {day}"
     year_before = max(first, window.after - YEAR_DAYS * _A_DAY)
     before = int(begun.is_between(year_before, window.after, closed="right").sum())

@@ -10,9 +10,10 @@ import numpy as np
 import polars as pl
 from numpy.typing import NDArray
 
+from dealwatch.insights.segments import BANDS
+
 SEGMENTS = ("industry", "region", "product_type", "lead_source")
 ENTRY = (*SEGMENTS, "amount_band")
-BANDS = ("small", "medium", "large")
 NONE, REST = "(none)", "(other)"
 RARE = 30  # deals: a value with fewer is one of the rest
 

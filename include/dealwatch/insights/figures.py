@@ -6,6 +6,7 @@ low, high, why, kind. Columns before them say what each row is of.
 
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
+from datetime import datetime, timedelta
 from typing import Any
 
 import polars as pl
@@ -13,7 +14,7 @@ import polars as pl
 from dealwatch.insights import stages as staged
 from dealwatch.insights.cohorts import cohort_win_rate, horizon
 from dealwatch.insights.concentration import Concentration
-from dealwatch.insights.cycles import Cohort
+from dealwatch.insights.cycles import Cohort, whole_from
 from dealwatch.insights.drivers import Drivers
 from dealwatch.insights.forecast import Forecast
 from dealwatch.insights.health import Health
@@ -23,6 +24,7 @@ from dealwatch.insights.movement import Bridge
 from dealwatch.insights.periods import Periods, spans
 from dealwatch.insights.rates import win_rate
 from dealwatch.insights.reps import Reps
+from dealwatch.insights.seasons import SEASONS, Seasons
 from dealwatch.insights.slips import Slips
 from dealwatch.insights.statistics import Floats
 from dealwatch.insights.windows import Window
@@ -34,13 +36,25 @@ _TESTED = {"p": pl.Float64(), "q": pl.Float64()}
 
 
 def win_rate_series(known: Known, times: Periods) -> pl.DataFrame:
-    """The win rate of the last weeks or months: time, first (date), then a measure; oldest first."""
+    """The win rate of the last weeks or months: time, first (date), then a measure; oldest first.
+
+    Null where only quick deals can have closed yet: nearly all of those are losses.
+    """
     chosen = spans(times.span, times.period, known.settings, count=SERIES[times.period])
+    whole = whole_from(known)
     return measured(
-        [win_rate(known, one) for one in chosen],
+        [_rate_of(known, one, whole) for one in chosen],
         time=[one.name for one in chosen],
-        first=[local_day(one.after, known.settings) for one in chosen],
+        # A window holds what comes after its begin, which is the last instant of the day before.
+        first=[local_day(one.after + timedelta(microseconds=1), known.settings) for one in chosen],
     )
+
+
+def _rate_of(known: Known, window: Window, whole: datetime | None) -> Measure:
+    rate = win_rate(known, window)
+    if rate.value is None or (whole is not None and window.after >= whole):
+        return rate
+    return Measure.null(rate.name, "history is too short: only quick deals can have closed", n=rate.n)
 
 
 def bridge(told: Sequence[Bridge], compared: str) -> pl.DataFrame:
@@ -173,6 +187,18 @@ def largest_deals(known: Known, chances: Floats) -> pl.DataFrame:
     whole = pl.col("expected").sum()
     rows = rows.with_columns(share=pl.when(whole > 0).then(pl.col("expected") / whole))
     return rows.sort(["expected", "deal_id"], descending=[True, False]).head(TOP_DEALS)
+
+
+def seasons(told: Seasons) -> pl.DataFrame:
+    """Months of the year: month (1 to 12), q, is_found, then a measure; null rows say why there are none."""
+    if not told.months:
+        none = [Measure.null(name, told.why, kind=kind) for name, kind in SEASONS.items()]
+        rows = measured(none, month=[None, None], q=[None, None], is_found=[False, False])
+    else:
+        each = [(one, measure) for one in told.months for measure in (one.win_rate, one.points)]
+        columns = {name: [getattr(one, name) for one, _ in each] for name in ("month", "q", "is_found")}
+        rows = measured([measure for _, measure in each], **columns)
+    return rows.cast({"month": pl.Int64, "q": pl.Float64})
 
 
 def drivers(told: Drivers) -> pl.DataFrame:

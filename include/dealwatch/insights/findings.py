@@ -15,14 +15,14 @@ from dealwatch.insights.chances import p_of, p_of_ratio, p_of_shares
 from dealwatch.insights.cycles import change_between
 from dealwatch.insights.intake import unsteady
 from dealwatch.insights.lint import FEWEST, Claim
-from dealwatch.insights.looked import Looked
+from dealwatch.insights.looked import Compared, Looked
 from dealwatch.insights.measure import Measure, measures_of
 from dealwatch.insights.movement import Bridge
 from dealwatch.insights.review import Audience, Finding
 from dealwatch.insights.segments import UNKNOWN
 from dealwatch.insights.stages import HAZARD, HAZARD_CHANGE
 from dealwatch.insights.usual_mix import mix_at_usual_rates
-from dealwatch.insights.wording import percent, shown
+from dealwatch.insights.wording import called, percent, shown
 
 BLANK = "\u2026"
 WORDS = {
@@ -47,9 +47,10 @@ def claim(
     audience: Audience = "everyone",
     explains: tuple[str, ...] = (),
     against: str = "",
+    is_better: bool = False,
 ) -> Claim:
     """A finding with the suggestion of its kind, ready to be judged."""
-    action, evidence = action_of(kind)
+    action, evidence = action_of(kind, is_better=is_better)
     found = Finding(
         kind, subject, sentence, measures, picture, action, evidence, importance, audience=audience, p=p
     )
@@ -63,7 +64,7 @@ def said(measure: Measure, currency: str = "", *, of: str = "deals") -> str:
 
 def moved(looked: Looked) -> list[Claim]:
     """Every claim that something changed between the two windows."""
-    return [*_totals(looked), *_mixes(looked), *_segments(looked), *_stages(looked), *_rest(looked)]
+    return [*_totals(looked), *_mixes(looked), *_segments(looked), *stage_claims(looked), *_rest(looked)]
 
 
 def _totals(looked: Looked) -> Iterator[Claim]:
@@ -90,7 +91,10 @@ def _totals(looked: Looked) -> Iterator[Claim]:
         if kind == "win_rate_moved_in_a_year":
             bent = looked.bent["year before"]
         size, p = abs(change.value or 0.0), p_of(change)
-        yield claim(kind, "", sentence, measures, "win_rate", importance=size, p=p, against=bent)
+        better = (change.value or 0.0) > 0
+        yield claim(
+            kind, "", sentence, measures, "win_rate", importance=size, p=p, against=bent, is_better=better
+        )
 
 
 def _mixes(looked: Looked) -> Iterator[Claim]:
@@ -102,7 +106,6 @@ def _mixes(looked: Looked) -> Iterator[Claim]:
         *(("mix_shift", one) for one in looked.by_count),
         *(("mix_of_created", one) for one in looked.by_creation),
     ):
-        what = "closed deals" if kind == "mix_shift" else f"the deals created in {bridge.after.name}"
         if bridge.cells.height == 1:  # a column with one value, or none, is no account of anything
             continue
         mix, word = bridge.mix, WORDS[bridge.by]
@@ -111,17 +114,20 @@ def _mixes(looked: Looked) -> Iterator[Claim]:
             sentence = f"The mix by {word} moved the win rate by {said(mix)}"
         else:
             name, before, after = grown
-            share = f"from {percent(before)} to {percent(after)} of {what}"
-            way = "More" if after > before else "Fewer"
-            verb = "closed" if kind == "mix_shift" else "came"
-            sentence = f"{way} {name} deals {verb} ({share}): the mix by {word} moved the win rate by "
-            sentence += f"{said(mix)}"
+            # Of a share: where twice as many close, a kind can close more often and be less of them.
+            way, share = "rose" if after > before else "fell", f"{percent(after)} of closed deals"
+            came = ""
+            if kind == "mix_of_created":
+                came = f" of the deals created in {bridge.before.name} that have closed"
+                share = f"{percent(after)} of those of {bridge.after.name}"
+            sentence = f"{called(name)} deals {way} from {percent(before)}{came} to {share}: the mix by "
+            sentence += f"{word} moved the win rate by {said(mix)}"
         measures: tuple[Measure, ...] = (mix,)
         p, size = p_of(mix), abs(mix.value or 0.0)
         if kind == "mix_shift":
             usual = mix_at_usual_rates(bridge, looked.segments)
             sentence += f"; at the year's usual win rates, by {said(usual)}"
-            measures, p, size = (mix, usual), _less_sure(p, p_of(usual)), abs(usual.value or 0.0)
+            measures, p, size = (mix, usual), less_sure(p, p_of(usual)), abs(usual.value or 0.0)
         bent = looked.bent["before"] if kind == "mix_shift" else ""
         yield claim(kind, bridge.by, f"{sentence}.", measures, "bridge", importance=size, p=p, against=bent)
 
@@ -139,10 +145,10 @@ def _segments(looked: Looked) -> Iterator[Claim]:
         for row in named.iter_rows(named=True) if bridge.cells.height > 1 else ():
             n = row["n0"] + row["n1"]
             impact = _impact(row, n)
-            rates = f"{_rate(row['r0'], row['n0'])} to {_rate(row['r1'], row['n1'])}"
+            rates = f"{rate_of(row['r0'], row['n0'])} to {rate_of(row['r1'], row['n1'])}"
             sentence = (
-                f"{row['segment']} ({WORDS[bridge.by]}) moved the win rate by {said(impact)}: its own went "
-                f"from {rates}."
+                f"{called(row['segment'])} ({WORDS[bridge.by]}) moved the win rate by {said(impact)}: "
+                f"its own went from {rates}."
             )
             is_mix = abs(row["mix"]) > abs(row["rate"])
             in_mix = "it is told as a part of the mix" if is_mix else ""
@@ -155,7 +161,8 @@ def _segments(looked: Looked) -> Iterator[Claim]:
                 "bridge",
                 importance=abs(row["impact"]),
                 p=row["p"],
-                against=_few_in_one(row) or in_mix or looked.bent["before"] or unsteady(*came),
+                against=few_in_one(row) or in_mix or looked.bent["before"] or unsteady(*came),
+                is_better=row["impact"] > 0,
             )
 
 
@@ -165,17 +172,20 @@ def _impact(row: dict[str, Any], n: int) -> Measure:
     return Measure("segment_impact", row["impact"], n, low=low, high=high, why=why, kind="points")
 
 
-def _few_in_one(row: dict[str, Any]) -> str:
+def few_in_one(row: dict[str, Any]) -> str:
+    """Why a segment's change is an anecdote; empty when enough of its deals closed in both times."""
     least = min(row["n0"], row["n1"])
-    why = f"{least} deals closed in one of the two times; below {FEWEST} a share is an anecdote"
+    deals = "1 deal" if least == 1 else f"{least} deals"
+    why = f"{deals} closed in one of the two times; below {FEWEST} a share is an anecdote"
     return why if least < FEWEST else ""
 
 
-def _rate(rate: float | None, n: int) -> str:
+def rate_of(rate: float | None, n: int) -> str:
+    """`41.2% of 310`."""
     return "none" if rate is None else f"{percent(rate)} of {n:,}"
 
 
-def _stages(looked: Looked) -> Iterator[Claim]:
+def stage_claims(looked: Compared) -> Iterator[Claim]:
     """For each stage, that more or fewer of the deals that enter it are lost from it."""
     before, after = (
         {row["stage"]: row for row in rows.filter(pl.col("name") == HAZARD).iter_rows(named=True)}
@@ -191,12 +201,13 @@ def _stages(looked: Looked) -> Iterator[Claim]:
         stage, change = row["stage"], Measure(**{key: row[key] for key in _MEASURE})
         value, entries = change.value or 0.0, after.get(stage, {}).get("n") or 0
         alike = held.get(stage, change)
-        p = row["p"] if stage not in held else _less_sure(row["p"], p_of(alike))
+        p = row["p"] if stage not in held else less_sure(row["p"], p_of(alike))
         first, then = (one.get(stage, {}).get("value") for one in (before, after))
         kind = "stage_leak" if value > 0 else "stage_tightened"
         hundreds = f"{100 * (first or 0):.1f} to {100 * (then or 0):.1f} of 100 deals that entered"
+        way = "More" if value > 0 else "Fewer" if value < 0 else "As many"
         sentence = (
-            f"{'More' if value > 0 else 'Fewer'} deals are lost from {stage}: from {hundreds}, a change of "
+            f"{way} deals are lost from {called(stage)}: from {hundreds}, a change of "
             f"{said(change, of='entries')}"
         )
         if stage in held:
@@ -215,7 +226,7 @@ def _by_stage(rows: pl.DataFrame) -> dict[str, Measure]:
     return dict(zip(rows["stage"].to_list(), measures_of(rows), strict=True))
 
 
-def _less_sure(first: float | None, second: float | None) -> float | None:
+def less_sure(first: float | None, second: float | None) -> float | None:
     """The larger p-value: a claim has to hold both ways."""
     return None if first is None or second is None else max(first, second)
 
@@ -233,10 +244,11 @@ def _rest(looked: Looked) -> Iterator[Claim]:
             f"Deals created in {then.quarter.name} take {said(then.mean)} to close, those of "
             f"{first.quarter.name} {said(first.mean)}: {said(change)}."
         )
-        yield claim(
-            "cycle_moved", "", sentence, (change, then.mean, first.mean), "cohorts", p=p_of_ratio(change)
-        )
+        measures = (change, then.mean, first.mean)
+        shorter, p = (change.value or 0.0) < 0, p_of_ratio(change)
+        yield claim("cycle_moved", "", sentence, measures, "cohorts", p=p, is_better=shorter)
     before, after = looked.slips_before, looked.slips
     rates = before.slip_rate, after.slip_rate
     sentence = f"Of the deals due in each time, {said(rates[1])} slipped, against {said(rates[0])} before."
-    yield claim("slips_moved", "", sentence, rates[::-1], "slips", p=p_of_shares(*rates))
+    fewer = (rates[1].value or 0.0) < (rates[0].value or 0.0)
+    yield claim("slips_moved", "", sentence, rates[::-1], "slips", p=p_of_shares(*rates), is_better=fewer)

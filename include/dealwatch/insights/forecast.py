@@ -15,7 +15,7 @@ from dealwatch.insights.rapv import VARIANTS, Rapv, rapv
 from dealwatch.insights.replay import Record, past_origins, replayed
 from dealwatch.insights.statistics import Z
 from dealwatch.insights.win_curves import WinCurves, win_curves
-from dealwatch.insights.windows import Window, last_days, quarter_of
+from dealwatch.insights.windows import Window, earlier, last_days, quarter_of
 from dealwatch.moments import local_day
 
 Floats = NDArray[np.float64]
@@ -85,10 +85,25 @@ def least_biased(variants: Mapping[str, Rapv], records: Mapping[str, Record]) ->
     )
 
 
+def came(known: Known) -> tuple[Window, Measure]:
+    """The quarter that was over last, and the money won in it: what forecasts of it are held against."""
+    this = quarter_of(local_day(known.as_of, known.settings), known.settings)
+    over = earlier(this, known.settings)
+    why = _no_money(known) or ("" if known.closed.height else "no deal has closed yet.")
+    if why:
+        return over, Measure.null(_NAMES[0], why, kind="money")
+    deals = known.closed.filter(over.holds("closed_at"), pl.col("won"), pl.col("amount") > 0)
+    return over, _around(_NAMES[0], float(deals["amount"].sum()), 0.0, 0.0, deals.height)
+
+
+def _no_money(known: Known) -> str:
+    money = ("amount", "currency")
+    return refusal(pl.concat([known.open.select(money), known.closed.select(money)]), known.settings)
+
+
 def _quarter(known: Known, window: Window, chances: Floats) -> Quarter:
     """Expected money of one quarter; the interval takes the chances as right."""
-    money = ("amount", "currency")
-    why = refusal(pl.concat([known.open.select(money), known.closed.select(money)]), known.settings)
+    why = _no_money(known)
     curves = win_curves(known)
     if not why and curves is None:
         why = "no deal has closed yet."

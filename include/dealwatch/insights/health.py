@@ -9,10 +9,10 @@ import numpy as np
 import polars as pl
 from numpy.typing import NDArray
 
-from dealwatch.insights.forecast import Forecast
+from dealwatch.insights.forecast import Forecast, Quarter
 from dealwatch.insights.known import Known
 from dealwatch.insights.measure import Measure
-from dealwatch.insights.money import PAID, refusal
+from dealwatch.insights.money import PAID, currencies, refusal
 from dealwatch.insights.statistics import CENSORED, COMPETING, EVENT, aalen_johansen, effective
 from dealwatch.insights.win_curves import waits
 from dealwatch.moments import local_day
@@ -43,8 +43,8 @@ class Health:
     no_next_step: Measure
 
 
-def health(known: Known, forecast: Forecast, *, target: float | None = None) -> Health:
-    """The card of the open pipeline; target: the money to be won in this quarter."""
+def health(known: Known, forecast: Forecast) -> Health:
+    """The card of the open pipeline."""
     why = refusal(known.open, known.settings)
     today = local_day(known.as_of, known.settings)
     planned = pl.col("next_step_on") >= today
@@ -58,7 +58,7 @@ def health(known: Known, forecast: Forecast, *, target: float | None = None) -> 
     age, no_age = _age_limit(known)
     return Health(
         ratio=_ratio(known, forecast, why),
-        coverage=_coverage(forecast, target),
+        coverage=_coverage(known, forecast),
         stalled=_share("stalled_share", known, slow & ~soon.fill_null(False), why or no_limits),
         breached=_share("breached_share", known, pl.col("age_days") > age, why or no_age),
         overdue=_share("overdue_share", known, pl.col("close_date") < today, why or dates),
@@ -86,19 +86,36 @@ def _ratio(known: Known, forecast: Forecast, why: str) -> Measure:
     return Measure(name, value.value / whole, value.n, value.n_eff, *ends)
 
 
-def _coverage(forecast: Forecast, target: float | None) -> Measure:
+def _coverage(known: Known, forecast: Forecast) -> Measure:
     """What this quarter's open deals are expected to bring over what is missing to the target."""
     name, quarter = "coverage", forecast.this_quarter
-    told, won = quarter.of_open, quarter.won.value
+    told, won, target = quarter.of_open, quarter.won.value, target_of(quarter, known)
     if target is None:
-        return Measure.null(name, "no target is set for the quarter.", kind="ratio")
+        return Measure.null(
+            name, f"no target is set for {quarter.window.name} in review.targets.", kind="ratio"
+        )
     if told.value is None or told.low is None or told.high is None or won is None:
         return Measure.null(name, told.why, kind="ratio")
+    if others := foreign(known):
+        why = f"the target is in {known.settings.currency}, and deals are in {others}."
+        return Measure.null(name, why, n=told.n, kind="ratio")
     missing = target - won
     if missing <= 0:
-        return Measure.null(name, "the target is reached.", n=told.n, kind="ratio")
+        return Measure.null(name, f"the target of {quarter.window.name} is reached.", n=told.n, kind="ratio")
     ends = told.low / missing, told.high / missing
     return Measure(name, told.value / missing, told.n, low=ends[0], high=ends[1], kind="ratio")
+
+
+def target_of(quarter: Quarter, known: Known) -> float | None:
+    """The money to be won in a quarter, in the organisation's currency; None where none is set."""
+    return known.settings.review.targets.get(quarter.window.name)
+
+
+def foreign(known: Known) -> str:
+    """The currency of all money, where it is not the organisation's; else empty."""
+    money = pl.concat([one.select("amount", "currency") for one in (known.closed, known.open)])
+    found = currencies(money, known.settings)
+    return ", ".join(found) if found not in ([], [known.settings.currency]) else ""
 
 
 def _stage_limits(known: Known) -> tuple[dict[str, float], str]:

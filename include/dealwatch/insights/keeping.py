@@ -14,16 +14,20 @@ from typing import Any
 import polars as pl
 from sqlalchemy import Engine
 
-from dealwatch.insights.composing import compose
+from dealwatch.alerts.fingerprints import digest
+from dealwatch.insights.composing import composed
 from dealwatch.insights.forest_shares import forest_points
 from dealwatch.insights.known import read, scores_by
+from dealwatch.insights.looked import look
 from dealwatch.insights.measure import SCHEMA
+from dealwatch.insights.periods import periods
 from dealwatch.insights.replay import past_origins
 from dealwatch.insights.review import Audience, Period, Review
+from dealwatch.insights.trends import trends as trends_of
 from dealwatch.insights.windows import Window
 from dealwatch.moments import local_day
 from dealwatch.settings import Settings
-from dealwatch.tables import pipeline_metrics, rep_metrics, reviews, segment_metrics
+from dealwatch.tables import NO_DEAL, pipeline_metrics, rep_metrics, reviews, segment_metrics, trends
 from dealwatch.warehouse import as_json, reading, replace, schema_of, writing
 
 DIGITS = 10  # of a stored figure: sums in another order differ only beyond these
@@ -37,7 +41,8 @@ def keep(engine: Engine, as_of: datetime, period: Period, *, settings: Settings)
         known = read(connection, as_of, settings)
         origins = past_origins(known, scores=lambda moment: scores_by(connection, moment))
         forest = forest_points(connection, known)
-    review = compose(known, period, origins=origins, forest=forest)
+    looked = look(known, periods(as_of, period, settings), origins=origins, forest=forest)
+    review, worse = composed(looked), trends_of(looked) if period == "week" else None
     rows = {
         reviews: _review(review, settings),
         pipeline_metrics: pipeline_rows(review),
@@ -50,7 +55,18 @@ def keep(engine: Engine, as_of: datetime, period: Period, *, settings: Settings)
             types = pl.Schema(schema_of(table))
             kept = frame.with_columns(pl.lit(as_of).alias("as_of"), pl.lit(period).alias("period"))
             replace(connection, table, mine, kept.select(list(types)).cast(types))
+        if worse is not None:
+            replace(connection, trends, trends.c.as_of == as_of, trend_rows(worse, as_of, settings))
     return review
+
+
+def trend_rows(told: pl.DataFrame, as_of: datetime, settings: Settings) -> pl.DataFrame:
+    """Rows of `trends`, each under the fingerprint of the alert that it would be."""
+    named = told.select("rule", "subject").rows()
+    prints = [digest(settings.tenant, rule, NO_DEAL, subject) for rule, subject in named]
+    types = pl.Schema(schema_of(trends))
+    told = told.with_columns(pl.lit(as_of).alias("as_of"), fingerprint=pl.Series(prints, dtype=pl.String))
+    return _rounded(told).select(list(types)).cast(types)
 
 
 def pipeline_rows(review: Review) -> pl.DataFrame:
@@ -60,7 +76,9 @@ def pipeline_rows(review: Review) -> pl.DataFrame:
     # The published variant once more, so that a series of it needs no knowledge of which one that was.
     is_published = pl.col("is_published") & pl.col("name").is_in(["rapv", "optimism_gap", "forecast_bias"])
     published = told["forecast"].filter(is_published).with_columns(of=pl.lit("now"))
-    parts = (told["totals"], card, told["forecast"], published, told["slips"], _series(review))
+    month = pl.col("month").cast(pl.String).str.zfill(2)
+    seasons = told["seasons"].with_columns(of=pl.format("month {}", month).fill_null("now"))
+    parts = (told["totals"], card, told["forecast"], published, told["slips"], _series(review), seasons)
     return _rounded(pl.concat(part.select("name", pl.col("of").alias("scope"), *_FIGURE) for part in parts))
 
 

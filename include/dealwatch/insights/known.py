@@ -101,17 +101,23 @@ class _Parts:
 
     def take(self, part: pl.DataFrame, pipeline: Pipeline) -> None:
         changes = part.with_columns((pl.col("deal_id").rle_id().cast(pl.Int64) + self.deals).alias("deal"))
-        deal_ids = changes.filter(_is_first())["deal_id"]
+        deal_ids = _compact(changes.filter(_is_first())["deal_id"])
         timeline, runs = stretches(changes, pipeline=pipeline)
-        now = _now(timeline, runs).with_columns(pl.col("deal").alias("place") - self.deals)
-        now = now.with_columns(deal_id=deal_ids.gather(now["place"])).drop("place")
+        now = _now(timeline, runs)
+        now = now.with_columns(deal_ids.gather(now["deal"] - self.deals))
         now = now.join(_no_deals(changes, now, pipeline), on="deal", how="anti", maintain_order="left")
+        moves = _moves(changes, now)
+        self.moves.append(moves.select(deal_ids.gather(moves["deal"] - self.deals), pl.exclude("deal")))
         self.deals += len(deal_ids)
         self.deal_ids.append(deal_ids)
         self.closed.append(_closings(changes, now, runs))
         self.open.append(_openings(changes, now))
         self.stays.append(_stays(runs, now))
-        self.moves.append(_moves(changes, now))
+
+
+def _compact(texts: pl.Series) -> pl.Series:
+    """The same texts in memory of their own: a selection of rows keeps the whole slice's alive."""
+    return texts + ""
 
 
 def _is_first() -> pl.Expr:
@@ -220,15 +226,13 @@ def _stays(runs: pl.DataFrame, now: pl.DataFrame) -> pl.DataFrame:
 
 
 def _moves(changes: pl.DataFrame, now: pl.DataFrame) -> pl.DataFrame:
-    rows = changes.filter(pl.col("field").is_in(MOVED)).select(
-        "deal", "deal_id", "field", "happened_at", "new_value"
-    )
+    rows = changes.filter(pl.col("field").is_in(MOVED)).select("deal", "field", "happened_at", "new_value")
     before = pl.col("new_value").shift(1).over("deal", "field")
     return (
         rows.with_columns(old=before)
         .filter(pl.col("new_value").ne_missing(pl.col("old")))
         .join(now.select("deal"), on="deal", how="semi", maintain_order="left")
-        .select("deal_id", pl.col("field").cast(pl.Enum(MOVED)), "happened_at", "old", new="new_value")
+        .select("deal", pl.col("field").cast(pl.Enum(MOVED)), "happened_at", "old", new="new_value")
     )
 
 

@@ -16,6 +16,7 @@ from dealwatch.insights.wording import counted, interval
 
 FALSE_SHARE = 0.10  # of what is said to have moved or to differ, that may be chance
 FEWEST = 30  # deals below which a share is an anecdote
+CHANCE = "chance explains it"  # how such a refusal begins
 # Columns that only a closed deal has, as it ended: they describe outcomes and cannot explain them.
 KNOWN_AT_CLOSE = (*POST_HOC, "cycle_days", "closed_at")
 
@@ -94,7 +95,7 @@ def _by_chance(found: Finding, family: int) -> str:
         return ""
     assert found.p is not None
     return (
-        f"chance explains it: alone, a difference as large comes {_often(found.p)}, and this is one of "
+        f"{CHANCE}: alone, a difference as large comes {_often(found.p)}, and this is one of "
         f"{family} comparisons (q = {found.q:.2f}; said below {FALSE_SHARE:.2f})"
     )
 

@@ -23,6 +23,7 @@ from dealwatch.insights.pace import Pace, pace
 from dealwatch.insights.periods import Periods
 from dealwatch.insights.rates import differences, revenue_weighted, segments, win_rate
 from dealwatch.insights.reps import Reps, reps
+from dealwatch.insights.seasons import Seasons, seasons
 from dealwatch.insights.segments import AMOUNT_BAND, LAST_STAGE
 from dealwatch.insights.slips import Slips, slips
 from dealwatch.insights.statistics import Homogeneity
@@ -35,30 +36,38 @@ MAY_BE_CHANCE = 0.05  # a mix that moved less surely is not held
 
 
 @dataclass(frozen=True)
-class Looked:
-    """The metrics of one review. year: the 365 days up to the moment, of which levels are told.
+class Compared:
+    """What is known of two windows, side by side.
 
-    by_count, by_money: the change between the two windows, a bridge a dimension; year_ago: by count, against
-    the same weeks or months a year before; by_creation: between the two newest quarters of creation that are
-    old enough. bent: why what closed in the times compared is a choice of deals, empty when it is not; by
-    "before" and "year before". intake: deals created, by segment. same_mix: the column whose mix moved, and
-    the stages' changes at the same mix of it. segments: win rates over the year; differ: whether chance
-    explains their differences, by dimension.
+    by_count: the change between the two windows, a bridge a dimension. bent: why what closed in the times
+    compared is a choice of deals, empty when it is not; by "before" and "year before". intake: deals created,
+    by segment. same_mix: the column whose mix moved, and the stages' changes at the same mix of it.
     """
 
     known: Known
     times: Periods
-    year: Window
     rates: Mapping[str, Measure]
-    weighted: Mapping[str, Measure]
     by_count: list[Bridge]
-    by_money: list[Bridge]
-    year_ago: list[Bridge]
-    by_creation: list[Bridge]
     bent: Mapping[str, str]
     intake: Intake
     stages: Stages
     same_mix: tuple[str, pl.DataFrame] | None
+
+
+@dataclass(frozen=True)
+class Looked(Compared):
+    """The metrics of one review. year: the 365 days up to the moment, of which levels are told.
+
+    by_money: as by_count; year_ago: by count, against the same weeks or months a year before; by_creation:
+    between the two newest quarters of creation that are old enough. segments: win rates over the year;
+    differ: whether chance explains their differences, by dimension.
+    """
+
+    year: Window
+    weighted: Mapping[str, Measure]
+    by_money: list[Bridge]
+    year_ago: list[Bridge]
+    by_creation: list[Bridge]
     segments: pl.DataFrame
     differ: Mapping[str, Homogeneity | None]
     drivers: Drivers
@@ -70,6 +79,7 @@ class Looked:
     health: Health
     concentration: Concentration
     pace: Pace
+    seasons: Seasons
 
     @property
     def currency(self) -> str:
@@ -102,24 +112,15 @@ def look(
     year = last_days(known.as_of, known.settings)
     windows = {"span": times.span, "window": times.window, "before": times.before, "year": year}
     told = forecast(known, origins)
-    by_count = bridges(known, times.before, times.window, DIMENSIONS)
+    compared = compare(known, times)
+    rates = {name: win_rate(known, window) for name, window in windows.items()}
     return Looked(
-        known=known,
-        times=times,
+        **{**vars(compared), "rates": rates},
         year=year,
-        rates={name: win_rate(known, window) for name, window in windows.items()},
         weighted={name: revenue_weighted(known, window) for name, window in windows.items()},
-        by_count=by_count,
         by_money=bridges(known, times.before, times.window, DIMENSIONS, weight="amount"),
         year_ago=bridges(known, times.year_before, times.window, DIMENSIONS),
         by_creation=_by_creation(known),
-        bent={
-            "before": chosen(known, times.before) or chosen(known, times.window),
-            "year before": chosen(known, times.year_before) or chosen(known, times.window),
-        },
-        intake=intake(known, times.before, times.window, DIMENSIONS),
-        same_mix=_at_the_same_mix(known, times, by_count),
-        stages=figures.stages(known, times),
         segments=segments(known, year, (*DIMENSIONS, (LAST_STAGE,))),
         differ={by[0]: differences(known, year, by) for by in (*DIMENSIONS, (LAST_STAGE,))},
         drivers=drivers(known, forest=forest),
@@ -131,6 +132,25 @@ def look(
         health=health(known, told),
         concentration=concentration(known.open["amount"].fill_null(float("nan")).to_numpy(), told.chances),
         pace=pace(known),
+        seasons=seasons(known),
+    )
+
+
+def compare(known: Known, times: Periods) -> Compared:
+    """Work out what the two windows tell side by side: all that an alert of a stage or segment rests on."""
+    by_count = bridges(known, times.before, times.window, DIMENSIONS)
+    return Compared(
+        known=known,
+        times=times,
+        rates={name: win_rate(known, getattr(times, name)) for name in ("window", "before")},
+        by_count=by_count,
+        bent={
+            "before": chosen(known, times.before) or chosen(known, times.window),
+            "year before": chosen(known, times.year_before) or chosen(known, times.window),
+        },
+        intake=intake(known, times.before, times.window, DIMENSIONS),
+        stages=figures.stages(known, times),
+        same_mix=_at_the_same_mix(known, times, by_count),
     )
 
 

@@ -84,7 +84,8 @@ def _leakage(looked: Looked) -> Iterator[Claim]:
     sentence = f"Deals leak at {row['stage']}: {said(share, of='lost deals')} were lost there."
     test, counted = looked.differ.get("last_stage"), ""
     if test is not None:
-        counted = f"; by last stage, chi-square {test.chi2:.1f} on {test.degrees} (p = {test.p:.2f})"
+        p = "p below 0.01" if test.p < 0.01 else f"p = {test.p:.2f}"
+        counted = f"; by last stage, chi-square {test.chi2:.1f} on {test.degrees} ({p})"
     reason = f"a stage's share of losses mirrors how many deals are in it{counted}"
     if not looked.known.stages:
         reason += "; the source tells the stage only when a deal has closed"

@@ -30,6 +30,7 @@ PICTURES: Mapping[str, str] = {
     "slips": "slips",
     "concentration": "concentration",
     "drivers": "drivers",
+    "seasons": "seasons",
 }
 FOR_MANAGERS = ("reps",)  # frames and charts that name reps
 
@@ -73,8 +74,9 @@ class Review:
     span: the week or month that was over by then. window, before: what is compared, each of about a quarter
         (decision 0084): a week alone has too few closings to tell anything. headline: the named figures.
     findings: what is said, what explains most first. refused: what is not, each with its reason.
-    figures: frames by name, those that PICTURES lists, `totals`, `segments` and `forest`. currency: of all
-        money; empty where there are several. caveats: what a reader has to know of the data, a sentence each.
+    figures: frames by name, those that PICTURES lists, `totals`, `segments`, `forest`.
+    currency: of all money; empty where there are several.
+    caveats: what a reader has to know of the data, a sentence each.
     footer: as of when, and of what.
     """
 

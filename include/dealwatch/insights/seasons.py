@@ -12,10 +12,11 @@ from numpy.typing import NDArray
 from scipy import stats
 
 from dealwatch.insights.known import Known
-from dealwatch.insights.measure import Measure, share_of
+from dealwatch.insights.measure import Kind, Measure, share_of
 from dealwatch.insights.statistics import Z, adjusted
 from dealwatch.moments import local_day
 
+SEASONS: dict[str, Kind] = {"season_win_rate": "share", "season_points": "points"}
 YEARS = 2
 FEWEST = 30  # closed deals of a month of the year, all years together
 SURE = 0.05
@@ -60,19 +61,19 @@ def seasons(known: Known) -> Seasons:
     first = local_day(begins, known.settings) if isinstance(begins, datetime) else ends
     years = ends.year - first.year - ((ends.month, 1) < (first.month, first.day))
     if years < YEARS:
-        return Seasons(
-            (), max(years, 0), None, f"{max(years, 0)} whole years of closed deals; it takes {YEARS}."
-        )
+        years = max(years, 0)
+        told = f"{years} whole year{'' if years == 1 else 's'} of closed deals; it takes {YEARS}."
+        return Seasons((), years, None, told)
     won, closed = _by_month(known, ends, years)
-    told = closed.sum(axis=0) >= FEWEST
-    if told.sum() < 2:
+    has = closed.sum(axis=0) >= FEWEST
+    if has.sum() < 2:
         return Seasons((), years, None, f"no two months of the year have {FEWEST} closed deals.")
-    more, spread, p = within_years(won[:, told], closed[:, told])
+    more, spread, p = within_years(won[:, has], closed[:, has])
     sd = np.sqrt(np.diag(spread))
     q = adjusted(2 * stats.norm.sf(np.divide(np.abs(more), sd, out=np.zeros_like(sd), where=sd > 0)))
     months = tuple(
         _month(int(month), won, closed, (float(more[k]), float(sd[k])), float(q[k]))
-        for k, month in enumerate(np.flatnonzero(told))
+        for k, month in enumerate(np.flatnonzero(has))
     )
     return Seasons(months, years, p, "" if p < SURE else NO_SEASONS)
 

@@ -199,6 +199,14 @@ def _one(name: str, value: float, low: float, high: float, entries: float) -> Me
     return with_interval(name, value, low, high, n=int(entries), kind=KINDS[name])
 
 
+def loss_counts(known: Known, window: Window) -> dict[str, tuple[float, float]]:
+    """Losses and entries of each stage in a window, as `hazards` takes them."""
+    if not known.stages:
+        return {}
+    sums = _flows(known, [window]).sum(axis=0)
+    return dict(zip(known.stages, zip(sums[0::2].tolist(), sums[1::2].tolist(), strict=True), strict=True))
+
+
 def _flows(known: Known, windows: Sequence[Window]) -> Floats:
     """Blocks of deals x (losses, entries of each stage in order, for each window in turn)."""
     places = {stage: place for place, stage in enumerate(known.stages)}

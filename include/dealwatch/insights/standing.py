@@ -5,35 +5,45 @@ p; what is counted of the open deals claims nothing and has none.
 """
 
 from collections.abc import Iterator
+from dataclasses import replace
 
 import polars as pl
 
+from dealwatch.insights.actions import NO_SELLER
 from dealwatch.insights.findings import WORDS, claim, said
+from dealwatch.insights.forecast import Quarter
+from dealwatch.insights.health import STEP_WITHIN_DAYS, foreign, target_of
 from dealwatch.insights.lint import Claim
 from dealwatch.insights.looked import Looked
 from dealwatch.insights.measure import Measure, measures_of
 from dealwatch.insights.rates import WIN_RATE
-from dealwatch.insights.segments import UNKNOWN
-from dealwatch.insights.wording import listed
+from dealwatch.insights.segments import AMOUNT_BAND, UNKNOWN
+from dealwatch.insights.wording import called, counted, listed, money
 
 _RISKS = (
     ("no_next_step", "no_next_step", "have no next step from today on"),
     ("stalled", "stalled", "stay in their stage for longer than 80% of those that moved on did"),
     ("overdue", "overdue", "have a close date that has passed"),
 )
+# The calendar module's own would follow the machine's language.
+MONTHS = (
+    "",
+    *"January February March April May June July August September October November December".split(),
+)
 LEAST_RISK = 0.05  # of the open money, before it is worth a sentence
 
 
 def standing(looked: Looked) -> list[Claim]:
     """Every claim about levels, risks and what will come."""
-    return [_win_rate(looked), *_differing(looked), _weak_rep(looked), *_at_risk(looked), *_to_come(looked)]
+    levels = [_win_rate(looked), *_differing(looked), _weak_rep(looked), _seasons(looked)]
+    return [*levels, *_at_risk(looked), *_to_come(looked)]
 
 
 def _win_rate(looked: Looked) -> Claim:
     now, before = looked.rates["window"], looked.rates["before"]
     sentence = f"In the {looked.times.window.name}, {said(now)} of the deals that closed were won"
     measures: tuple[Measure, ...] = (now,)
-    if before.is_known:
+    if before.is_known and not looked.bent["before"]:  # side by side they would be compared
         sentence += f"; in as many before, {said(before)}"
         measures = (now, before)
     return claim("win_rate", "", f"{sentence}.", measures, "win_rate")
@@ -65,9 +75,10 @@ def _differing(looked: Looked) -> Iterator[Claim]:
         rate = looked.rates["year"].value or 0.0
         # What the weakest costs the whole, had it been as good as everyone.
         cost = 100 * (rate - (weakest.value or 0.0)) * weakest.n / max(looked.rates["year"].n, 1)
+        kind = " deals" if by == AMOUNT_BAND else ""  # which have no names of their own
         sentence = (
-            f"Win rates differ by {WORDS[by]}: over the past year {low} won {said(weakest)}, {high} "
-            f"{said(strongest)}."
+            f"Win rates differ by {WORDS[by]}: over the past year {called(low)}{kind} won {said(weakest)}, "
+            f"{called(high)}{kind} {said(strongest)}."
         )
         measures = (weakest, strongest)
         yield claim(
@@ -87,12 +98,15 @@ def _weak_rep(looked: Looked) -> Claim:
     weakest = min(known, key=lambda one: one.index.value or 0.0)
     expected = weakest.expected or 0.0
     sentence = (
-        f"{weakest.owner_id} won {weakest.won} deals where {expected:.0f} were to be expected of the deals "
-        f"given: {said(weakest.index)}, 100 being what anybody wins."
+        f"{weakest.owner_id} won {weakest.won} deal{'' if weakest.won == 1 else 's'} where {expected:.0f} "
+        f"were to be expected of the deals given: {said(weakest.index)}, drawn towards the 100 that anybody "
+        "wins."
     )
+    if not weakest.won:
+        sentence += " Who wins none of so many may be a queue or a step of the process, and no seller."
     cost = 100 * (expected - weakest.won) / max(looked.rates["year"].n, 1)
     is_below = weakest.index.high is not None and weakest.index.high < 100
-    return claim(
+    told = claim(
         "weak_rep",
         weakest.owner_id,
         sentence,
@@ -103,6 +117,24 @@ def _weak_rep(looked: Looked) -> Claim:
         audience="managers",
         against="" if is_below else "no single rep's interval lies below what was to be expected",
     )
+    return told if weakest.won else replace(told, finding=replace(told.finding, action=NO_SELLER))
+
+
+def _seasons(looked: Looked) -> Claim:
+    """That some months of the year win more than others; it takes two whole years."""
+    told = looked.seasons
+    if not told.months:
+        none = Measure.null("season_points", told.why, kind="points")
+        return claim("seasons", "", "Some months of the year win more than others.", (none,), "seasons")
+    ranked = sorted(told.months, key=lambda one: (one.points.value or 0.0, one.month))
+    low, high = ranked[0], ranked[-1]
+    sentence = (
+        f"Months of the same year differ: over {told.years} years {MONTHS[high.month]} won "
+        f"{said(high.points)} against its year, {MONTHS[low.month]} {said(low.points)}."
+    )
+    size = max(abs(one.points.value or 0.0) for one in (low, high))
+    measures = (high.points, low.points)
+    return claim("seasons", "", sentence, measures, "seasons", importance=size, p=told.p)
 
 
 def _at_risk(looked: Looked) -> Iterator[Claim]:
@@ -111,12 +143,14 @@ def _at_risk(looked: Looked) -> Iterator[Claim]:
     slips = looked.slips
     sentence = (
         f"{said(slips.slipped_money, currency)} slipped in the {looked.times.window.name}: "
-        f"{said(slips.slip_rate)} of what was due."
+        f"{said(slips.slip_rate)} of the deals that were due."
     )
     yield claim("slipped", "", sentence, (slips.slipped_money, slips.slip_rate), "slips")
     for kind, name, words in _RISKS:
         share: Measure = getattr(looked.health, name)
-        sentence = f"Of the open money, {said(share)} is in deals that {words}."
+        if kind == "stalled" and looked.health.no_next_step.is_known:  # else the source tells none
+            words += f", with no next step within {STEP_WITHIN_DAYS} days"
+        sentence = f"Of the money in {counted(share, 'open deals')}, {_part(share)} is in deals that {words}."
         small = share.value is not None and share.value < LEAST_RISK
         against = f"less than {LEAST_RISK:.0%} of the open money" if small else ""
         size = share.value or 0.0
@@ -129,6 +163,11 @@ def _at_risk(looked: Looked) -> Iterator[Claim]:
     sentence += f"open deals weigh as much as {said(few)} equal ones."
     against = "" if spread.is_risky or not few.is_known else _no_concentration(few)
     yield claim("concentration", "", sentence, (one, few), "concentration", importance=0.5, against=against)
+
+
+def _part(share: Measure) -> str:
+    """A share that is counted of deals that the sentence has named."""
+    return said(share).replace(f" ({counted(share)})", "")
 
 
 def _no_concentration(few: Measure) -> str:
@@ -145,13 +184,37 @@ def _to_come(looked: Looked) -> Iterator[Claim]:
         measures = (value, bias)
     yield claim("forecast", told.published, f"{sentence}.", measures, "forecast")
     for quarter in (told.this_quarter, told.next_quarter):
-        parts = [("won so far", quarter.won), ("from open deals", quarter.of_open)]
+        parts = [
+            ("won so far", quarter.won),
+            ("from open deals", quarter.of_open),
+            ("from deals yet to begin", quarter.of_new),
+        ]
         known = [f"{said(one, currency)} {words}" for words, one in parts if one.is_known and one.n]
         sentence = f"{quarter.window.name} is expected to bring {said(quarter.total, currency)}"
-        sentence += f", {listed(known)}." if known else "."
+        sentence += f", {listed(known)}" if known else ""
         shown = [one for _, one in parts if one.is_known and one.n]
         total = quarter.total
         empty = "no deal is open, and none began in the past 90 days" if total.low == total.high else ""
-        measures = (total, *shown)
         name = quarter.window.name
+        towards, covers = _towards(quarter, looked)
+        measures = (total, *shown, *covers)
+        sentence += f"{towards}."
         yield claim("quarter", name, sentence, measures, "forecast", against=total.why or empty)
+
+
+def _towards(quarter: Quarter, looked: Looked) -> tuple[str, tuple[Measure, ...]]:
+    """How far it is to the quarter's target, and how often the open deals of this one would make that up."""
+    target, won = target_of(quarter, looked.known), quarter.won.value
+    if target is None or won is None or foreign(looked.known):
+        return "", ()
+    aim = f"; the target is {money(target, looked.currency)}"
+    coverage = looked.health.coverage
+    if won >= target:
+        return f"{aim}, which is reached", ()
+    if quarter is not looked.forecast.this_quarter or not coverage.is_known or coverage.low == coverage.high:
+        return aim, ()
+    missing = money(target - won, looked.currency)
+    return (
+        f"{aim}: {missing} are missing, and open deals are expected to bring {said(coverage)} times that",
+        (coverage,),
+    )

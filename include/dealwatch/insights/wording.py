@@ -2,12 +2,18 @@
 
 from collections.abc import Iterable
 
+from dealwatch.delivery.wording import NAME_LENGTH, clean
 from dealwatch.insights.measure import Measure
 
 _MINUS = "\u2212"
 _THOUSAND, _MILLION = 1_000, 1_000_000
 # Ratios that say by how much one figure differs from another: 0.03 is 3% more.
 CHANGES = ("cycle_change", "cycle_change_by_close_date", "forecast_bias")
+
+
+def called(name: str) -> str:
+    """A stage's or segment's name in a sentence: one line, and never so long that the figures are cut off."""
+    return clean(name, NAME_LENGTH) or "(no name)"
 
 
 def shown(measure: Measure, currency: str = "", *, of: str = "deals") -> str:
@@ -18,9 +24,7 @@ def shown(measure: Measure, currency: str = "", *, of: str = "deals") -> str:
     if measure.value is None or not measure.is_known:
         raise ValueError(f"{measure.name} cannot be said: {measure.why}")
     ends = interval(measure)
-    return (
-        f"{_number(measure, measure.value, currency)} ({ends + ', ' if ends else ''}{counted(measure, of)})"
-    )
+    return f"{number(measure, measure.value, currency)} ({ends + ', ' if ends else ''}{counted(measure, of)})"
 
 
 def interval(measure: Measure) -> str:
@@ -40,7 +44,12 @@ def percent(share: float) -> str:
     return f"{100 * share:.1f}%"
 
 
-def _number(measure: Measure, value: float, currency: str) -> str:
+def money(value: float, currency: str) -> str:
+    """`EUR 1.2m`, of money that is set and not estimated."""
+    return f"{currency} {_money(value)}".strip()
+
+
+def number(measure: Measure, value: float, currency: str = "") -> str:
     """A value as a person writes it: 54.3%, \u22123.2 points, EUR 1.2m, 62 days."""
     text = _bare(measure, value)
     if measure.kind in ("money", "money_a_day"):

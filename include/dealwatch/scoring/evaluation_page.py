@@ -7,21 +7,15 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-from jinja2 import Environment, PackageLoader, StrictUndefined
 
 from dealwatch.scoring import evaluation_text as words
 from dealwatch.scoring import evaluation_verdict as sentences
 from dealwatch.scoring import plots
 from dealwatch.scoring.evaluate import Report
 from dealwatch.settings import Settings
+from dealwatch.templating import environment
 
-_templates = Environment(
-    loader=PackageLoader("dealwatch.scoring", "templates"),
-    autoescape=True,  # names of stages come from the CRM
-    undefined=StrictUndefined,
-    trim_blocks=True,
-    lstrip_blocks=True,
-)
+_templates = environment("scoring")
 _CAPTIONS = {
     "reliability": "Do the probabilities mean what they say?"
     " On the dashed line, of the deals given 70% risk 70% are lost.",

@@ -1,45 +1,28 @@
-"""One look for every plot: readable in greyscale, by the colour-blind and on a phone; always the same bytes.
+"""The plots that judge scores, in the look that all plots have; always the same bytes.
 
 Each function takes plain values and gives a PNG. Figures are objects of their own: no window, no state
 shared between plots.
 """
 
-import io
 from collections.abc import Sequence
 from datetime import date
-from typing import Any
 
-import matplotlib
 import numpy as np
 from matplotlib.axes import Axes
-from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.figure import Figure
 from numpy.typing import NDArray
 
+from dealwatch.drawing import DARK, GREY, LIGHT, figure, png, styled
 from dealwatch.scoring.quality import Quality
 from dealwatch.scoring.reliability import Bin
 
-DARK, LIGHT, GREY = "#0072B2", "#E69F00", "#6B6B6B"  # blue and orange differ in hue and in lightness
-_STYLE: Any = {
-    "font.family": "DejaVu Sans",
-    "font.size": 11,
-    "axes.spines.top": False,
-    "axes.spines.right": False,
-    "axes.edgecolor": GREY,
-    "axes.titlesize": 11,
-    "axes.titlelocation": "left",
-    "legend.frameon": False,
-    "legend.fontsize": 10,
-    "lines.linewidth": 2,
-    "hatch.linewidth": 0.6,
-}
-_SIZE, _DPI = (4.8, 3.6), 160  # inches; text of 11 points stays legible at the width of a phone
+_HEIGHT = 3.6  # inches
 
 
 def reliability(bins: Sequence[Bin]) -> bytes:
     """What was said against what happened: on the diagonal, probabilities mean what they say."""
-    with matplotlib.rc_context(_STYLE):
-        figure, axes = _figure("p_loss that was said", "share that ended lost")
+    with styled():
+        drawn, axes = _figure("p_loss that was said", "share that ended lost")
         axes.plot([0, 1], [0, 1], color=GREY, linestyle="--", linewidth=1, label="as said")
         p, rate = np.array([b.p for b in bins]), np.array([b.rate for b in bins])
         ends = np.array([(b.rate - b.rate_low, b.rate_high - b.rate) for b in bins]).T
@@ -48,13 +31,13 @@ def reliability(bins: Sequence[Bin]) -> bytes:
         )
         _unit(axes)
         axes.legend(loc="upper left")
-        return _png(figure)
+        return png(drawn)
 
 
 def gains(lost: NDArray[np.float64], rankings: Sequence[tuple[str, NDArray[np.float64]]]) -> bytes:
     """How many of the losses stand among the riskiest so many; the diagonal is a ranking by chance."""
-    with matplotlib.rc_context(_STYLE):
-        figure, axes = _figure("share of deal-mornings, riskiest first", "share of the losses among them")
+    with styled():
+        drawn, axes = _figure("share of deal-mornings, riskiest first", "share of the losses among them")
         styles = ((DARK, "-"), (LIGHT, "-."))
         for (name, ranking), (colour, line) in zip(rankings, styles, strict=False):
             axes.plot(*gain_curve(lost, ranking), color=colour, linestyle=line, label=name)
@@ -62,7 +45,7 @@ def gains(lost: NDArray[np.float64], rankings: Sequence[tuple[str, NDArray[np.fl
         axes.plot([0, 1], [0, 1], color=GREY, linestyle="--", linewidth=1, label="by chance")
         _unit(axes)
         axes.legend(loc="lower right")
-        return _png(figure)
+        return png(drawn)
 
 
 def gain_curve(
@@ -77,8 +60,8 @@ def gain_curve(
 
 def scores(score: NDArray[np.float64], lost: NDArray[np.float64], tops: Sequence[int]) -> bytes:
     """Scores of the deals that were lost and of those that were won, and where the bands end."""
-    with matplotlib.rc_context(_STYLE):
-        figure, axes = _figure("score", "share of the deal-mornings")
+    with styled():
+        drawn, axes = _figure("score", "share of the deal-mornings")
         edges = list(range(0, 105, 5))
         for value, name, colour, hatch in ((0, "won", DARK, ""), (1, "lost", LIGHT, "///")):
             mine = score[lost == value]
@@ -97,13 +80,13 @@ def scores(score: NDArray[np.float64], lost: NDArray[np.float64], tops: Sequence
             axes.axvline(top, color=GREY, linestyle=":", linewidth=1)
         axes.set_xlim(0, 100)
         axes.legend(loc="upper right")
-        return _png(figure)
+        return png(drawn)
 
 
 def weeks(found: Sequence[tuple[date, Quality]]) -> bytes:
     """The ranking week by week: does it hold up?"""
-    with matplotlib.rc_context(_STYLE):
-        figure, axes = _figure("week from", "AUC")
+    with styled():
+        drawn, axes = _figure("week from", "AUC")
         told = [(day, of.auc, of.auc_low, of.auc_high) for day, of in found if of.auc is not None]
         places = np.arange(len(told))
         auc = np.array([auc for _, auc, _, _ in told])
@@ -114,24 +97,17 @@ def weeks(found: Sequence[tuple[date, Quality]]) -> bytes:
         every = max(1, -(-len(told) // 5))
         axes.set_xticks(places[::every], [f"{day:%d %b}" for day, *_ in told[::every]])
         axes.set_ylim(min(0.4, float((auc - ends[0]).min()) - 0.02), 1)
-        return _png(figure)
+        return png(drawn)
 
 
 def _figure(across: str, up: str) -> tuple[Figure, Axes]:
-    figure = Figure(figsize=_SIZE, dpi=_DPI, layout="constrained")
-    FigureCanvasAgg(figure)
-    axes = figure.subplots()
+    made = figure(_HEIGHT, layout="constrained")
+    axes = made.subplots()
     axes.set_xlabel(across)
     axes.set_title(up)  # level, where a label on its side would have to be read with a bent neck
-    return figure, axes
+    return made, axes
 
 
 def _unit(axes: Axes) -> None:
     axes.set_xlim(-0.02, 1.02)
     axes.set_ylim(-0.02, 1.02)
-
-
-def _png(figure: Figure) -> bytes:
-    written = io.BytesIO()
-    figure.savefig(written, format="png", metadata={"Software": None})
-    return written.getvalue()

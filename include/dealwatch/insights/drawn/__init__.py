@@ -1,0 +1,1 @@
+"""What each picture of a review shows, and how it is drawn."""
