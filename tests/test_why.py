@@ -331,6 +331,23 @@ def test_broken_data_says_what_was_broken(world: Engine, settings: Settings) -> 
     assert "Held back (incident): No deal alert went out that morning. The last extract" in told
 
 
+def test_what_else_operations_heard_that_morning_is_not_why_a_deal_was_silent(
+    world: Engine, settings: Settings
+) -> None:
+    """A review that was held, a channel that was down: notices of the same morning, of other things."""
+    morning(world, settings, "2026-04-02", Deal("1", STALL))
+    with writing(world) as connection:
+        connection.execute(update(alert_events).values(reason="incident"))
+        mine = connection.execute(select(deliveries).where(deliveries.c.kind == "operations")).mappings()
+        row = dict(mine.one())
+        other = {**row, "delivery_id": "0", "message": {**row["message"], "intro": "The review is held."}}
+        connection.execute(delete(deliveries).where(deliveries.c.kind == "operations"))
+        for one in (other, row):
+            connection.execute(deliveries.insert().values(one))
+    told = asked(world, settings, "2026-04-02")
+    assert "No deal alert went out that morning. The last extract" in told and "review" not in told
+
+
 def test_every_reason_of_the_closed_list_has_words(world: Engine, settings: Settings) -> None:
     held_for(world, settings, "past_day")
     for reason in REASONS:

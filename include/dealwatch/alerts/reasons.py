@@ -4,7 +4,7 @@ REASONS: dict[str, str] = {
     "past_day": "The morning was past when it was worked on, as in a backfill: no message is about the past.",
     "not_business_day": "The morning was a Saturday or Sunday; what still holds is said on Monday.",
     "dry_run": "The run was asked not to send anything.",
-    "unconfirmed": "The rule waits for more scored mornings in a row before it says anything.",
+    "unconfirmed": "The rule waits for more scored mornings, or reviewed weeks, in a row before it speaks.",
     "rule_retired": "The rule was taken away; it tells nobody anything, also of mornings on which it held.",
     "scored_again": "It stood only when the morning was scored again, after its messages were decided.",
     "holdout": "The deal was drawn to stay silent, so that the effect of telling can be measured.",

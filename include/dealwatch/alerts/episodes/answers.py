@@ -14,12 +14,13 @@ from sqlalchemy import Connection, Select, and_, func, or_, select, update
 
 from dealwatch.alerts.episodes.quiet import Given, Quiet, after, event_of
 from dealwatch.alerts.fingerprints import digest
-from dealwatch.delivery.replies import BUTTONS, SNOOZES
+from dealwatch.delivery.replies import BUTTONS, OF_A_DEAL, SNOOZES
 from dealwatch.delivery.wording import day
 from dealwatch.errors import DecisionRefused, NotFound
 from dealwatch.moments import local_day, morning_of
 from dealwatch.settings import Settings
 from dealwatch.tables import (
+    NO_DEAL,
     alert_actions,
     alert_events,
     alerts,
@@ -100,12 +101,14 @@ def record(connection: Connection, answer: Answer, *, settings: Settings) -> Rec
 def standing_of(
     connection: Connection, deal_id: str, rule: str | None, now: datetime
 ) -> list[tuple[str, str]]:
-    """Fingerprint and rule of a deal's open alerts, those of one rule if it is named.
+    """Fingerprint and rule of a deal's open alerts, or a stage's or segment's; those of one rule if named.
 
     Raises NotFound for a deal that is not there, and DecisionRefused when none is open, naming what is.
     """
     is_open = or_(alerts.c.resolved_at.is_(None), alerts.c.resolved_at > now)
-    found = rows_of(connection, select(alerts).where(alerts.c.deal_id == deal_id, is_open))
+    is_subject = and_(alerts.c.deal_id == NO_DEAL, alerts.c.scope == deal_id)
+    is_meant = or_(and_(alerts.c.deal_id == deal_id, alerts.c.deal_id != NO_DEAL), is_subject)
+    found = rows_of(connection, select(alerts).where(is_meant, is_open))
     rules = sorted({row.rule for row in found})
     named = sorted((row.rule, row.fingerprint) for row in found if rule in (None, row.rule))
     if not named:
@@ -119,7 +122,9 @@ def standing_of(
 
 def _check_deal(connection: Connection, deal_id: str) -> None:
     if connection.execute(select(deals.c.deal_id).where(deals.c.deal_id == deal_id)).first() is None:
-        raise NotFound(f"there is no deal {deal_id!r}: give its id in the CRM")
+        raise NotFound(
+            f"there is no deal {deal_id!r}: give its id in the CRM; of a stage, write 'stage: Proposal'"
+        )
 
 
 def _check(answer: Answer) -> None:
@@ -173,6 +178,10 @@ def _given(connection: Connection, answer: Answer, alert: Any, settings: Setting
     today = local_day(answer.at, settings)
     longest = today + timedelta(days=settings.alerts.snooze_max_days)
     last, close_date = today + timedelta(days=settings.alerts.acknowledged_days), None
+    if alert.deal_id == NO_DEAL and answer.choice in OF_A_DEAL:
+        raise DecisionRefused(
+            f"this is about a {alert.scope.partition(':')[0]}, not a deal; snooze it for some days"
+        )
     if answer.kind == "snoozed" and answer.choice == "next_step":
         last = _next_step(connection, alert.deal_id, answer.at, today)
     elif answer.kind == "snoozed" and answer.choice == "close_date":

@@ -12,7 +12,7 @@ from datetime import datetime
 from typing import Any
 
 import polars as pl
-from sqlalchemy import ColumnElement, Connection, Select, func, or_, select, union, update
+from sqlalchemy import ColumnElement, Connection, Select, Table, and_, func, or_, select, union, update
 
 from dealwatch.alerts.episodes.cooldowns import Tenure
 from dealwatch.alerts.episodes.fold import Background, Episodes, fold
@@ -21,6 +21,7 @@ from dealwatch.alerts.episodes.quiet import Given
 from dealwatch.alerts.rules.rule import Rule
 from dealwatch.settings import Settings
 from dealwatch.tables import (
+    NO_DEAL,
     alert_actions,
     alert_events,
     alert_mornings,
@@ -30,10 +31,37 @@ from dealwatch.tables import (
     deal_snapshots,
     deliveries,
     scored_mornings,
+    trend_mornings,
+    trends,
 )
 from dealwatch.warehouse import among, frame, instant, put, replace, rows_of
 
 LIVE_STATES = ("queued", "sending", "sent", "uncertain")  # a message that was, or will be, seen
+
+
+@dataclass(frozen=True)
+class Line:
+    """Alerts that are folded together: those of deals every morning, those of stages and segments weekly.
+
+    Neither touches what the other keeps in the same tables. `mornings` says which of its mornings were live.
+    """
+
+    mornings: Table
+    is_of_trends: bool
+
+    @property
+    def alerts(self) -> ColumnElement[bool]:
+        """Which rows of `alerts` are its own."""
+        has_none = alerts.c.deal_id == NO_DEAL
+        return has_none if self.is_of_trends else ~has_none
+
+    def holds(self, fingerprint: ColumnElement[Any]) -> ColumnElement[bool]:
+        """Whether a fingerprint is that of one of its alerts."""
+        known = select(trends.c.fingerprint)
+        return fingerprint.in_(known) if self.is_of_trends else fingerprint.not_in(known)
+
+
+DEALS, TRENDS = Line(alert_mornings, False), Line(trend_mornings, True)
 
 
 @dataclass(frozen=True)
@@ -59,8 +87,7 @@ def refold(
     connection.execute(
         update(scored_mornings).where(scored_mornings.c.as_of.in_(anew)).values(is_folded=True)
     )
-    mornings = rows_of(connection, select(alert_mornings).where(alert_mornings.c.is_live))
-    live = frozenset(row.as_of for row in mornings)
+    live = live_mornings(connection, DEALS)
     start = min([as_of, *anew])
     signals = _signals(connection, start)
     deals = signals["deal_id"].unique()
@@ -68,21 +95,27 @@ def refold(
         endings=_endings(connection, signals),
         retired=_retired(connection, rules, until),
         confirm={rule.name: rule.confirm_mornings for rule in rules},
-        answers=_answers(connection, deals),
+        answers=answers_about(connection, deals),
         close_dates=_close_dates(connection, deals),
         drawn=_drawn(connection, deals, settings),
     )
     episodes = fold(signals, scored, known, settings=settings)
     is_later = pl.col("as_of") >= instant(start)
     standing, pending = episodes.standing.filter(is_later), episodes.pending.filter(is_later)
-    _write(connection, start, episodes, standing, pending)
+    rewrite(connection, start, episodes, standing, pending, DEALS)
     return Folded(start, tuple(scored), live, standing, pending, episodes.tenures)
+
+
+def live_mornings(connection: Connection, line: Line) -> frozenset[datetime]:
+    """The mornings on which messages were queued for real."""
+    rows = rows_of(connection, select(line.mornings).where(line.mornings.c.is_live))
+    return frozenset(row.as_of for row in rows)
 
 
 def _signals(connection: Connection, start: datetime) -> pl.DataFrame:
     touched = union(
         select(alert_signals.c.deal_id).where(alert_signals.c.as_of >= start),
-        select(alerts.c.deal_id).where(_reaches(start)),
+        select(alerts.c.deal_id).where(_reaches(start), DEALS.alerts),
     ).subquery()
     return frame(
         connection, select(alert_signals).where(alert_signals.c.deal_id.in_(select(touched.c.deal_id)))
@@ -94,7 +127,7 @@ def _reaches(start: datetime) -> ColumnElement[bool]:
     return or_(alerts.c.resolved_at.is_(None), alerts.c.last_seen_at >= start, alerts.c.resolved_at >= start)
 
 
-def _answers(connection: Connection, deals: pl.Series) -> dict[str, list[Given]]:
+def answers_about(connection: Connection, deals: pl.Series) -> dict[str, list[Given]]:
     """What people answered about the deals, by fingerprint and in order."""
     c = alert_actions.c
     columns = (c.at, c.kind, c.by, c.until, c.choice, c.reason, c.close_date, c.fingerprint)
@@ -165,39 +198,42 @@ def _retired(connection: Connection, rules: Sequence[Rule], until: datetime) -> 
     return {row.rule: row.last for row in rows_of(connection, last) if row.rule not in in_force}
 
 
-def _write(
+def rewrite(
     connection: Connection,
     start: datetime,
     episodes: Episodes,
     standing: pl.DataFrame,
     pending: pl.DataFrame,
+    line: Line,
 ) -> None:
     """The later part of both tables anew; what live mornings left is carried over to the episodes' ids."""
     ids, waiting = (
         rows.select("fingerprint", pl.col("as_of").alias("at"), "alert_id") for rows in (standing, pending)
     )
-    silences = frame(connection, _live_silences(start)).join(
+    silences = frame(connection, _live_silences(start, line)).join(
         pl.concat([ids, waiting]), on=["fingerprint", "at"], how="inner"
     )
-    messages = frame(connection, _live_messages(start)).join(ids, on=["fingerprint", "at"], how="left")
-    before = frame(connection, select(alerts.c.alert_id).where(_reaches(start)))["alert_id"]
+    messages = frame(connection, _live_messages(start, line)).join(ids, on=["fingerprint", "at"], how="left")
+    mine = and_(_reaches(start), line.alerts)
+    before = frame(connection, select(alerts.c.alert_id).where(mine))["alert_id"]
     reaches = pl.any_horizontal(
         pl.col("resolved_at").is_null(),
         pl.col("last_seen_at", "resolved_at") >= instant(start),
         pl.col("alert_id").is_in(before.implode()),
     )
-    replace(connection, alerts, _reaches(start), pl.DataFrame())
+    replace(connection, alerts, mine, pl.DataFrame())
     put(connection, alerts, episodes.alerts.filter(reaches))  # one that was over may have come back
     events = pl.concat([episodes.events, silences.select(episodes.events.columns)])
     later = events.filter(pl.col("at") >= instant(start))
-    replace(connection, alert_events, alert_events.c.at >= start, later)
+    told = and_(alert_events.c.at >= start, line.holds(alert_events.c.fingerprint))
+    replace(connection, alert_events, told, later)
     renamed = messages.filter(pl.col("alert_id").ne_missing(pl.col("told_id")))
     for row in renamed.iter_rows(named=True):
         this = deliveries.c.delivery_id == row["delivery_id"]
         connection.execute(update(deliveries).where(this).values(alert_id=row["alert_id"]))
 
 
-def _live_silences(start: datetime) -> Select[Any]:
+def _live_silences(start: datetime, line: Line) -> Select[Any]:
     """What was held on live mornings, which no fold decides again.
 
     By fingerprint: a morning folded before may open an episode earlier, which renames it, or end it.
@@ -205,16 +241,21 @@ def _live_silences(start: datetime) -> Select[Any]:
     c = alert_events.c
     return (
         select(c.at, c.kind, c.reason, c.fingerprint)
-        .join(alert_mornings, alert_mornings.c.as_of == c.at)
-        .where(c.at >= start, c.kind == "held", alert_mornings.c.is_live)
+        .join(line.mornings, line.mornings.c.as_of == c.at)
+        .where(c.at >= start, c.kind == "held", line.mornings.c.is_live, line.holds(c.fingerprint))
     )
 
 
-def _live_messages(start: datetime) -> Select[Any]:
+def _live_messages(start: datetime, line: Line) -> Select[Any]:
     """The messages of live mornings about one alert; its id is empty while it does not stand that morning."""
     c = deliveries.c
     return (
         select(c.delivery_id, c.as_of.label("at"), c.alert_id.label("told_id"), c.fingerprint)
-        .join(alert_mornings, alert_mornings.c.as_of == c.as_of)
-        .where(c.as_of >= start, c.fingerprint.is_not(None), alert_mornings.c.is_live)
+        .join(line.mornings, line.mornings.c.as_of == c.as_of)
+        .where(
+            c.as_of >= start,
+            c.fingerprint.is_not(None),
+            line.mornings.c.is_live,
+            line.holds(c.fingerprint),
+        )
     )

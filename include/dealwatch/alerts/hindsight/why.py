@@ -28,6 +28,7 @@ from dealwatch.alerts.hindsight.why_text import (
 from dealwatch.alerts.rules.books import in_force
 from dealwatch.alerts.rules.clauses import Clause, clauses
 from dealwatch.alerts.rules.rule import STAYS_OPEN, Rule, load_rules
+from dealwatch.alerts.trends.explained import explained
 from dealwatch.delivery.wording import NAME_LENGTH, clean
 from dealwatch.errors import NotFound, SettingsError
 from dealwatch.moments import morning_of
@@ -65,6 +66,8 @@ def why(
     connection: Connection, deal: str, on: date, *, to: str | None, now: datetime, settings: Settings
 ) -> str:
     """The answer in plain words. Raises NotFound for a deal or a person that is not there, or is several."""
+    if (of_trend := explained(connection, deal, on, settings)) is not None:
+        return of_trend
     found = _deal(connection, deal)
     morning = morning_of(on, settings)
     people = {row.owner_id: row for row in rows_of(connection, select(owners))}

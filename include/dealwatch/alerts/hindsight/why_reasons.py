@@ -15,6 +15,7 @@ from dealwatch.alerts.rules.rule import Rule
 from dealwatch.alerts.speaking.choices import DIGEST_ONLY, EVERYTHING, choice_of
 from dealwatch.alerts.speaking.content import record_line
 from dealwatch.alerts.speaking.materials import VIRTUAL, records_by
+from dealwatch.alerts.speaking.occasions import notice_of
 from dealwatch.calendars import calendar_of, workdays_between
 from dealwatch.delivery.wording import NAME_LENGTH, clean
 from dealwatch.moments import local_day
@@ -174,9 +175,7 @@ def _unproven(case: Case, _: str) -> str:
 
 
 def _incident(case: Case, _: str) -> str:
-    c = deliveries.c
-    notice = select(c.message).where(c.as_of == case.morning, c.kind == "operations").limit(1)
-    message = case.connection.execute(notice).scalar()
+    message = notice_of(case.connection, case.morning, settings=case.settings)
     return f"No deal alert went out that morning. {message['intro']}" if message else ""
 
 

@@ -72,7 +72,8 @@ def operations_message(
         kind="operations",
         title=f"Check the CRM extract: no {'more ' if is_again else ''}deal alerts go out this morning",
         intro=f"{fault.sentence} {fault.remedy} Deal alerts wait until the data is whole and fresh.",
-        footer=f"Morning of {_local(as_of, settings)}. {note or 'Deals were scored on the data there is'}.",
+        footer=f"Morning of {local_time(as_of, settings)}. "
+        f"{note or 'Deals were scored on the data there is'}.",
     )
 
 
@@ -196,10 +197,11 @@ def _footer(items: Sequence[Item], material: Material, *, settings: Settings) ->
     how = f"model {row['model_version']}" if row["method"] != "rules" else "rules alone, no usable model"
     spoke = sorted({one.standing.rule for item in items for one in item.said})
     told = f"{'rule' if len(spoke) == 1 else 'rules'} {', '.join(spoke)}"
-    parts = (f"Data as of {_local(material.as_of, settings)}", material.note, how, told)
+    parts = (f"Data as of {local_time(material.as_of, settings)}", material.note, how, told)
     return " · ".join(part for part in parts if part)
 
 
-def _local(moment: datetime, settings: Settings) -> str:
+def local_time(moment: datetime, settings: Settings) -> str:
+    """`Mon 2 Mar 2026, 06:00 Europe/Berlin`."""
     local = moment.astimezone(settings.zone)
     return f"{weekday(local.date())} {local:%Y, %H:%M} {settings.time_zone}"

@@ -11,7 +11,7 @@ import polars as pl
 from sqlalchemy import Connection, Select, and_, or_, select
 
 from dealwatch.alerts.episodes.cooldowns import Standing, Telling, Tenure
-from dealwatch.alerts.episodes.keeping import LIVE_STATES, Folded
+from dealwatch.alerts.episodes.keeping import DEALS, LIVE_STATES, Folded, Line
 from dealwatch.alerts.rules.rule import Rule
 from dealwatch.alerts.speaking.choices import choices_at
 from dealwatch.alerts.speaking.decisions import Choice, Spoken, reach
@@ -108,7 +108,8 @@ def _is_record_of(rule: Rule | None, row: Mapping[str, Any]) -> bool:
     return rule is None or row["condition"] in (None, rule.condition_of(row["level"]))
 
 
-def read_memory(connection: Connection, folded: Folded) -> Memory:
+def read_memory(connection: Connection, folded: Folded, line: Line = DEALS) -> Memory:
+    """What was said of the alerts of a line since the oldest of those that stand opened."""
     memory = Memory()
     if folded.standing.is_empty():
         return memory
@@ -119,7 +120,7 @@ def read_memory(connection: Connection, folded: Folded) -> Memory:
         connection,
         select(tellings, deliveries.c.state, deliveries.c.recipient, deliveries.c.kind.label("message_kind"))
         .join(deliveries, deliveries.c.delivery_id == tellings.c.delivery_id)
-        .where(tellings.c.as_of >= since, is_seen),
+        .where(tellings.c.as_of >= since, is_seen, line.holds(tellings.c.fingerprint)),
     )
     for row in rows.sort("as_of", "fingerprint", "delivery_id").iter_rows(named=True):
         is_live = row.pop("state") in LIVE_STATES

@@ -19,6 +19,7 @@ from dealwatch.settings import Settings
 from dealwatch.tables import alert_events, alert_mornings, deliveries, tellings
 from dealwatch.warehouse import add_missing, as_json, put, schema_of
 
+KINDS = ("alert", "digest", "manager_digest", "channel_digest", "operations")  # of a morning's messages
 _RECEIPTS = (*VIRTUAL, "not_business_day", "no_route")
 
 
@@ -91,11 +92,14 @@ def _delivery_id(kind: str, route: Route, about: str, occasion: Occasion, settin
     return digest(settings.tenant, timeline, occasion.morning.isoformat(), kind, *who, about)
 
 
-def clear_receipts(connection: Connection, occasions: Sequence[Occasion], folded: Folded) -> None:
+def clear_receipts(
+    connection: Connection, occasions: Sequence[Occasion], folded: Folded, kinds: Sequence[str] = KINDS
+) -> None:
     """Take away the receipts of the mornings that are worked out anew; what was queued stays."""
     left_alone = folded.live - {one.morning for one in occasions}
     anew = [deliveries.c.as_of >= folded.start, deliveries.c.as_of.not_in(sorted(left_alone))]
-    is_receipt = and_(deliveries.c.state == "not_sent", deliveries.c.reason.in_(_RECEIPTS), *anew)
+    is_mine = deliveries.c.kind.in_(kinds)
+    is_receipt = and_(deliveries.c.state == "not_sent", deliveries.c.reason.in_(_RECEIPTS), is_mine, *anew)
     gone = select(deliveries.c.delivery_id).where(is_receipt)
     connection.execute(delete(tellings).where(tellings.c.delivery_id.in_(gone)))
     connection.execute(delete(deliveries).where(is_receipt))
@@ -105,17 +109,24 @@ def write(
     connection: Connection, occasions: Sequence[Occasion], written: Written, *, settings: Settings
 ) -> int:
     """Write the rows of the occasions; how many messages were queued anew."""
+    queued = put_down(connection, occasions, written, alert_mornings)
+    for one in occasions:
+        if one.is_live and one.fault is None:
+            _take_back_notice(connection, one, settings)
+    return queued
+
+
+def put_down(connection: Connection, occasions: Sequence[Occasion], written: Written, mornings: Table) -> int:
+    """Write the rows, and in `mornings` which occasions were live; how many messages were queued anew."""
     queued = add_missing(connection, deliveries, _rows(deliveries, written.live))
     add_missing(connection, deliveries, _rows(deliveries, written.receipts))
     add_missing(connection, tellings, _rows(tellings, written.tellings))
     for one in occasions:
         if one.is_live:
             _unhold(connection, one.morning, written)
-        if one.is_live and one.fault is None:
-            _take_back_notice(connection, one, settings)
     put(connection, alert_events, _rows(alert_events, written.held))
-    mornings = [{"as_of": one.morning, "is_live": one.is_live} for one in occasions]
-    put(connection, alert_mornings, _rows(alert_mornings, mornings))
+    kept = [{"as_of": one.morning, "is_live": one.is_live} for one in occasions]
+    put(connection, mornings, _rows(mornings, kept))
     return queued
 
 
@@ -135,8 +146,18 @@ def is_silent(connection: Connection, morning: datetime, *, settings: Settings) 
     notice = _notice_id(Occasion(morning, ""), settings)
     is_held = select(c.delivery_id).where(c.delivery_id == notice, c.state != "cancelled")
     of_morning = select(tellings.c.delivery_id).where(tellings.c.as_of == morning)
-    said = select(c.delivery_id).where(c.state != "not_sent", c.delivery_id.in_(of_morning)).limit(1)
+    is_said = (c.state != "not_sent", c.kind.in_(KINDS), c.delivery_id.in_(of_morning))
+    said = select(c.delivery_id).where(*is_said).limit(1)
     return connection.execute(is_held).first() is not None and connection.execute(said).first() is None
+
+
+def notice_of(connection: Connection, morning: datetime, *, settings: Settings) -> Any:
+    """What operations were told of a live morning whose alerts were held; None when nothing was.
+
+    A morning has other notices too: of a review that is held, of a channel that is down.
+    """
+    notice = _notice_id(Occasion(morning, ""), settings)
+    return connection.execute(select(deliveries.c.message).where(deliveries.c.delivery_id == notice)).scalar()
 
 
 def _notice_id(occasion: Occasion, settings: Settings) -> str:

@@ -13,10 +13,10 @@ from typing import Literal
 
 from sqlalchemy import Connection, Engine, func, or_, select
 
-from dealwatch.alerts.episodes.keeping import Folded, refold
+from dealwatch.alerts.episodes.keeping import DEALS, Folded, refold
 from dealwatch.alerts.rules import books as rule_books
 from dealwatch.alerts.rules.rule import load_rules
-from dealwatch.alerts.speaking.occasions import Occasion
+from dealwatch.alerts.speaking.occasions import KINDS, Occasion
 from dealwatch.alerts.speaking.routing import is_unheard
 from dealwatch.alerts.speaking.timeline import speak_on
 from dealwatch.alerts.speaking.updates import join_threads, queue_updates
@@ -125,8 +125,11 @@ def _counts(connection: Connection, as_of: datetime) -> dict[str, int]:
     is_open = (alerts.c.opened_at <= as_of) & or_(
         alerts.c.resolved_at.is_(None), alerts.c.resolved_at > as_of
     )
+    is_open &= DEALS.alerts
     is_unsent = (deliveries.c.as_of == as_of) & (deliveries.c.state == "not_sent")
+    is_unsent &= deliveries.c.kind.in_(KINDS)
     is_held = (alert_events.c.at == as_of) & (alert_events.c.kind == "held")
+    is_held &= DEALS.holds(alert_events.c.fingerprint)
     return {
         name: connection.execute(select(func.count()).select_from(table).where(where)).scalar_one()
         for name, table, where in (

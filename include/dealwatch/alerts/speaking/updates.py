@@ -17,7 +17,7 @@ from sqlalchemy import Connection, and_, func, or_, select, update
 
 from dealwatch.alerts.episodes.keeping import LIVE_STATES
 from dealwatch.alerts.fingerprints import digest
-from dealwatch.delivery.messages import Message, told_again
+from dealwatch.delivery.messages import ABOUT_ONE, Message, told_again
 from dealwatch.delivery.wording import NAME_LENGTH, clean, day
 from dealwatch.moments import local_day
 from dealwatch.settings import Settings
@@ -63,7 +63,7 @@ def queue_updates(connection: Connection, morning: datetime, *, now: datetime, s
         select(deliveries, alerts.c.state.label("life"), alerts.c.resolved_at, alerts.c.resolution)
         .join(alerts, alerts.c.alert_id == deliveries.c.alert_id)
         .where(
-            deliveries.c.kind == "alert",
+            deliveries.c.kind.in_(ABOUT_ONE),
             deliveries.c.channel == "slack",
             deliveries.c.state == "sent",
             deliveries.c.as_of >= morning - timedelta(days=_DAYS),
@@ -103,7 +103,7 @@ def join_threads(connection: Connection, morning: datetime) -> None:
         .where(
             then.c.as_of == morning,
             then.c.state == "queued",
-            then.c.kind == "alert",
+            then.c.kind.in_(ABOUT_ONE),
             then.c.channel == "slack",
             then.c.attempts == 0,  # where a message stands is settled before its first try
             then.c.follows.is_(None),
