@@ -1,9 +1,23 @@
 """One message of each kind, and names that try to be more than names."""
 
+import hashlib
+import io
 from datetime import UTC, date, datetime, timedelta
 
+from PIL import Image
+
 from dealwatch.alerts.speaking.content import operations_message
-from dealwatch.delivery.messages import DealCard, Entry, Message, PathPoint, Section, told_again
+from dealwatch.delivery.messages import (
+    COMPOSED,
+    DealCard,
+    Entry,
+    Message,
+    PathPoint,
+    Picture,
+    Section,
+    Told,
+    told_again,
+)
 from dealwatch.delivery.replies import Links
 from dealwatch.history.freshness import Incident
 from dealwatch.settings import Settings
@@ -223,6 +237,56 @@ OPERATIONS = operations_message(
     _STALE, datetime(2026, 3, 2, 5, tzinfo=UTC), settings=Settings(time_zone="Europe/Berlin")
 )
 
+
+def _png(shade: int) -> bytes:
+    picture = io.BytesIO()
+    Image.new("L", (8, 4), shade).save(picture, "PNG")
+    return picture.getvalue()
+
+
+PNGS = {"bridge": _png(10), "stages": _png(20), COMPOSED: _png(30)}
+
+
+def pictures_of(pngs: dict[str, bytes]) -> tuple[Picture, ...]:
+    """As a message names them."""
+    return tuple(
+        Picture(
+            name=name,
+            sha256=hashlib.sha256(png).hexdigest(),
+            title=f"The {name}",
+            words=f"What the {name} shows: 22.3% to 39.0%.",
+        )
+        for name, png in pngs.items()
+    )
+
+
+REVIEW = Message(
+    kind="review",
+    title="Pipeline review of the week to 1 Mar 2026",
+    intro="Deals created in 2026Q1 were not followed for long enough to tell how long they take.",
+    told=(
+        Told(
+            sentence="More Starter deals closed (from 22.3% to 39.0% of closed deals): the mix by product"
+            " type moved the win rate by \u22123.5 points (\u22124.6 to \u22122.5, 2,182 deals).",
+            action="Look where the new deals come from before judging how they are sold.",
+            action_evidence="suggested; its effect has not been measured",
+            picture="bridge",
+        ),
+        Told(
+            sentence="Deals are lost from Legal more often: 14.1% (11.0% to 17.9%, 390 entries) left it as"
+            " lost, 8.2% (6.1% to 10.9%, 512 entries) before.",
+            action="Read the last ten losses in Legal.",
+            action_evidence="suggested; its effect has not been measured",
+            picture="stages",
+        ),
+        Told(sentence="Deals worth EUR 1.2m (31 deals) have no next step.", picture="stages"),
+    ),
+    pictures=pictures_of(PNGS),
+    unsaid="4 more findings in the whole review. 12 claims looked at and not said: chance explains 9; 3 rest"
+    " on too little or would mislead.",
+    footer="As known at 2026-03-02 06:00 (Europe/Berlin): 4,318 closed and 402 open deals.",
+)
+
 SAMPLES = {
     "alert": ALERT,
     "escalation": ESCALATION,
@@ -230,6 +294,7 @@ SAMPLES = {
     "digest": DIGEST,
     "manager_digest": MANAGER_DIGEST,
     "channel_digest": CHANNEL_DIGEST,
+    "review": REVIEW,
     "operations": OPERATIONS,
 }
 

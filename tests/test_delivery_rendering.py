@@ -65,7 +65,7 @@ def texts_of(payload: dict[str, Any], kind: str) -> list[str]:
 @pytest.mark.parametrize("name", SAMPLES)
 @pytest.mark.parametrize("ending", ["slack.json", "txt", "html"])
 def test_a_message_looks_as_it_was_approved(name: str, ending: str) -> None:
-    links = NO_LINKS if name == "operations" else LINKS
+    links = NO_LINKS if name in ("operations", "review") else LINKS
     rendered = {
         "slack.json": lambda m: json.dumps(slack_payload(m, DELIVERY), indent=1, ensure_ascii=False) + "\n",
         "txt": lambda m: text_page(m, links),

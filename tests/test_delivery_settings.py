@@ -22,6 +22,10 @@ holidays = true
 "Europe/Berlin" = "DE-BY"
 "UTC" = ""
 
+[review]
+to = ["cro@example.com", "C0SALES", "teams:sales", "CRO@example.com"]
+managers = ["max@example.com", "U0MAX"]
+
 [[delivery.channel_map]]
 where = {region = "EMEA", industry = "Retail"}
 slack = "C0EMEA"
@@ -45,6 +49,8 @@ def test_all_of_it_in_one_file(tmp_path: Path) -> None:
         "Europe/Paris",
     )
     assert us.teams == "us-sales"
+    assert settings.review.to == ("cro@example.com", "C0SALES", "teams:sales"), "nobody twice"
+    assert settings.review.managers == ("max@example.com", "U0MAX")
     assert settings.delivery.leadership == ("cro@example.com", "C0LEADERS")
     assert (settings.alerts.manager_budget, settings.alerts.volume_fall_pct) == (5, 30)
 
@@ -55,6 +61,15 @@ def test_all_of_it_in_one_file(tmp_path: Path) -> None:
         ('[delivery.countries]\n"Europe/Berlin" = "XX"', "delivery.countries", "write its code, as DE"),
         ('[delivery.countries]\n"Europe/Berlin" = "DE-XX"', "delivery.countries", "its parts are: BB, BE"),
         ('[delivery.countries]\n"Europe/Atlantis" = "DE"', "delivery.countries", "Europe/Berlin"),
+        ('[review]\nto = ["#sales"]', "review.to", "teams:NAME of a webhook"),
+        ('[review]\nto = ["U0ANN"]', "review.to", "reached by e-mail address"),
+        ('[review]\nto = ["a b@example.com"]', "review.to", "cro@example.com"),
+        ('[review]\nto = ["a@example.com,b@example.com"]', "review.to", "one for each reader"),
+        ('[review]\nmanagers = ["C0SALES"]', "review.managers", "names reps"),
+        ('[review]\nmanagers = ["G0GROUP"]', "review.managers", "put the channel into review.to"),
+        ('[review]\nmanagers = ["teams:sales"]', "review.managers", "names reps"),
+        ('[review]\nmanagers = ["D0MAX"]', "review.managers", "copy it from their profile"),
+        ('[review]\nmanagers = ["@max"]', "review.managers", "cro@example.com"),
         (
             '[[delivery.channel_map]]\nwhere = {region = "EMEA"}',
             "delivery.channel_map.0",
@@ -90,6 +105,21 @@ def test_all_of_it_in_one_file(tmp_path: Path) -> None:
             "delivery.channel_map.0.time_zone",
             "Europe/Berlin",
         ),
+        ('[review.targets]\n"2026-Q4" = 5', "review.targets", "write it as the review does: 2026Q4"),
+        (
+            "[review.targets]\n2026Q4 = 0",
+            "review.targets",
+            "the target of 2026Q4 is 0.0; write money above 0",
+        ),
+        ("[review.targets]\n2026Q4 = nan", "review.targets", "write money above 0"),
+        ("[review.targets]\nFY2027Q1 = 5", "review.targets.FY2027Q1", "the review calls quarters as 2027Q1"),
+        (
+            "[pipeline]\nfiscal_year_starts = 4\n[review.targets]\n2026Q4 = 5",
+            "review.targets.2026Q4",
+            "the review calls quarters as FY2026Q4",
+        ),
+        ('[review]\nmanagers = ["C0123ABCD"]', "review.managers", "put the channel into review.to"),
+        ('[review]\nmanagers = ["ann"]', "review.managers", "nor a person's id in Slack"),
         ("[delivery]\nleadership_amount = 5", "delivery", 'add leadership = ["cro@example.com"]'),
         (
             '[delivery]\nleadership = ["cro@example.com"]',

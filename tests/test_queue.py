@@ -6,7 +6,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from sqlalchemy import Engine, delete, select, update
+from sqlalchemy import Engine, delete, insert, select, update
 
 from alert_samples import MONDAY, Deal, at, close, extract, hire, prove, score_morning
 from dealwatch.alerts.speaking.queue import Notify, speak
@@ -747,3 +747,19 @@ def test_a_rescored_morning_forgets_what_no_longer_holds(world: Engine, settings
     assert [tuple(row) for row in rows] == [("1", at("2026-03-03")), ("2", at(MONDAY))]
     with writing(world) as connection:
         connection.execute(delete(deliveries))
+
+
+def test_a_morning_worked_out_again_leaves_reviews_alone(world: Engine, settings: Settings) -> None:
+    score_morning(world, MONDAY, [Deal("1", STALL)])
+    alert(world, settings, MONDAY, notify="dry")
+    receipts = len(queued := alert_rows(world))
+    review = queued[0]._asdict() | {"delivery_id": "r1", "kind": "review", "reason": "past_day"}
+    with writing(world) as connection:
+        connection.execute(insert(deliveries).values(**review))
+    assert alert(world, settings, MONDAY, notify="dry")["not_sent"] == receipts
+    assert [row.kind for row in alert_rows(world) if row.delivery_id == "r1"] == ["review"]
+
+
+def alert_rows(engine: Engine) -> list[Any]:
+    with reading(engine) as connection:
+        return list(connection.execute(select(deliveries)))

@@ -12,10 +12,13 @@ from contextlib import contextmanager
 from dataclasses import dataclass, field
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from typing import Any
-from urllib.parse import parse_qsl, urlencode
+from urllib.parse import parse_qsl, urlencode, urlsplit
+
+from standins.slack_files import FileMethods
 
 TOKEN = "xoxb-stand-in"
 SIGNING_SECRET = "8f742231b10e8888abcd99yyyzzz85a5"
+UPLOAD = "upload"  # where files go: another path than the API's, without a token
 SHOWN = ("text", "blocks", "attachments", "metadata")
 
 
@@ -34,6 +37,10 @@ class Slack:
     "html"         an error page with status 200
     ("error", code)  ok: false; a third part is added to the answer
 
+    The upload of a file has its faults under `faults["upload"]`, where an error's code is a status. A message
+    may show a file that is complete, once `unprocessed` posts that named it were refused. `scopes` None: the
+    token has all.
+
     `lag` hides the newest messages of each channel from history and replies, as many as it says. `wrong_ts`
     makes chat.postMessage answer with a timestamp of no message.
     """
@@ -46,6 +53,9 @@ class Slack:
     committed: threading.Event = field(default_factory=threading.Event)
     replied: threading.Event = field(default_factory=threading.Event)
     closing: threading.Event = field(default_factory=threading.Event)
+    files: dict[str, dict[str, Any]] = field(default_factory=dict)  # id -> name, length, body, is_complete
+    unprocessed: int = 0
+    scopes: set[str] | None = None
     page: int = 200
     lag: int = 0
     wrong_ts: bool = False
@@ -123,15 +133,18 @@ def interaction(
     return body, headers
 
 
-class _Handler(BaseHTTPRequestHandler):
+class _Handler(FileMethods, BaseHTTPRequestHandler):
     workspace: Slack
 
     def do_POST(self) -> None:
         slack = self.workspace
-        method = self.path.rsplit("/", 1)[-1]
-        body = self.rfile.read(int(self.headers.get("Content-Length") or 0)).decode()
-        is_json = "json" in self.headers.get("Content-Type", "")
-        arguments = json.loads(body) if is_json else dict(parse_qsl(body))
+        method = urlsplit(self.path).path.rsplit("/", 1)[-1]
+        content = self.rfile.read(int(self.headers.get("Content-Length") or 0))
+        is_upload = self.path.startswith("/upload/")
+        if is_upload:
+            method, arguments = UPLOAD, {}
+        else:
+            arguments = self.arguments(content.decode())
         with slack.lock:
             slack.calls.append(method)
             fault = slack.faults[method].popleft() if slack.faults[method] else None
@@ -146,6 +159,8 @@ class _Handler(BaseHTTPRequestHandler):
             return self.answer({"ok": False, "error": "service_unavailable"}, 503)
         if kind == "html":
             return self.answer("<html>be right back</html>")
+        if kind == "error" and is_upload:
+            return self.answer("no", detail)
         if kind == "error":
             return self.answer({"ok": False, "error": detail, **(more[0] if more else {})})
         if kind == "stall":
@@ -153,14 +168,20 @@ class _Handler(BaseHTTPRequestHandler):
         if kind == "until":
             detail.wait()
         with slack.lock:
-            reply = self.reply(method, arguments)
+            reply = self.upload(content) if is_upload else self.reply(method, arguments)
         if kind == "drop":
             return self.close()
         if kind == "slow":
             time.sleep(detail)
-        self.answer(reply)
+        self.answer(reply, 404 if is_upload and not reply else 200)
         if method == "chat.postMessage":
             slack.replied.set()
+
+    def arguments(self, body: str) -> dict[str, Any]:
+        """JSON, a form, or what stands in the address, as the SDK sends the file methods' arguments."""
+        if "json" in self.headers.get("Content-Type", ""):
+            return dict(json.loads(body))
+        return {**dict(parse_qsl(urlsplit(self.path).query)), **dict(parse_qsl(body))}
 
     def reply(self, method: str, arguments: dict[str, Any]) -> dict[str, Any]:
         if self.headers.get("Authorization") != f"Bearer {TOKEN}":
@@ -172,10 +193,16 @@ class _Handler(BaseHTTPRequestHandler):
             "conversations.history": self.history,
             "conversations.replies": self.replies,
             "users.lookupByEmail": self.lookup,
+            "files.getUploadURLExternal": self.upload_url,
+            "files.completeUploadExternal": self.complete,
             "conversations.open": self.open,
         }
         if method not in answers:
             return {"ok": False, "error": "unknown_method"}
+        if method.startswith("files.") and self.workspace.scopes is not None:
+            if "files:write" not in self.workspace.scopes:
+                given = ",".join(sorted(self.workspace.scopes))
+                return {"ok": False, "error": "missing_scope", "needed": "files:write", "provided": given}
         return answers[method](arguments)
 
     def auth_test(self, arguments: dict[str, Any]) -> dict[str, Any]:
@@ -202,6 +229,9 @@ class _Handler(BaseHTTPRequestHandler):
             thread = None  # Slack takes a reply to a deleted message for a message (slack-go/slack#1571)
         if error := broken_limit(arguments):
             return {"ok": False, "error": error, "response_metadata": {"messages": [f"[ERROR] {error}"]}}
+        if told := self.broken_file(arguments):
+            answer = {"ok": False, "error": "invalid_blocks", "errors": [told.removeprefix("[ERROR] ")]}
+            return answer | {"response_metadata": {"messages": [told]}}
         ts = f"{time.time():.6f}"[:-4] + f"{next(slack.counter):04d}"
         message = {name: arguments.get(name) for name in SHOWN}
         in_thread = {"thread_ts": thread, "is_broadcast": _is_true(arguments.get("reply_broadcast"))}
@@ -306,7 +336,10 @@ def _is_block(block: dict[str, Any]) -> bool:
     if block["type"] == "divider":
         return True
     if block["type"] == "image":
-        return 0 < len(block.get("alt_text", "")) <= 2000 and 0 < len(block.get("image_url", "")) <= 3000
+        is_one = ("image_url" in block) != ("slack_file" in block)
+        is_titled = len(block.get("title", {}).get("text", "")) <= 2000
+        is_linked = "slack_file" in block or 0 < len(block.get("image_url", "")) <= 3000
+        return is_one and is_titled and is_linked and 0 < len(block.get("alt_text", "")) <= 2000
     texts = [block["text"]] if "text" in block else [*block.get("fields", []), *block.get("elements", [])]
     limit = {"header": 150, "section": 3000, "context": 3000}.get(block["type"])
     if "fields" in block and any(len(text["text"]) > 2000 for text in block["fields"]):

@@ -4,6 +4,7 @@ A row that an earlier try may have sent is looked up at the provider before it i
 is possible, a channel says whether a second copy costs less than a lost message: by e-mail it does.
 """
 
+import hashlib
 import logging
 from collections.abc import Callable
 from dataclasses import dataclass, field, replace
@@ -20,6 +21,8 @@ from dealwatch.delivery.parcel import (
     NoSuchRecipient,
     NotDelivered,
     Parcel,
+    PictureNotReady,
+    Receipt,
     Refused,
     TryLater,
     Uncertain,
@@ -30,6 +33,8 @@ from dealwatch.settings import Settings
 log = logging.getLogger(__name__)
 
 _WAITS = tuple(timedelta(minutes=minutes) for minutes in (1, 5, 30, 120))
+# After each, a message whose picture is not ready is offered again; after the last, without the picture.
+_PICTURE_WAITS = (*(timedelta(seconds=seconds) for seconds in (1, 2, 4)), timedelta())
 _GREYLIST_WAIT = timedelta(minutes=10)
 _GREYLIST_PATIENCE = timedelta(hours=1)
 
@@ -61,13 +66,41 @@ class Carrier:
             return Outcome("sent", receipt=found)
         if (ended := self._ended(claim, channel)) is not None:
             return ended
-        self.pace.wait(f"{claim.channel} {destination}", channel.pause(self.settings))
-        if self.now() + channel.LONGEST_SEND > claim.lease_until:
-            return _put_back(claim, "the claim was about to end before the message could be sent")
         try:
-            return Outcome("sent", receipt=channel.send(parcel, destination, settings=self.settings))
+            _keep_private(parcel, claim.channel, destination)
+            parcel = channel.ready(parcel, settings=self.settings)
         except Exception as error:
-            return self._not_promised(claim, channel, self._explained(error))
+            return self._not_offered(claim, self._explained(error))
+        return self._offered(claim, channel, parcel, destination)
+
+    def _offered(self, claim: Claim, channel: Channel, parcel: Parcel, destination: str) -> Outcome:
+        """Hand it over; while the provider is not done with a picture, again, and then without it."""
+        for wait in (*_PICTURE_WAITS, None):
+            self.pace.wait(f"{claim.channel} {destination}", channel.pause(self.settings))
+            if self.now() + channel.LONGEST_SEND > claim.lease_until:
+                return _put_back(claim, "the claim was about to end before the message could be sent")
+            try:
+                return Outcome("sent", receipt=self._receipt(channel, parcel, destination))
+            except PictureNotReady as error:
+                if wait is None:
+                    return self._not_promised(claim, channel, error)
+                log.info("delivery %s: %s", claim.delivery_id, error)
+                parcel = self._waited(parcel, wait, error)
+            except Exception as error:
+                return self._not_promised(claim, channel, self._explained(error))
+        raise AssertionError("the last try returns")
+
+    def _waited(self, parcel: Parcel, wait: timedelta, error: PictureNotReady) -> Parcel:
+        """The parcel after a pause; after the last one, without its picture."""
+        if wait:
+            self.pace.pause(wait)
+            return parcel
+        return replace(parcel, picture_ref="", note=f"sent without its picture: {error}")
+
+    def _receipt(self, channel: Channel, parcel: Parcel, destination: str) -> Receipt:
+        receipt = channel.send(parcel, destination, settings=self.settings)
+        notes = [note for note in (receipt.note, parcel.note) if note]
+        return replace(receipt, note="; ".join(notes))
 
     def leave(self, claim: Claim, fault: Fault) -> Outcome:
         """Do not try: the channel or the place is known to be down. Go by e-mail, or wait."""
@@ -199,7 +232,31 @@ def _parcel(claim: Claim) -> Parcel:
         edits=claim.edits.delivery_id if claim.edits else "",
         follows_ref=claim.follows.slack_ref if claim.follows else None,
         is_escalation=claim.is_escalation,
+        tries=claim.attempts,
+        pictures=_verified(claim, message),
     )
+
+
+def _verified(claim: Claim, message: Message) -> dict[str, bytes]:
+    """The message's pictures by name, those whose bytes are what they were when it was composed."""
+    found = {}
+    for picture in message.pictures:
+        png = claim.pictures.get(picture.sha256)
+        if png is None or hashlib.sha256(png).hexdigest() != picture.sha256:
+            what = "is lost" if png is None else "is not what it was"
+            log.warning(
+                "delivery %s: the picture %s %s; it goes without", claim.delivery_id, picture.name, what
+            )
+            continue
+        found[picture.name] = png
+    return found
+
+
+def _keep_private(parcel: Parcel, channel: str, destination: str) -> None:
+    """What names people goes to nobody's shared place, whatever the settings or the CRM call an address."""
+    is_shared = channel == "teams" or (channel == "slack" and not destination.startswith("D"))
+    if parcel.message.is_private and is_shared:
+        raise Refused(f"{channel} {destination} is a shared place, and the message names people")
 
 
 def _put_back(

@@ -24,6 +24,9 @@ class Channel(Protocol):
     def find(self, parcel: Parcel, destination: str, *, settings: Settings) -> Receipt | None:
         """The receipt of a message that an earlier try left there."""
 
+    def ready(self, parcel: Parcel, *, settings: Settings) -> Parcel:
+        """The parcel once all that may be handed over twice is: a picture that the message will show."""
+
     def send(self, parcel: Parcel, destination: str, *, settings: Settings) -> Receipt:
         """Hand the message over once."""
 

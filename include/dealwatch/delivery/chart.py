@@ -53,9 +53,10 @@ def chart_words(message: Message) -> str:
 
 def _told_of(message: Message) -> DealCard | None:
     """The one deal whose way is worth a picture."""
-    if message.kind != "alert" or len(message.cards) != 1 or len(message.cards[0].path) < _FEWEST:
+    card = message.cards[0] if message.kind == "alert" and len(message.cards) == 1 else None
+    if not isinstance(card, DealCard) or len(card.path) < _FEWEST:
         return None
-    return message.cards[0]
+    return card
 
 
 def _draw_bands(axes: "Axes", bands: tuple[int, int, int]) -> None:

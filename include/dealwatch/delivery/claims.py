@@ -8,8 +8,8 @@ that its place does not depend on the try. A row that moves to e-mail stays the 
 """
 
 import secrets
-from collections.abc import Sequence
-from dataclasses import dataclass
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 from typing import Any, Literal
 
@@ -19,7 +19,7 @@ from dealwatch.delivery.answered import answered_as, is_answered
 from dealwatch.delivery.hours import Hours
 from dealwatch.delivery.parcel import Receipt
 from dealwatch.settings import Settings
-from dealwatch.tables import alerts, deliveries, tellings
+from dealwatch.tables import alerts, deliveries, pictures, tellings
 from dealwatch.warehouse import reading, unclaimed, writing
 
 UNDELIVERABLE = "undeliverable"  # the reason of a dead row; `last_error` has the provider's words
@@ -64,6 +64,7 @@ class Claim:
     edits: Earlier | None = None
     follows: Earlier | None = None
     is_escalation: bool = False
+    pictures: Mapping[str, bytes] = field(default_factory=dict)  # by digest
 
     @property
     def was_tried(self) -> bool:
@@ -179,6 +180,7 @@ def claim_next(
             edits=_earlier(connection, row.edits),
             follows=_earlier(connection, row.follows),
             is_escalation=bool(row.is_escalation),
+            pictures=_pictures(connection, row.message),
         )
         connection.execute(
             update(deliveries)
@@ -217,6 +219,17 @@ def confirm(engine: Engine, claim: Claim, outcome: Outcome, *, now: datetime) ->
     ours = and_(deliveries.c.delivery_id == claim.delivery_id, deliveries.c.claim_token == claim.token)
     with writing(engine) as connection:
         return connection.execute(update(deliveries).where(ours).values(**values)).rowcount == 1
+
+
+def _pictures(connection: Connection, message: Any) -> dict[str, bytes]:
+    """The bytes of the message's pictures, those that are there."""
+    told = message.get("pictures") if isinstance(message, dict) else None
+    told = told if isinstance(told, list) else []  # what is no message ends when it is read, and alone
+    named = {str(one["sha256"]) for one in told if isinstance(one, dict) and "sha256" in one}
+    if not named:
+        return {}
+    found = connection.execute(select(pictures).where(pictures.c.sha256.in_(sorted(named))))
+    return {row.sha256: bytes(row.png) for row in found}
 
 
 def _earlier(connection: Connection, delivery_id: str | None) -> Earlier | None:

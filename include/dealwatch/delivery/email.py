@@ -6,7 +6,6 @@ answers slowly enough would keep us longer than our claim lasts: one deadline ho
 """
 
 import io
-import logging
 import smtplib
 import socket
 import ssl
@@ -21,16 +20,13 @@ from email.policy import SMTP
 from email.utils import format_datetime, getaddresses
 from typing import Any
 
-from dealwatch.delivery.chart import chart_png
-from dealwatch.delivery.messages import Message
-from dealwatch.delivery.pages import html_page, text_page
+from dealwatch.delivery.email_pictures import html_with, inline
+from dealwatch.delivery.pages import text_page
 from dealwatch.delivery.parcel import NoSuchRecipient, Parcel, Receipt, Refused, TryLater, Uncertain, shaped
 from dealwatch.delivery.replies import links_of
 from dealwatch.delivery.wording import title_of
 from dealwatch.knobs import Smtp
 from dealwatch.settings import Settings
-
-log = logging.getLogger(__name__)
 
 LONGEST_SEND = timedelta(seconds=25)  # the deadline of the whole talk, from name look-up to last answer
 CAN_LOOK_UP = False
@@ -68,6 +64,11 @@ def destination(address: str, *, settings: Settings) -> str:
 def find(parcel: Parcel, destination: str, *, settings: Settings) -> Receipt | None:
     """Nothing to find: mail servers answer no such question."""
     return None
+
+
+def ready(parcel: Parcel, *, settings: Settings) -> Parcel:
+    """The parcel as it is: nothing is handed over ahead of it."""
+    return parcel
 
 
 def send(
@@ -113,22 +114,14 @@ def _mail(parcel: Parcel, destination: str, settings: Settings) -> EmailMessage:
     if links.settings:
         mail["List-Unsubscribe"] = f"<{links.settings}>"
         mail["List-Unsubscribe-Post"] = "List-Unsubscribe=One-Click"
-    picture = _picture(parcel.message)
-    cid = f"chart.{parcel.delivery_id}@{domain}" if picture else ""
+    pictures = inline(parcel, domain)
     mail.set_content(text_page(parcel.message, links))
-    mail.add_alternative(html_page(parcel.message, links, chart_cid=cid), subtype="html")
-    if picture and (html := mail.get_body(("html",))) is not None:
-        html.add_related(picture, "image", "png", cid=f"<{cid}>", disposition="inline")
+    mail.add_alternative(html_with(pictures, parcel.message, links), subtype="html")
+    html = mail.get_body(("html",))
+    for picture in pictures:
+        assert html is not None  # it was added a line above
+        html.add_related(picture.png, "image", "png", cid=f"<{picture.cid}>", disposition="inline")
     return mail
-
-
-def _picture(message: Message) -> bytes | None:
-    """The message's picture. One that cannot be drawn is left out: the words say the same."""
-    try:
-        return chart_png(message)
-    except Exception:
-        log.exception("a picture could not be drawn; the mail goes without it")
-        return None
 
 
 class _Deadline:

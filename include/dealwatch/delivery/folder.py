@@ -12,7 +12,7 @@ from datetime import timedelta
 from pathlib import Path
 
 from dealwatch.delivery.messages import Message
-from dealwatch.delivery.pages import html_page, text_page
+from dealwatch.delivery.pages import data_url, html_page, text_page
 from dealwatch.delivery.parcel import Parcel, Receipt, Refused, shaped
 from dealwatch.delivery.slack_blocks import slack_payload
 from dealwatch.moments import local_day
@@ -21,6 +21,7 @@ from dealwatch.settings import Settings
 LONGEST_SEND = timedelta(seconds=5)
 CAN_LOOK_UP = True
 MAY_DOUBLE = True
+_EVERYBODYS, _OURS = 0o644, 0o600
 
 
 def outbox_folder(settings: Settings) -> Path:
@@ -44,32 +45,39 @@ def find(parcel: Parcel, destination: str, *, settings: Settings) -> Receipt | N
     return _receipt(page, settings) if page.is_file() else None
 
 
+def ready(parcel: Parcel, *, settings: Settings) -> Parcel:
+    """The parcel as it is: nothing is handed over ahead of it."""
+    return parcel
+
+
 def send(parcel: Parcel, destination: str, *, settings: Settings) -> Receipt:
     """Write the message as Slack's JSON, as text and as HTML."""
-    slack, text, html = (shaped(render, parcel.message) for render in (_slack_json, text_page, _whole_page))
-    write_whole(_path(parcel, settings, ".slack.json"), slack)
-    write_whole(_path(parcel, settings, ".txt"), text)
+    pictures = {name: data_url(png) for name, png in parcel.pictures.items()}
+    slack, text = (shaped(render, parcel.message) for render in (_slack_json, text_page))
+    html = shaped(lambda message: html_page(message, is_alone=True, pictures=pictures), parcel.message)
+    mode = _OURS if parcel.message.is_private else _EVERYBODYS
+    write_whole(_path(parcel, settings, ".slack.json"), slack, mode=mode)
+    write_whole(_path(parcel, settings, ".txt"), text, mode=mode)
     page = _path(parcel, settings, ".html")
-    write_whole(page, html)
+    write_whole(page, html, mode=mode)
     return _receipt(page, settings)
-
-
-def _whole_page(message: Message) -> str:
-    return html_page(message, is_alone=True)
 
 
 def _slack_json(message: Message) -> str:
     return json.dumps(slack_payload(message), ensure_ascii=False, indent=2, sort_keys=True) + "\n"
 
 
-def write_whole(path: Path, text: str) -> None:
-    """Write a file so that a reader sees all of it or none, even if we are killed on the way."""
+def write_whole(path: Path, text: str, *, mode: int = 0o644) -> None:
+    """Write a file so that a reader sees all of it or none, even if we are killed on the way.
+
+    mode: who may read it; until it is whole, nobody but this user may.
+    """
     path.parent.mkdir(parents=True, exist_ok=True)
     handle, name = tempfile.mkstemp(dir=path.parent, prefix=".", suffix=".part")
     try:
         with os.fdopen(handle, "w", encoding="utf-8", newline="\n") as file:
             file.write(text)
-        os.chmod(name, 0o644)  # mkstemp makes files that only this user may read
+        os.chmod(name, mode)  # mkstemp makes files that only this user may read
         os.replace(name, path)
     except BaseException:
         Path(name).unlink(missing_ok=True)

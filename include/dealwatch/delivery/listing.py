@@ -11,7 +11,7 @@ from typing import Any
 from sqlalchemy import ColumnElement, Connection, Engine, and_, func, select
 
 from dealwatch.delivery.folder import outbox_folder, write_whole
-from dealwatch.delivery.messages import Message
+from dealwatch.delivery.messages import DealCard, Message
 from dealwatch.delivery.pages import page
 from dealwatch.delivery.routes import Person, read_people
 from dealwatch.delivery.wording import COLOURS, NAME_LENGTH, card_lines, clean, day, title_of
@@ -21,7 +21,8 @@ from dealwatch.tables import alert_events, deliveries
 from dealwatch.warehouse import reading
 
 _MORNINGS = 30  # how far back the page lists
-_KINDS = ("operations", "alert", "digest", "manager_digest", "channel_digest")  # in the order of the page
+# In the order of the page.
+_KINDS = ("operations", "trend", "review", "alert", "digest", "manager_digest", "channel_digest")
 _MESSAGES = {  # not sent
     "past_day": "about a past day",
     "not_business_day": "on a day off",
@@ -34,9 +35,11 @@ _MESSAGES = {  # not sent
     "no_edit": "changing a message that cannot be changed",
     "in_doubt": "that may have arrived or not",
     "undeliverable": "refused by the channel",
+    "stale_extract": "resting on stale data",
+    "incident": "resting on data that is not whole",
 }
 _ALERTS = {  # without a message of their own; what is said of a past day or a day off, its messages show
-    "unconfirmed": "waiting for another morning in a row",
+    "unconfirmed": "waiting for another morning or week in a row",
     "holdout": "of deals drawn to stay silent",
     "acknowledged": "that somebody has answered",
     "snoozed": "that somebody has put off",
@@ -130,7 +133,8 @@ def _counted(
 
 def _entry(row: Any, person: Person | None) -> Entry:
     message = Message.model_validate(row.message)
-    worst = max(message.cards, key=lambda card: card.score, default=None)
+    deals = [card for card in message.cards if isinstance(card, DealCard)]
+    worst = max(deals, key=lambda card: card.score, default=None)
     band = card_lines(worst).band if worst else "High"
     return Entry(
         stem=row.provider_ref.removesuffix(".html"),
@@ -139,7 +143,7 @@ def _entry(row: Any, person: Person | None) -> Entry:
         recipient=clean((person.name if person else None) or row.recipient, NAME_LENGTH),
         level=f"{band} {worst.score}" if worst else "",
         score=worst.score if worst else 100,
-        colour=COLOURS.get(band, COLOURS["Low"]),
+        colour=COLOURS["Low"] if message.kind == "review" else COLOURS.get(band, COLOURS["Low"]),
     )
 
 

@@ -3,9 +3,12 @@
 from datetime import date
 from typing import Literal
 
-from pydantic import BaseModel, ConfigDict
+from pydantic import BaseModel, ConfigDict, Field
 
-MessageKind = Literal["alert", "digest", "manager_digest", "channel_digest", "operations"]
+MessageKind = Literal["alert", "digest", "manager_digest", "channel_digest", "trend", "review", "operations"]
+COMPOSED = "composed"  # the picture that stands for all of a message's, where one can be shown
+MOST_TOLD = 5  # sentences; more do not fit into three minutes, nor into Slack's limits
+ABOUT_ONE = ("alert", "trend")  # about one alert: it can be answered, changed where it stands, and followed
 DIGESTS = ("digest", "manager_digest", "channel_digest")
 
 
@@ -49,6 +52,19 @@ class DealCard(_Value):
     url: str | None = None
 
 
+class TrendCard(_Value):
+    """A stage or segment that got worse; its name comes from the CRM and is hostile until escaped."""
+
+    subject: str  # `stage: Proposal`
+    fingerprint: str = ""
+    name: str
+    news: str = ""  # which reminder it is
+    headline: str  # what changed, with its interval and number of deals
+    record: str = ""  # how often such an alert was followed by what it says
+    action: str = ""
+    action_evidence: str = ""
+
+
 class Entry(_Value):
     """One deal on one line of a section."""
 
@@ -67,6 +83,24 @@ class Section(_Value):
     is_after: bool = False  # stands below the cards
 
 
+class Told(_Value):
+    """One sentence of a review, and what to do about it; segments and stages in it are words of the CRM."""
+
+    sentence: str
+    action: str = ""
+    action_evidence: str = ""  # what is known of the action's effect
+    picture: str = ""  # the name of one of the message's pictures
+
+
+class Picture(_Value):
+    """A picture of a message. Its bytes are in the warehouse, by their digest."""
+
+    name: str
+    sha256: str
+    title: str = ""
+    words: str = ""  # what it shows, for those who do not see it
+
+
 class Message(_Value):
     """What one recipient is told at once."""
 
@@ -74,11 +108,15 @@ class Message(_Value):
     title: str  # the first line: what to do
     state: str = ""  # what has become of it since it was sent, told above all else
     intro: str = ""
-    cards: tuple[DealCard, ...] = ()
+    cards: tuple[DealCard | TrendCard, ...] = ()
     cards_title: str = ""  # of a digest: how its deals were chosen
     more: int = 0  # deals that did not fit
     more_url: str | None = None  # where all of them are listed
     sections: tuple[Section, ...] = ()
+    told: tuple[Told, ...] = Field(default=(), max_length=MOST_TOLD)  # of a review
+    pictures: tuple[Picture, ...] = ()  # those that sentences name, and COMPOSED
+    unsaid: str = ""  # of a review: how much it says beside this, and what it refuses to say
+    is_private: bool = False  # it names people: for a mailbox or direct messages, never for a channel
     bands: tuple[int, int, int] = (25, 50, 75)  # top of Low, Medium and High
     footer: str = ""  # data as of, model and rules that spoke
 

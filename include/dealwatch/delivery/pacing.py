@@ -25,6 +25,10 @@ class Pace:
             self._sleep(min(left, pause).total_seconds())
         self._last[place] = self._now()
 
+    def pause(self, pause: timedelta) -> None:
+        """Wait so long, whoever is written to next."""
+        self._sleep(pause.total_seconds())
+
     def rest(self, pause: timedelta) -> bool:
         """Wait out a provider's rate limit, if that is a short one; whether it was."""
         if pause > min(_LONGEST_REST, self._patience):

@@ -5,11 +5,12 @@ NotDelivered
 │   ├── NoSuchRecipient  it does not know the person
 │   └── Unrenderable     our own failure to give it a shape
 ├── TryLater     it was certainly not taken; trying again is safe
+│   └── PictureNotReady  a moment later, or without its picture, it would be
 └── Uncertain    it may have been taken: look it up, or know that a second copy may arrive
 """
 
-from collections.abc import Callable
-from dataclasses import dataclass
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 from typing import TypeVar
 
@@ -32,6 +33,10 @@ class Parcel:
     edits: str = ""  # the delivery that sent that message
     follows_ref: str | None = None  # the reference of the message in whose thread this one stands
     is_escalation: bool = False  # it got worse: a thread alone is too quiet a place
+    tries: int = 1  # this one included
+    pictures: Mapping[str, bytes] = field(default_factory=dict)  # PNGs by name, without those lost
+    picture_ref: str = ""  # the provider's reference of the picture that was handed over ahead
+    note: str = ""  # what is not perfect about it
 
 
 @dataclass(frozen=True)
@@ -94,6 +99,10 @@ class TryLater(NotDelivered):
 
 class Uncertain(NotDelivered):
     """The connection ended before the provider said whether it has the message."""
+
+
+class PictureNotReady(TryLater):
+    """The provider has not taken the message, because it is not done with the picture in it."""
 
 
 def shaped(render: Callable[[Message], _Shape], message: Message) -> _Shape:

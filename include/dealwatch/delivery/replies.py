@@ -6,6 +6,7 @@ from datetime import datetime
 
 from dealwatch.delivery.links import ANSWER_LIFE, SETTINGS_LIFE, link, settings_link
 from dealwatch.delivery.messages import Message
+from dealwatch.delivery.wording import CardLines
 from dealwatch.settings import Settings
 
 # Kind of the answer = the button's words. The words say what follows, never how to feel about it.
@@ -22,6 +23,12 @@ SNOOZES = {
     "next_step": "Until the next step",
     "close_date": "Until the close date moves",
 }
+OF_A_DEAL = ("next_step", "close_date")  # a stage has neither
+
+
+def snoozes_of(card: CardLines) -> dict[str, str]:
+    """The ways to put off what a card is about: choice = words."""
+    return {choice: words for choice, words in SNOOZES.items() if card.is_deal or choice not in OF_A_DEAL}
 
 
 @dataclass(frozen=True)
@@ -41,9 +48,9 @@ def links_of(
     """The links of one copy of a message, the same on every try; none without delivery.public_url.
 
     `at` is when the copy was first claimed: the links end some days after. Operations notices have none:
-    nobody may turn those off by a slip of the finger.
+    nobody may turn those off by a slip of the finger. Nor have reviews, which no person's settings stop.
     """
-    if message.kind == "operations" or not recipient or settings.delivery.public_url is None:
+    if message.kind in ("operations", "review") or not recipient or settings.delivery.public_url is None:
         return NO_LINKS
     answers = {
         card.fingerprint: {

@@ -1,5 +1,6 @@
 """By which ways a person is reached, and which way is next when one has failed."""
 
+import re
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 
@@ -72,6 +73,31 @@ def chain(owner_id: str, people: Mapping[str, Person]) -> Iterator[Person]:
         seen.add(at)
         yield people[at]
         at = people[at].manager_id
+
+
+def way_to_named(text: str, people: Mapping[str, Person], settings: Settings) -> Route | None:
+    """The way to a person whom the settings name by e-mail address or Slack user id; None without one.
+
+    Somebody the CRM knows is reached as themselves, and so by their own hours and choices. A way that others
+    read is none, whatever the CRM has in a person's field.
+    """
+    email, slack = (text, None) if "@" in text else (None, text)
+    known = next((one for one in people.values() if one.is_active and _is(one, text)), None)
+    found = [
+        *(ways_to(known, settings) if known else ()),
+        *ways(text, email=email, slack=slack, settings=settings),
+    ]
+    return next((way for way in found if _is_private(way)), None)
+
+
+def _is(person: Person, text: str) -> bool:
+    return text.lower() in {(person.email or "").lower(), (person.slack_user_id or "").lower()}
+
+
+def _is_private(way: Route) -> bool:
+    if way.channel != "slack":
+        return way.channel in ("email", "folder")
+    return "@" in way.address or re.fullmatch(r"[UW][A-Z0-9]{2,}", way.address) is not None
 
 
 def ways_to_revops(settings: Settings) -> tuple[Route, ...]:

@@ -13,9 +13,10 @@ from slack_sdk import WebClient
 from slack_sdk.models.metadata import Metadata
 from slack_sdk.web import SlackResponse
 
-from dealwatch.delivery.parcel import NoSuchRecipient, Parcel, Receipt, Refused, shaped
+from dealwatch.delivery.parcel import NoSuchRecipient, Parcel, PictureNotReady, Receipt, Refused, shaped
 from dealwatch.delivery.slack_blocks import fit, slack_payload
 from dealwatch.delivery.slack_client import called, client_of
+from dealwatch.delivery.slack_pictures import with_picture
 from dealwatch.settings import Settings
 
 LONGEST_SEND = timedelta(seconds=25)  # two answers of ten seconds, and the patience between them
@@ -61,16 +62,26 @@ def find(parcel: Parcel, destination: str, *, settings: Settings) -> Receipt | N
     return None
 
 
+def ready(parcel: Parcel, *, settings: Settings) -> Parcel:
+    """The parcel with its picture uploaded, if it has one."""
+    return with_picture(parcel, settings=settings)
+
+
 def send(parcel: Parcel, destination: str, *, settings: Settings) -> Receipt:
     """Post or change the message; the receipt is `channel:ts`, which is what an edit of it needs."""
     client = client_of(settings)
     if parcel.edits_ref:
         return _change(client, parcel, parcel.edits_ref)
-    payload = shaped(lambda message: slack_payload(message, parcel.delivery_id), parcel.message)
+    payload = shaped(
+        lambda message: slack_payload(message, parcel.delivery_id, picture_ref=parcel.picture_ref),
+        parcel.message,
+    )
     thread = _thread(parcel, destination)
     try:
         return _post(client, parcel, destination, payload, thread)
     except Refused as refused:
+        if parcel.picture_ref and refused.code == "invalid_blocks" and "slack file" in str(refused):
+            raise PictureNotReady("Slack is not done with the picture") from None
         if not thread or refused.code not in _NO_THREAD:
             raise
         return _post(client, parcel, destination, payload, "")  # somebody deleted the first message

@@ -13,6 +13,7 @@ from slack_sdk.models.blocks import (
     ButtonElement,
     ContextBlock,
     HeaderBlock,
+    ImageBlock,
     InteractiveElement,
     MarkdownTextObject,
     Option,
@@ -20,9 +21,18 @@ from slack_sdk.models.blocks import (
     SectionBlock,
     StaticSelectElement,
 )
+from slack_sdk.models.blocks.basic_components import SlackFile
 
-from dealwatch.delivery.messages import Message
-from dealwatch.delivery.replies import BUTTONS, SNOOZES
+from dealwatch.delivery.messages import ABOUT_ONE, Message
+from dealwatch.delivery.replies import BUTTONS, snoozes_of
+from dealwatch.delivery.review_lines import (
+    ToldLines,
+    composed_of,
+    title_of_picture,
+    told_of,
+    unsaid_of,
+    words_of,
+)
 from dealwatch.delivery.wording import (
     COLOURS,
     TITLE_LENGTH,
@@ -40,15 +50,18 @@ from dealwatch.delivery.wording import (
 SECTION_LENGTH = 3000
 MOST_BLOCKS = 50
 _LONGEST_ENTRY = 240
+_LONGEST_SENTENCE = 900  # of a review, escaped; five of them with their actions fit
 # Slack answers msg_blocks_too_long at about 13,200 characters over all blocks, which no page of theirs says.
 MOST_CHARACTERS = 12_000
 
 
-def slack_payload(message: Message, delivery_id: str = "") -> dict[str, Any]:
+def slack_payload(message: Message, delivery_id: str = "", *, picture_ref: str = "") -> dict[str, Any]:
     """`text`, `blocks` and `attachments` of chat.postMessage; deals that do not fit are counted instead.
 
-    Buttons carry the delivery's id; without one there are none.
+    Buttons carry the delivery's id; without one there are none. picture_ref: the id of an uploaded file.
     """
+    if message.kind == "review":
+        return _review(message, picture_ref)
     cards = cards_of(message)
     lists = sections_of(message)
     smaller = [(shown, len(lists)) for shown in range(len(cards), -1, -1)]
@@ -87,9 +100,9 @@ def _payload(
         blocks.append(SectionBlock(text=_bold(message.cards_title)))
     attachments = [
         BlockAttachment(
-            blocks=_card(card, delivery_id if message.kind == "alert" else ""),
+            blocks=_card(card, delivery_id if message.kind in ABOUT_ONE else ""),
             color=COLOURS["Low"] if state else COLOURS.get(card.band, COLOURS["Low"]),
-            fallback=fit(f"{card.band} · {card.name} · {card.risk}", SECTION_LENGTH),
+            fallback=fit(f"{card.band} · {card.name} · {card.risk or card.headline}", SECTION_LENGTH),
         )
         for card in cards
     ]
@@ -105,6 +118,35 @@ def _payload(
         "blocks": [block.to_dict() for block in blocks],
         "attachments": [attachment.to_dict() for attachment in attachments],
     }
+
+
+def _review(message: Message, picture_ref: str) -> dict[str, Any]:
+    """One image for the whole review, then its sentences; all texts are bounded, so it always fits."""
+    told, unsaid, picture = told_of(message), unsaid_of(message), composed_of(message)
+    blocks: list[Block] = [HeaderBlock(text=_plain(fit(title_of(message), TITLE_LENGTH)))]
+    if message.intro.strip():
+        blocks.append(SectionBlock(text=_plain(fit(message.intro, SECTION_LENGTH // 2))))
+    if picture is not None and picture_ref:
+        title = _plain(fit(title_of_picture(picture), TITLE_LENGTH))
+        blocks.append(
+            ImageBlock(alt_text=words_of(picture), slack_file=SlackFile(id=picture_ref), title=title)
+        )
+    blocks.extend(_told(one) for one in told)
+    small = [_plain(fit(text, SECTION_LENGTH // 3)) for text in (unsaid, message.footer) if text.strip()]
+    blocks.extend(ContextBlock(elements=[text]) for text in small)
+    first = " · ".join([title_of(message), *(one.sentence for one in told[:1])])
+    return {
+        "text": fit(first, SECTION_LENGTH),
+        "blocks": [block.to_dict() for block in blocks],
+        "attachments": [],
+    }
+
+
+def _told(told: ToldLines) -> SectionBlock:
+    lines = [fit(f"{told.number}. {told.sentence}", _LONGEST_SENTENCE)]
+    if told.do_next:
+        lines.append(fit(f"Do next: {told.do_next}", _LONGEST_SENTENCE // 2))
+    return SectionBlock(text=_plain("\n".join(lines)))
 
 
 def _last(message: Message, sections: list[SectionLines], dropped: int) -> list[Block]:
@@ -141,7 +183,7 @@ def _buttons(card: CardLines, delivery_id: str) -> ActionsBlock:
         elements.append(ButtonElement(text=_plain("Open in CRM"), action_id="open_in_crm", url=card.url))
     for kind, words in BUTTONS.items():
         if kind == "snoozed":
-            options = [Option(value=choice, text=_plain(told)) for choice, told in SNOOZES.items()]
+            options = [Option(value=choice, text=_plain(told)) for choice, told in snoozes_of(card).items()]
             elements.append(StaticSelectElement(placeholder=_plain(words), action_id=kind, options=options))
         else:
             elements.append(ButtonElement(text=_plain(words), action_id=kind))

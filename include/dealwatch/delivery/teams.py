@@ -46,6 +46,11 @@ def find(parcel: Parcel, destination: str, *, settings: Settings) -> Receipt | N
     return None
 
 
+def ready(parcel: Parcel, *, settings: Settings) -> Parcel:
+    """The parcel as it is: nothing is handed over ahead of it."""
+    return parcel
+
+
 def send(parcel: Parcel, destination: str, *, settings: Settings) -> Receipt:
     """Post the card once; the receipt names the webhook and the workflow's run."""
     url = _url(destination, settings)

@@ -10,6 +10,7 @@ from collections.abc import Sequence
 from typing import Any
 
 from dealwatch.delivery.messages import Message
+from dealwatch.delivery.review_lines import ToldLines, told_of, unsaid_of
 from dealwatch.delivery.wording import (
     CardLines,
     SectionLines,
@@ -24,7 +25,7 @@ from dealwatch.delivery.wording import (
 MOST_BYTES = 27_000  # Teams takes 28 KB, its own envelope included
 _VERSION = "1.4"
 _FUNCTION = re.compile(r"(?<=[{$])(?=\{)")
-_LINE = 600  # characters; a card is read on a phone
+_LINE = 720  # characters; a card is read on a phone
 _STYLES = {"Critical": "attention", "High": "warning", "Medium": "accent", "Low": "default"}
 
 
@@ -53,6 +54,9 @@ def teams_card(
     if message.cards_title.strip() and cards:
         body.append(_text(message.cards_title, weight="Bolder"))
     body.extend(_deal(card) for card in cards)
+    body.extend(_sentence(told) for told in told_of(message))
+    if unsaid := unsaid_of(message):
+        body.append(_text(unsaid, isSubtle=True))
     if more := more_of(message, dropped=dropped):
         body.append(_text(more))
     body.extend(_list(section) for section in lists if section.is_after)
@@ -74,6 +78,14 @@ def _deal(card: CardLines) -> dict[str, Any]:
         items.append(_link("Open in CRM", card.url))
     style = _STYLES.get(card.band, "default")
     return {"type": "Container", "style": style, "separator": True, "items": items}
+
+
+def _sentence(told: ToldLines) -> dict[str, Any]:
+    """A sentence of a review, without its picture: a webhook takes no file, and 28 KB hold no chart."""
+    items = [_text(f"{told.number}. {told.sentence}")]
+    if told.do_next:
+        items.append(_text(f"Do next: {told.do_next}", isSubtle=True))
+    return {"type": "Container", "separator": True, "items": items}
 
 
 def _list(section: SectionLines) -> dict[str, Any]:

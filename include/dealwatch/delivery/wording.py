@@ -10,12 +10,18 @@ from dataclasses import dataclass, replace
 from datetime import date
 from urllib.parse import quote, urlsplit
 
-from dealwatch.delivery.messages import DIGESTS, DealCard, Message
+from dealwatch.delivery.messages import DIGESTS, DealCard, Message, TrendCard
 
 NAME_LENGTH = 80
 LINE_LENGTH = 240
 TITLE_LENGTH = 150
-COLOURS = {"Critical": "#b42318", "High": "#b54708", "Medium": "#7a5c00", "Low": "#667085"}
+COLOURS = {
+    "Critical": "#b42318",
+    "High": "#b54708",
+    "Worse": "#b54708",
+    "Medium": "#7a5c00",
+    "Low": "#667085",
+}
 EXPANDED_CARDS = 3  # a digest explains its first deals and lists the others
 
 # Characters that reorder or hide the text around them; nothing a salesperson writes needs them.
@@ -44,6 +50,7 @@ class CardLines:
     url: str = ""
     fingerprint: str = ""
     is_expanded: bool = True
+    is_deal: bool = True
 
     @property
     def lead(self) -> str:
@@ -86,8 +93,10 @@ class SectionLines:
     is_after: bool
 
 
-def card_lines(card: DealCard, *, is_expanded: bool = True) -> CardLines:
-    """What a message says of a deal; a deal that is only listed keeps its first two lines."""
+def card_lines(card: DealCard | TrendCard, *, is_expanded: bool = True) -> CardLines:
+    """What a message says of a deal or trend; a deal that is only listed keeps its first two lines."""
+    if isinstance(card, TrendCard):
+        return _trend_lines(card)
     name = clean(card.name, NAME_LENGTH) or clean(card.account or "", NAME_LENGTH) or "Deal without a name"
     news = clean(card.news, LINE_LENGTH // 2)
     told = clean(card.headline, LINE_LENGTH)
@@ -112,6 +121,23 @@ def card_lines(card: DealCard, *, is_expanded: bool = True) -> CardLines:
         action_evidence=clean(card.action_evidence, LINE_LENGTH // 2),
         url=safe_url(card.url),
         fingerprint=card.fingerprint,
+    )
+
+
+def _trend_lines(card: TrendCard) -> CardLines:
+    """The sentence is told in full: an interval that is cut is none."""
+    told = (_ended(clean(card.news, LINE_LENGTH // 2)), clean(card.headline, 2 * LINE_LENGTH))
+    return CardLines(
+        band="Worse",
+        name=clean(card.name, NAME_LENGTH) or "Stage without a name",
+        about=(),
+        risk="",
+        headline=" ".join(part for part in told if part),
+        record=clean(card.record, LINE_LENGTH),
+        action=clean(card.action, LINE_LENGTH),
+        action_evidence=clean(card.action_evidence, LINE_LENGTH // 2),
+        fingerprint=card.fingerprint,
+        is_deal=False,
     )
 
 
