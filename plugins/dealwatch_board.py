@@ -17,10 +17,10 @@ def _answers() -> Any:
     from dealwatch.board.answers_app import answers_app
     from dealwatch.settings import load
 
-    return answers_app(load(connection=_connection), now=lambda: datetime.now(UTC))
+    return answers_app(load(connection=connection), now=lambda: datetime.now(UTC))
 
 
-def _connection(name: str) -> Any:
+def connection(name: str) -> Any:
     from airflow.sdk import BaseHook
     from airflow.sdk.exceptions import AirflowNotFoundException
 

@@ -17,6 +17,7 @@ from dealwatch.board.bodies import at_most, form_of
 from dealwatch.board.desk import Desk, card_of, name_of, over_since, told_by
 from dealwatch.board.pages import page
 from dealwatch.delivery.links import Offer, offered
+from dealwatch.delivery.replies import snoozes_of
 from dealwatch.errors import DecisionRefused, LinkRefused
 
 _LONGEST = 16 * 1024
@@ -67,16 +68,18 @@ def _asked(desk: Desk, token: str, *, trouble: str = "", status: int = 200) -> H
         told = told_by(connection, offer.delivery_id)
         over = over_since(connection, offer.fingerprint, offer.kind, settings=desk.settings)
         name = name_of(connection, offer.by)
+    card = card_of(told, offer.fingerprint)
+    choices = {one: CHOICE_WORDS[one] for one in snoozes_of(card)} if card else CHOICE_WORDS
     return page(
         "ask.html.j2",
         status=status,
         question=question,
         follows=question.follows.format(days=desk.settings.alerts.acknowledged_days),
-        card=card_of(told, offer.fingerprint),
+        card=card,
         over=over,
         trouble=trouble,
         token=token,
-        choices=CHOICE_WORDS if offer.kind == "snoozed" else {},
+        choices=choices if offer.kind == "snoozed" else {},
         chosen=offer.choice or next(iter(CHOICE_WORDS)),
         name=name,
     )

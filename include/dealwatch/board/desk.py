@@ -75,13 +75,18 @@ def open_desk(
     settings: Settings, *, now: Callable[[], datetime], post: Callable[[str, dict[str, Any]], None]
 ) -> Desk:
     """A desk on the settings' warehouse; raises NotReady or WarehouseDown when that is of no use yet."""
+    return Desk(settings, open_warehouse(settings), now, post)
+
+
+def open_warehouse(settings: Settings) -> Engine:
+    """The settings' warehouse for a hurry; raises as `open_desk` does."""
     engine = connect(settings, patience_seconds=PATIENCE_SECONDS)
     try:
         migrations.check(engine)
     except Exception:
         engine.dispose()
         raise
-    return Desk(settings, engine, now, post)
+    return engine
 
 
 @contextmanager

@@ -4,15 +4,10 @@ import base64
 import hashlib
 
 from fastapi.responses import HTMLResponse
-from jinja2 import Environment, PackageLoader, StrictUndefined
 
-_templates = Environment(
-    loader=PackageLoader("dealwatch.board", "templates"),
-    autoescape=True,
-    undefined=StrictUndefined,
-    trim_blocks=True,
-    lstrip_blocks=True,
-)
+from dealwatch.templating import environment
+
+_templates = environment("board")
 _STYLE = _templates.get_template("style.css.j2").render()
 _HASH = base64.b64encode(hashlib.sha256(_STYLE.encode()).digest()).decode()
 # The address of a page is a permission: no other site may frame it, be told of it, or keep a copy of it.
