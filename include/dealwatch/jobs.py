@@ -11,7 +11,7 @@ from contextlib import contextmanager
 from dataclasses import replace
 from datetime import date, datetime
 from pathlib import Path
-from typing import Any, Literal
+from typing import TYPE_CHECKING, Any, Literal
 
 from sqlalchemy import Engine, select
 
@@ -21,6 +21,9 @@ from dealwatch.moments import end_of_day, local_day, morning_of, mornings
 from dealwatch.settings import Settings
 from dealwatch.tables import model_versions, rule_evidence
 from dealwatch.warehouse import connect, reading, writing
+
+if TYPE_CHECKING:
+    from dealwatch.insights.review import Review
 
 log = logging.getLogger(__name__)
 
@@ -145,31 +148,77 @@ def review(
     audience: Literal["everyone", "managers"] = "everyone",
     out: Path | None = None,
 ) -> tuple[str, dict[str, Any]]:
-    """Compose the newest review of a moment and write its tables: as text, and as counts.
+    """Compose the newest review of a moment, write its tables and its pages: as text, and as counts.
 
-    out: a folder for the text and the review as JSON, for the audience. Sends nothing.
+    out: a folder for the text, the page, CSV and the review as JSON, for the audience. Sends nothing.
     """
-    from dealwatch.insights import review_text
+    from dealwatch.insights import page, review_text
     from dealwatch.insights.keeping import keep, written
 
     with _warehouse(settings) as engine:
         found = keep(engine, as_of, period, settings=settings)
-    counts = {"period": period, "span": found.span.name, "said": len(found.findings)}
-    counts |= {"refused": len(found.refused), "top": [one.sentence for one in found.top()]}
+    counts = _counts_of(found)
     text = review_text.text(found, audience)
+    archived = page.archive(found, settings)
+    counts["archived"] = [str(path) for path in archived]
     if out is not None:
-        counts["written"] = [str(path) for path in written(found, text, out, audience)]
-    return text, _told("review", as_of, counts)
+        files = [*written(found, text, out, audience), *page.written(found, out, audience)]
+        counts["written"] = [str(path) for path in files]
+    return f"{text}\n{page.where(archived, audience)}\n", _told("review", as_of, counts)
 
 
-def reviews_due(settings: Settings, *, as_of: datetime, period: Period | None = None) -> dict[str, Any]:
-    """The reviews of a morning: the week's on Mondays, the month's on its first workday, or one by name."""
+def _counts_of(found: "Review") -> dict[str, Any]:
+    counts = {"period": found.period, "span": found.span.name, "said": len(found.findings)}
+    return counts | {"refused": len(found.refused), "top": [one.sentence for one in found.top()]}
+
+
+def reviews_due(
+    settings: Settings,
+    *,
+    as_of: datetime,
+    period: Period | None = None,
+    now: datetime,
+    notify: Notify = "auto",
+) -> dict[str, Any]:
+    """The reviews of a morning: the week's on Mondays, the month's on its first workday, or one by name.
+
+    Each is written to its tables and the archive, and queued for its readers when it is the newest one at
+    `now`; `dry` queues none, `force` a past one too. With a week's come the alerts of stages and segments
+    that got worse: queued, or as a receipt. Raises NotReady, when all is written, if one is held for its data
+    and operations have no address.
+    """
+    from dealwatch.alerts.trends.speaking import speak_of_trends
+    from dealwatch.insights import page
+    from dealwatch.insights.keeping import keep
     from dealwatch.insights.periods import due
+    from dealwatch.insights.sending import drawn, queue_review, unheard
 
     if period not in (None, "week", "month"):
         raise SettingsError(f"there is no review of a {period}; name week or month")
     periods = due(as_of, settings) if period is None else [period]
-    return {one: review(settings, as_of=as_of, period=one)[1] for one in periods}
+    told: dict[str, Any] = {}
+    fault = ""
+    with _warehouse(settings) as engine:
+        for one in periods:
+            found = keep(engine, as_of, one, settings=settings)
+            page.archive(found, settings)
+            pictures = drawn(found, settings=settings, now=now, notify=notify)
+            with writing(engine, alone="review") as connection:
+                queued = queue_review(
+                    connection, found, settings=settings, now=now, notify=notify, pictures=pictures
+                )
+                fault = unheard(connection, found, settings=settings, now=now, notify=notify) or fault
+            told[one] = _told("review", as_of, _counts_of(found) | {"queued": queued})
+            if one == "week":
+                told[one]["trends"] = speak_of_trends(
+                    engine, as_of=as_of, now=now, settings=settings, notify=notify
+                )
+    if fault:
+        raise NotReady(
+            f"the review is held for its data, and nobody is there to be told: set "
+            f"delivery.operations_slack or delivery.operations_email. {fault}"
+        )
+    return told
 
 
 def promote(settings: Settings, *, version: str, as_of: datetime, by: str = "") -> dict[str, Any]:

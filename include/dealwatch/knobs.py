@@ -426,6 +426,31 @@ class Delivery(Section):
         return self
 
 
+class Review(Section):
+    """Who reads the review of the week and the month, and the alerts of stages and segments beside it."""
+
+    to: Annotated[tuple[str, ...], AfterValidator(checks.review_places)] = Field(
+        default=(),
+        description="E-mail addresses, Slack channel ids and teams:NAME of webhooks that get everyone's "
+        "version, which names no rep.",
+    )
+    managers: Annotated[tuple[str, ...], AfterValidator(checks.managers)] = Field(
+        default=(),
+        description="E-mail addresses and Slack user ids, never a channel, that get the version which names "
+        "reps, and the alerts of stages and segments; without any, those go to whom others report to.",
+    )
+    targets: Annotated[dict[str, float], AfterValidator(checks.targets)] = Field(
+        default_factory=dict,
+        description="Money to win in a fiscal quarter, by its name in the review, as 2026Q4 = 1200000.",
+    )
+    alerts: bool = Field(
+        default=True, description="Whether managers are alerted when a stage or segment deteriorates."
+    )
+    alert_cooldown_days: int = Field(
+        default=10, ge=5, le=90, description="Business days before such an alert is said again."
+    )
+
+
 class Smtp(Section):
     """Where e-mail goes out; filled from the Airflow connection `smtp_default` when there is one."""
 

@@ -24,7 +24,7 @@ from pydantic_settings import SettingsError as Unparsed
 
 from dealwatch import environment
 from dealwatch.errors import SettingsError
-from dealwatch.knobs import PROJECT, Alerts, Delivery, Pipeline, Scoring, Smtp, ZoneName
+from dealwatch.knobs import PROJECT, Alerts, Delivery, Pipeline, Review, Scoring, Smtp, ZoneName
 from dealwatch.sources import KINDS, AnySource, Gates, connected, tells_events
 from dealwatch.written_fields import check_nothing_is_read_back
 
@@ -103,6 +103,7 @@ class Settings(BaseSettings):
     scoring: Scoring = Scoring()
     alerts: Alerts = Alerts()
     delivery: Delivery = Delivery()
+    review: Review = Review()
 
     @classmethod
     def settings_customise_sources(
@@ -136,6 +137,18 @@ class Settings(BaseSettings):
         telling = [name for name, source in self.sources.items() if tells_events(source)]
         if telling and self.delivery.public_url is None:
             raise ValueError(f"sources.{telling[0]}.events go to an address of ours: set delivery.public_url")
+        return self
+
+    @model_validator(mode="after")
+    def _targets_name_our_quarters(self) -> Self:
+        is_calendar = self.pipeline.fiscal_year_starts == 1
+        for name in self.review.targets:
+            if name.startswith("FY") == is_calendar:
+                shown = name.removeprefix("FY") if is_calendar else f"FY{name}"
+                raise ValueError(
+                    f"review.targets.{name} is no quarter of ours: with pipeline.fiscal_year_starts = "
+                    f"{self.pipeline.fiscal_year_starts} the review calls quarters as {shown}"
+                )
         return self
 
     @model_validator(mode="after")

@@ -20,7 +20,12 @@ from dealwatch.warehouse import connect, reading
 
 SOURCE = "demo"
 _DATABASE = "dealwatch.db"
-_MADE = ("models", "outbox", "model-signing.key")  # what the jobs leave in a home besides the warehouse
+_MADE = (
+    "models",
+    "outbox",
+    "reviews",
+    "model-signing.key",
+)  # what the jobs leave in a home besides the warehouse
 
 
 @dataclass(frozen=True)

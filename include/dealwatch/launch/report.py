@@ -1,5 +1,6 @@
 """The summary of a morning as tables on a terminal."""
 
+import re
 from pathlib import Path
 
 from rich.console import Console
@@ -46,9 +47,11 @@ _KINDS = {
     "digest": "digests",
     "manager_digest": "digests to managers",
     "channel_digest": "digests to channels",
+    "review": "reviews",
     "update": "changes of messages",
     "operations": "notices to operations",
 }
+_SENTENCES = 3  # of a review; the rest is on its page
 _COLOURS = {"Critical": "red", "High": "yellow", "Medium": "cyan", "Low": "green"}
 
 
@@ -61,14 +64,25 @@ def print_summary(console: Console, summary: Summary, settings: Settings, *, ui:
     _print_riskiest(console, summary)
     _print_alerts(console, summary)
     _print_past(console, summary)
+    _print_review(console, summary)
     page = settings.home / "outbox" / "index.html"
     console.print("\n[bold]Look further")
     console.print(f"  The messages as their readers see them: {_link(page)}", highlight=False, soft_wrap=True)
     console.print(f"  The runs in Airflow: {ui}", highlight=False)
+    if summary.review is not None:
+        review = settings.home / "reviews" / f"{summary.review.span.name}.html"
+        console.print(f"  The whole review: {_link(review)}", highlight=False, soft_wrap=True)
+        console.print(f"  All reviews: {ui}, then Reviews in Airflow's navigation", highlight=False)
 
 
 def _link(page: Path) -> str:
     return page.as_uri() if page.exists() else f"{page} (nothing was written)"
+
+
+def _kind(kind: str, number: int) -> str:
+    """`1 review`, `23 digests`, `2 digests to managers`."""
+    words = _KINDS.get(kind, kind)
+    return re.sub(r"s(?= to | of |$)", "", words, count=1) if number == 1 else words
 
 
 def _print_told(console: Console, summary: Summary) -> None:
@@ -132,16 +146,27 @@ def _print_alerts(console: Console, summary: Summary) -> None:
         f"  {summary.alerts_opened:,} opened; {summary.alerts_open:,} are open in all.", highlight=False
     )
     for (kind, state), number in summary.messages.items():
-        console.print(f"  {number:,} {_KINDS.get(kind, kind)}: {_STATES.get(state, state)}.", highlight=False)
+        console.print(f"  {number:,} {_kind(kind, number)}: {_STATES.get(state, state)}.", highlight=False)
     for reason, number in sorted(summary.held.items(), key=lambda item: -item[1]):
         console.print(f"  {number:,} held: they {_HELD.get(reason, reason)}.", highlight=False)
 
 
 def _print_past(console: Console, summary: Summary) -> None:
     console.print("\n[bold]The days that were backfilled")
-    would = ", ".join(
-        f"{number:,} {_KINDS.get(kind, kind)}" for kind, number in summary.past_messages.items()
-    )
+    would = ", ".join(f"{number:,} {_kind(kind, number)}" for kind, number in summary.past_messages.items())
     console.print(
         f"  They would have sent {would or 'nothing'}; they sent {summary.past_sent:,}.", highlight=False
+    )
+
+
+def _print_review(console: Console, summary: Summary) -> None:
+    """The first sentences of the week's review; none when it was not made."""
+    if summary.review is None:
+        return
+    console.print(f"\n[bold]The week {summary.review.span.name} in review")
+    for finding in summary.review.top()[:_SENTENCES]:
+        _print_point(console, "-", finding.sentence)
+    refused = len(summary.review.refused)
+    console.print(
+        f"  {refused:,} more claims were looked at and are not said, each for a reason.", highlight=False
     )

@@ -14,7 +14,7 @@ from dealwatch.launch.screen import Say, Screen
 from dealwatch.moments import is_business_day, local_day, morning_of
 from dealwatch.settings import Settings
 
-_STEPS = 9
+_STEPS = 10
 DEALS = 6000
 DAYS = 548
 SEED = 1
@@ -110,6 +110,8 @@ def _run(api: AirflowApi, settings: Settings, known: Diary, screen: Screen, demo
             raise NotReady(f"{ended['failed']} backfilled runs failed; their task logs say why")
     with screen.step(f"score_deals: this morning, {known.morning_on}"):
         api.run("score_deals", "demo_this_morning", {"as_of": known.morning_on.isoformat()})
+    with screen.step("review_pipeline: why the win rate moved, and what to do"):
+        api.run("review_pipeline", "demo_review", {"as_of": known.morning_on.isoformat(), "period": "week"})
     with screen.step("deliver_alerts: empty the queue"):
         api.run("deliver_alerts", "demo_deliver", {})
 

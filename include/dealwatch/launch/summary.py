@@ -7,8 +7,11 @@ from typing import Any
 
 from sqlalchemy import Connection, Select, func, select
 
+from dealwatch.insights.kept import kept
+from dealwatch.insights.review import Review
 from dealwatch.settings import Settings
 from dealwatch.tables import (
+    NO_DEAL,
     activities,
     alert_events,
     alerts,
@@ -76,6 +79,7 @@ class Summary:
     held: dict[str, int]  # reason -> alerts, of this morning
     past_messages: dict[str, int]  # kind -> how many a backfilled morning would have sent
     past_sent: int
+    review: Review | None  # of the newest week that was over
 
 
 def read_summary(connection: Connection, as_of: datetime, settings: Settings) -> Summary:
@@ -107,10 +111,11 @@ def read_summary(connection: Connection, as_of: datetime, settings: Settings) ->
         model=_model(connection, as_of),
         alerts_open=_count(
             connection,
+            alerts.c.deal_id != NO_DEAL,
             alerts.c.opened_at <= as_of,
             alerts.c.resolved_at.is_(None) | (alerts.c.resolved_at > as_of),
         ),
-        alerts_opened=_count(connection, alerts.c.opened_at == as_of),
+        alerts_opened=_count(connection, alerts.c.opened_at == as_of, alerts.c.deal_id != NO_DEAL),
         messages={
             (kind, state): number
             for (kind, state), (number,) in _grouped(
@@ -139,6 +144,7 @@ def read_summary(connection: Connection, as_of: datetime, settings: Settings) ->
             ).items()
         },
         past_sent=_count(connection, deliveries.c.as_of < as_of, deliveries.c.sent_at.is_not(None)),
+        review=kept(connection, as_of, "week"),
     )
 
 
