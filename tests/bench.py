@@ -217,6 +217,20 @@ def morning(folder: Path) -> Side:
     return Side(lambda: jobs.score(bench_company.settings_of(folder), as_of=bench_company.MORNING))
 
 
+def review(folder: Path) -> Side:
+    """The week's review, composed, and its four tables written."""
+    from dealwatch import jobs
+
+    return Side(lambda: jobs.review(bench_company.settings_of(folder), as_of=bench_company.MORNING))
+
+
+def headlines_in_pandas(folder: Path) -> Side:
+    """Ten headline figures without intervals, comparisons by segment or a past to judge them by."""
+    from bench_pandas import headlines
+
+    return Side(lambda: headlines(_path(folder), bench_company.MORNING))
+
+
 def whole_training(folder: Path) -> Side:
     """Panel, forest, gate, rivals, card and the comparison with the champion, whose twin has a panel too."""
     from dealwatch import jobs
@@ -244,6 +258,7 @@ STEPS = (
     Step("explaining 1,000 deals", explaining, explaining_with_shap, "shap.TreeExplainer", _FACTS),
     Step("measuring the rules", measuring, measuring_in_pandas, "pandas, 10 facts a morning"),
     Step("a whole morning", morning, facts_in_pandas, "pandas, 10 facts"),
+    Step("a whole review", review, headlines_in_pandas, "pandas, 10 headline figures"),
     # The last one: it may bring another champion.
     Step("a whole training", whole_training, panel_in_pandas, "pandas, 10 facts a morning"),
 )
