@@ -16,6 +16,9 @@ SCHEDULES ?=
 TESTS ?=
 CRM ?= 20000 160000
 
+# A shell that forbids to keep compiled files would have each process that a test or Airflow starts compile all anew.
+export PYTHONDONTWRITEBYTECODE :=
+
 SHELL := /bin/bash
 .SHELLFLAGS := -euo pipefail -c
 .DELETE_ON_ERROR:
@@ -47,8 +50,7 @@ quick: $(READY_DEV)
 
 # Three files at a time on two cores: part of the time they wait, for processes that die on purpose and for Airflow.
 test: $(READY_DEV) postgresql
-	$(BIN)/python -m pytest -n 3 --dist loadfile --no-loadscope-reorder -m "not airflow"
-	$(BIN)/python -m pytest -n 3 --dist loadfile -m airflow
+	$(BIN)/python -m pytest -n 3 --dist loadfile --no-loadscope-reorder
 
 check: $(READY_DEV)
 	$(BIN)/ruff format --check .

@@ -1,15 +1,17 @@
 """A real Airflow backfills, clears, repeats and is killed: the tables end the same, nobody is messaged."""
 
 import contextlib
+import json
 import os
 import shutil
 import signal
 import sqlite3
 from collections.abc import Callable, Iterator
-from datetime import UTC, datetime, time
+from datetime import UTC, datetime, time, timedelta
 from pathlib import Path
 from typing import Any
 
+import httpx
 import psutil
 import pytest
 
@@ -34,18 +36,27 @@ from airflow_support import (
     small_company,
     tables_of,
 )
+from dealwatch import jobs
 from dealwatch.errors import NotReady
 from dealwatch.launch.airflow_home import LocalAirflow, free_port
 from dealwatch.launch.places import Places
-from dealwatch.moments import morning_of
+from dealwatch.moments import morning_of, parse_moment
 
 pytestmark = [pytest.mark.airflow, pytest.mark.timeout(1800)]
+
+WITH_A_VIEWER = {"AIRFLOW__CORE__SIMPLE_AUTH_MANAGER_USERS": "admin:admin,vera:viewer"}
+REVIEWED = (
+    "2025-03-17",
+    "2025-03-24",
+    "2025-03-31",
+    "2025-04-01",
+)  # three Mondays, and April's first workday
 
 
 @pytest.fixture(scope="module")
 def house(tmp_path_factory: pytest.TempPathFactory) -> Iterator[House]:
     home = tmp_path_factory.mktemp("house")
-    with LocalAirflow(Places(home), port=free_port()) as airflow:
+    with LocalAirflow(Places(home), port=free_port(), changes=WITH_A_VIEWER) as airflow:
         airflow.begin_database()
         settings = small_company(home)
         learn(settings)
@@ -69,7 +80,7 @@ def start_anew(house: House) -> None:
     shutil.copyfile(house.settings.home / "learned.db", house.settings.home / "dealwatch.db")
 
 
-def test_days_backfilled_side_by_side_by_rest_end_as_fifteen_calm_mornings(fresh: House) -> None:
+def test_days_backfilled_side_by_side_by_rest_end_as_nine_calm_mornings(fresh: House) -> None:
     backfill(fresh, "rest", max_active_runs=10)
     assert differing(tables_of(fresh.settings), fresh.expected) == []
     assert_nobody_was_messaged(fresh)
@@ -146,7 +157,7 @@ def task_processes(task_instance: str) -> list[int]:
     return found
 
 
-def test_days_backfilled_backwards_by_shell_end_as_fifteen_calm_mornings(fresh: House) -> None:
+def test_days_backfilled_backwards_by_shell_end_as_nine_calm_mornings(fresh: House) -> None:
     backfill(fresh, "shell", max_active_runs=2, run_backwards=True)
     assert differing(tables_of(fresh.settings), fresh.expected) == []
     assert_nobody_was_messaged(fresh)
@@ -192,7 +203,7 @@ def ask_until_answered(house: House, dag_id: str, first: datetime, last: datetim
     house.api.wait(lambda: house.api.ask_backfill(dag_id, first, last), seconds=PATIENCE, what="an answer")
 
 
-def test_days_backfilled_in_order_and_a_cleared_scheduled_run_end_as_fifteen_calm_mornings(
+def test_days_backfilled_in_order_and_a_cleared_scheduled_run_end_as_nine_calm_mornings(
     fresh: House,
 ) -> None:
     backfill(fresh, "shell", max_active_runs=1)
@@ -239,3 +250,49 @@ def test_a_repeat_of_any_task_changes_nothing_and_sends_nothing(fresh: House) ->
 
 def no_delivery_is_left(house: House) -> bool:
     return "queued" not in set(tables_of(house.settings, only=("deliveries",))["deliveries"]["state"])
+
+
+def test_past_weeks_are_reviewed_by_trigger_and_backfill_as_in_a_shell_and_nobody_is_told(
+    fresh: House,
+) -> None:
+    """Then the pages show them, to those who are logged in."""
+    calm = copied(fresh.settings, fresh.settings.home / "reviewed.db")
+    for day in REVIEWED:
+        jobs.reviews_due(calm, as_of=parse_moment(day, calm))
+    expected = tables_of(calm)
+    fresh.api.run("review_pipeline", "a-past-monday", {"as_of": REVIEWED[1]})
+    first, last = (parse_moment(day, fresh.settings) for day in (REVIEWED[0], REVIEWED[-1]))
+    ended = fresh.api.backfill("review_pipeline", first, last + timedelta(hours=2), runs=len(REVIEWED))
+    assert ended == {"success": len(REVIEWED)}
+    assert tables_of(fresh.settings)["reviews"].height == len(REVIEWED)
+    assert differing(tables_of(fresh.settings), expected) == []
+    again(fresh, "review_pipeline", "a-past-monday")
+    assert differing(tables_of(fresh.settings), expected) == []
+    assert expected["deliveries"].is_empty() and not list(fresh.settings.home.glob("outbox/**/*.html"))
+    assert fresh.api.get("/dags/deliver_alerts/dagRuns", limit=1)["total_entries"] == 0
+    assert_only_who_is_logged_in_sees_reviews(fresh)
+
+
+def assert_only_who_is_logged_in_sees_reviews(house: House) -> None:
+    """Nobody without a session, everyone's version with a viewer's, that with reps with an editor's."""
+    page = f"page/week/{parse_moment(REVIEWED[2], house.settings):%Y-%m-%dT%H:%M:%SZ}"
+    address, board = str(house.api.http.base_url), "/dealwatch-board/"
+    keys = json.loads((Places(house.settings.home).airflow / "passwords.json").read_text())
+    with httpx.Client(base_url=address, timeout=60, trust_env=False) as browser:
+        for path in ("", page, "series"):
+            assert browser.get(board + path).status_code == 401, path
+            forged = browser.get(board + path, headers={"Cookie": "_token=forged"})
+            assert forged.status_code in (401, 403) and "2025-W" not in forged.text
+        shown = {}
+        for name in ("admin", "vera"):
+            login = {"username": name, "password": keys[name]}
+            token = browser.post("/auth/token", json=login).raise_for_status().json()["access_token"]
+            session = {"Cookie": f"_token={token}"}
+            newest = browser.get(board, headers=session)
+            assert newest.status_code == 200 and "2025-W13" in newest.text
+            assert "2025-W11" in browser.get(f"{board}series", headers=session).text
+            shown[name] = browser.get(board + page, headers=session).text
+            nav = browser.get("/api/v2/plugins", headers={"Authorization": f"Bearer {token}"}).json()
+            views = [view for plugin in nav["plugins"] for view in plugin["external_views"]]
+            assert [view["name"] for view in views] == ["Reviews"]
+    assert "13 weeks to 2025-W13" in shown["vera"] and shown["admin"] != shown["vera"]

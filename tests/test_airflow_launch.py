@@ -264,7 +264,8 @@ def test_the_demo_ends_with_what_a_sales_leader_asks(demo: tuple[Path, str]) -> 
         "sent.",
         "They would have sent",
         "they sent 0",
-        "make ui",
+        "in review",
+        "make ui, then Reviews in Airflow's navigation",
     ):
         assert words in told, told
     assert (home / "outbox" / "index.html").as_uri() in told

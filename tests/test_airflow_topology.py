@@ -240,7 +240,7 @@ def test_answers_are_let_in_by_a_signature_alone_and_no_link_is_logged(house: Ho
     ],
     ids=["shell-side-by-side", "rest-backwards"],
 )
-def test_a_backfill_on_postgresql_ends_in_the_tables_of_fifteen_calm_mornings_on_sqlite(
+def test_a_backfill_on_postgresql_ends_in_the_tables_of_nine_calm_mornings_on_sqlite(
     house: House, by: str, options: dict[str, Any]
 ) -> None:
     forget(house.settings, only=SCORED)

@@ -8,12 +8,13 @@ import pytest
 ROOT = Path(__file__).resolve().parents[1]
 PACKAGE = ROOT / "include" / "dealwatch"
 ORDER = (
-    "errors environment checks knobs written_fields sources settings keys moments calendars tables warehouse "
-    "migrations company crm history scoring delivery alerts insights board jobs reference launch questions "
-    "answering setting_right __main__"
+    "errors environment checks knobs written_fields sources settings keys moments calendars drawing "
+    "templating tables warehouse migrations company crm history scoring delivery alerts insights board jobs "
+    "reference launch questions answering setting_right __main__"
 ).split()
 ALERTS = (
-    "reasons fingerprints rules morning intraday episodes evidence renewal speaking write_back hindsight"
+    "reasons fingerprints rules morning intraday episodes evidence renewal speaking trends write_back "
+    "hindsight"
 ).split()
 NETWORK = {
     "httpx",

@@ -5,15 +5,14 @@ from pathlib import Path
 
 import pytest
 
+from company_ledger import whole
 from dealwatch import jobs
-from dealwatch.history.ledger import read_ledger
 from dealwatch.knobs import Scoring, Source
 from dealwatch.moments import morning_of
 from dealwatch.scoring.panel import followed_panel
 from dealwatch.scoring.trial import train
 from dealwatch.settings import Settings
 from dealwatch.tables import deal_scores, deliveries, model_versions, rule_evidence
-from dealwatch.warehouse import connect, reading
 from model_samples import without_rivals
 from year import QUARTERS, lived_through, rows, scores_that_do_not_sum
 
@@ -60,14 +59,9 @@ def verdict(folder: Path, seed: int) -> tuple[bool, str]:
     settings = Settings(home=folder, sources={"crm": Source(path=folder / "drop")}, scoring=knobs)
     as_of = morning_of(until, settings)
     jobs.simulate("null", folder / "drop", deals=800, days=365, seed=seed, until=until)
-    jobs.upgrade(settings)
-    jobs.extract(settings, now=as_of)
-    engine = connect(settings)
-    with reading(engine) as connection:
-        ledger = read_ledger(connection)
-    engine.dispose()
+    panel = followed_panel(whole(folder / "drop"), as_of, settings=settings)
     with without_rivals():
-        trained = train(followed_panel(ledger, as_of, settings=settings), as_of, settings=settings)
+        trained = train(panel, as_of, settings=settings)
     return trained.may_alert, trained.reason
 
 
