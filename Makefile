@@ -50,7 +50,8 @@ quick: $(READY_DEV)
 
 # Three files at a time on two cores: part of the time they wait, for processes that die on purpose and for Airflow.
 test: $(READY_DEV) postgresql
-	$(BIN)/python -m pytest -n 3 --dist loadfile --no-loadscope-reorder
+	$(BIN)/python -m pytest -n 3 --dist loadfile --no-loadscope-reorder -m "not airflow"
+	$(BIN)/python -m pytest -n 3 --dist loadfile --no-loadscope-reorder -m airflow
 
 check: $(READY_DEV)
 	$(BIN)/ruff format --check .

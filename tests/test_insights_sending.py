@@ -179,6 +179,7 @@ def test_a_backfill_of_a_quarter_queues_nothing_and_draws_nothing(
     assert [send(world, settings, monday, now=SEVEN) for monday in [*weeks, *weeks]] == [0] * 26
     assert {(row.state, row.reason) for row in rows(world)} == {("not_sent", "past_day")}
     assert len(rows(world)) == 13 * 3 and charts == [] and kept(world) == set()
+    assert max(row.expires_at for row in rows(world)) < SEVEN, "a receipt is the same at any time"
 
 
 @pytest.mark.parametrize(

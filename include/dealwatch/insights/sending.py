@@ -118,7 +118,7 @@ def _occasion(
     if not reason:
         fault = incident(connection, review.as_of, settings=settings)
         note = caveats(connection, review.as_of, settings=settings)
-    said_at = max(review.as_of, now)
+    said_at = review.as_of if reason else max(review.as_of, now)  # a receipt is the same at any time
     return _Occasion(review, settings, reason or (fault.reason if fault else ""), fault, note, said_at)
 
 
