@@ -284,6 +284,7 @@ REVIEW = Message(
     pictures=pictures_of(PNGS),
     unsaid="4 more findings in the whole review. 12 claims looked at and not said: chance explains 9; 3 rest"
     " on too little or would mislead.",
+    more_url="https://airflow.example.com/dealwatch-board/review/week/2026-03-02T06:00:00Z",
     footer="As known at 2026-03-02 06:00 (Europe/Berlin): 4,318 closed and 402 open deals.",
 )
 

@@ -70,7 +70,7 @@ def test_a_mail_shows_each_picture_where_its_sentence_is(
     html, text = mail.get_body(("html",)), mail.get_body(("plain",))
     assert html is not None and text is not None
     page = Page(html.get_content())
-    assert page.links == ["cid:bridge.r1@example.com", "cid:stages.r1@example.com"]
+    assert page.links == ["cid:bridge.r1@example.com", "cid:stages.r1@example.com", REVIEW.more_url]
     assert 'alt="What the bridge shows: 22.3% to 39.0%."' in html.get_content()
     for told in REVIEW.told:
         assert told.sentence in page.text and told.action in page.text

@@ -1,6 +1,7 @@
 """A stored review read back is the one that was composed, whatever it had to say."""
 
 from collections.abc import Iterator
+from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
@@ -14,6 +15,7 @@ from dealwatch.insights.composing import compose
 from dealwatch.insights.keeping import as_plain, keep
 from dealwatch.insights.kept import SHAPES, frame_of, kept, kept_spans
 from dealwatch.insights.known import known_of
+from dealwatch.insights.page import html
 from dealwatch.insights.review import Period, Review
 from dealwatch.settings import Settings
 from dealwatch.tables import reviews
@@ -23,6 +25,7 @@ from review_rows import begun, ended, known_at
 ZONE = Settings(time_zone="Europe/Berlin")
 MONDAY = datetime(2026, 8, 31, 4, tzinfo=UTC)
 FEW = [begun("2026-02-01", amount="5"), ended("2026-01-01", "2026-01-21", won=True, amount="100")]
+FRAME = pl.DataFrame({"of": ["what nobody knows yet"]})
 NOTHING = ("bridge", "concentration", "drivers", "forest", "segments")  # empty where there is no deal
 
 
@@ -95,6 +98,17 @@ def house(tmp_path: Path) -> Iterator[tuple[Engine, Settings]]:
     migrations.upgrade(made)
     yield made, settings
     made.dispose()
+
+
+def test_a_review_stored_before_a_frame_was_thought_of_has_it_empty_and_can_be_drawn(
+    composed: dict[str, Review], engine: Engine
+) -> None:
+    review = composed["planted"]
+    old = {name: frame for name, frame in review.figures.items() if name not in ("forecast", "stages")}
+    again = through_json(replace(review, figures={**old, "of a later release": FRAME}), engine)
+    assert again.figures["forecast"].is_empty() and again.figures["stages"].is_empty()
+    assert again.figures["of a later release"].equals(FRAME)
+    assert review.span.name in html(again, "managers")
 
 
 def test_all_that_are_kept_are_listed_the_newest_first(house: tuple[Engine, Settings]) -> None:

@@ -16,6 +16,7 @@ from sqlalchemy import Engine
 
 from dealwatch.board.reviews_app import reviews_app
 from dealwatch.insights.kept import kept_spans
+from dealwatch.insights.letter import letter
 from dealwatch.insights.review import Review
 from dealwatch.settings import Settings
 from dealwatch.warehouse import reading
@@ -110,6 +111,16 @@ def test_the_newest_week_comes_first_and_links_lead_back_and_forward(app: FastAP
     assert "Older" in first and 'rel="prev"' not in first and "month" not in "".join(links(first))
     month = ask(app, "/review/month/2026-04-01T06:00:00Z", headers=VIEWER).text
     assert "Month 2026-03" in month and "../../review/week/2026-03-30T06:00:00Z" in links(month)
+
+
+def test_the_link_of_a_message_leads_to_the_review(app: FastAPI, made: list[Review]) -> None:
+    settings = Settings(delivery={"public_url": "https://airflow.example.com/af/"})
+    for review in (made[0], made[-1]):
+        url = letter(review, "everyone", (), settings=settings).more_url
+        path = str(url).removeprefix("https://airflow.example.com/af/dealwatch-board")
+        answer = ask(app, path, headers=VIEWER)
+        assert answer.status_code == 200 and review.span.name in answer.text
+    assert letter(made[0], "everyone", (), settings=Settings()).more_url is None
 
 
 def test_only_who_may_edit_gets_what_names_reps(app: FastAPI) -> None:

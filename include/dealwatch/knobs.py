@@ -401,7 +401,7 @@ class Delivery(Section):
     public_url: Annotated[str | None, AfterValidator(_address)] = Field(
         default=None,
         description="Where people reach Airflow's web server, as https://airflow.example.com; e-mail "
-        "gets its buttons and the link to a person's settings by it.",
+        "gets its buttons and the link to a person's settings by it, a review the link to its page.",
     )
     operations_teams: str | None = Field(
         default=None, description="Name in [teams] of the webhook that hears it, in Teams."

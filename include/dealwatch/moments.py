@@ -27,6 +27,11 @@ def end_of_day(moment: datetime, settings: Settings) -> datetime:
     return datetime.combine(day, time(), tzinfo=settings.zone).astimezone(UTC)
 
 
+def spelled(moment: datetime) -> str:
+    """The moment in an address: `2026-10-05T04:00:00Z`."""
+    return moment.astimezone(UTC).isoformat().replace("+00:00", "Z")
+
+
 def parse_moment(text: str, settings: Settings) -> datetime:
     """A moment from `2026-03-29` (that day's morning) or `2026-03-29T14:30` (as it stands; local).
 

@@ -3,27 +3,19 @@
 import base64
 import hashlib
 from dataclasses import dataclass, field
-from datetime import UTC
 from functools import lru_cache
-from typing import Any
 
 from fastapi.responses import HTMLResponse
 
 from dealwatch.insights.keeping import as_plain
 from dealwatch.insights.page import POLICY, html
 from dealwatch.insights.review import Audience, Review
+from dealwatch.moments import spelled
 from dealwatch.templating import environment
 from dealwatch.warehouse import as_json
 
-
-def _moment(one: Any) -> str:
-    """The moment of a review in an address: `2026-10-05T04:00:00Z`."""
-    moment: str = one.as_of.astimezone(UTC).isoformat()
-    return moment.replace("+00:00", "Z")
-
-
 _templates = environment("board")
-_templates.filters["moment"] = _moment
+_templates.filters["moment"] = lambda review: spelled(review.as_of)
 _STYLE = _templates.get_template("board.css.j2").render()
 _HASH = base64.b64encode(hashlib.sha256(_STYLE.encode()).digest()).decode()
 _NOTHING = "default-src 'none'; img-src data:; base-uri 'none'; form-action 'none'"

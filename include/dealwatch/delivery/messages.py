@@ -111,7 +111,7 @@ class Message(_Value):
     cards: tuple[DealCard | TrendCard, ...] = ()
     cards_title: str = ""  # of a digest: how its deals were chosen
     more: int = 0  # deals that did not fit
-    more_url: str | None = None  # where all of them are listed
+    more_url: str | None = None  # where all of them are listed; of a review, where the whole of it is
     sections: tuple[Section, ...] = ()
     told: tuple[Told, ...] = Field(default=(), max_length=MOST_TOLD)  # of a review
     pictures: tuple[Picture, ...] = ()  # those that sentences name, and COMPOSED

@@ -132,6 +132,8 @@ def _review(message: Message, picture_ref: str) -> dict[str, Any]:
             ImageBlock(alt_text=words_of(picture), slack_file=SlackFile(id=picture_ref), title=title)
         )
     blocks.extend(_told(one) for one in told)
+    if link := _link(safe_url(message.more_url), more_of(message)):
+        blocks.append(SectionBlock(text=MarkdownTextObject(text=link, verbatim=True)))
     small = [_plain(fit(text, SECTION_LENGTH // 3)) for text in (unsaid, message.footer) if text.strip()]
     blocks.extend(ContextBlock(elements=[text]) for text in small)
     first = " · ".join([title_of(message), *(one.sentence for one in told[:1])])

@@ -17,6 +17,7 @@ from dealwatch.delivery.wording import (
     cards_of,
     clean,
     more_of,
+    safe_url,
     sections_of,
     state_of,
     title_of,
@@ -58,7 +59,8 @@ def teams_card(
     if unsaid := unsaid_of(message):
         body.append(_text(unsaid, isSubtle=True))
     if more := more_of(message, dropped=dropped):
-        body.append(_text(more))
+        url = safe_url(message.more_url)
+        body.append(_link(more, url) if url else _text(more))
     body.extend(_list(section) for section in lists if section.is_after)
     if message.footer.strip():
         body.append(_text(message.footer, isSubtle=True, size="Small"))

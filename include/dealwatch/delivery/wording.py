@@ -179,7 +179,9 @@ def title_of(message: Message) -> str:
 
 
 def more_of(message: Message, *, dropped: int = 0) -> str:
-    """How many deals the message does not list."""
+    """How many deals the message does not list; of a review, the words that lead to the whole of it."""
+    if message.kind == "review":
+        return "The whole review" if safe_url(message.more_url) else ""
     return _more(message.more + dropped)
 
 

@@ -94,7 +94,10 @@ def _review(told: Mapping[str, Any]) -> Review:
         headline=_measures(told["headline"]),
         findings=tuple(_finding(one) for one in told["findings"]),
         refused=tuple(_finding(one) for one in told["refused"]),
-        figures={name: frame_of(rows, SHAPES.get(name, {})) for name, rows in told["figures"].items()},
+        figures={  # a frame that was thought of later is empty
+            name: frame_of(told["figures"].get(name, ()), SHAPES.get(name, {}))
+            for name in (*SHAPES, *told["figures"].keys() - SHAPES.keys())
+        },
         currency=told["currency"],
         caveats=tuple(told["caveats"]),
         footer=told["footer"],

@@ -9,7 +9,7 @@ from dealwatch.delivery.messages import COMPOSED, Message, Picture, Told
 from dealwatch.delivery.wording import day
 from dealwatch.insights.lint import FALSE_SHARE
 from dealwatch.insights.review import Audience, Finding, Review
-from dealwatch.moments import local_day
+from dealwatch.moments import local_day, spelled
 from dealwatch.settings import Settings
 
 log = logging.getLogger(__name__)
@@ -66,9 +66,16 @@ def letter(
         told=tuple(Told(**_told(one)) for one in top),
         pictures=tuple(one.picture for one in shown),
         unsaid=unsaid(review, audience),
+        more_url=_address(review, settings),
         is_private=audience == "managers",
         footer=f"{review.footer} Who gets this is set in [review] of the settings.",
     )
+
+
+def _address(review: Review, settings: Settings) -> str | None:
+    """The review's page behind Airflow's login; none where nobody said by which address people reach that."""
+    host = settings.delivery.public_url
+    return f"{host}/dealwatch-board/review/{review.period}/{spelled(review.as_of)}" if host else None
 
 
 def title(review: Review, settings: Settings) -> str:
