@@ -27,8 +27,11 @@ SHELL := /bin/bash
 BIN := $(VENV)/bin
 READY := $(VENV)/.ready
 READY_DEV := $(VENV)/.ready-dev
-UV := $(shell command -v uv 2>/dev/null)
-INSTALL := $(if $(UV),$(UV) pip install --quiet --python $(BIN)/python,$(BIN)/python -m pip install --quiet --disable-pip-version-check)
+THEIR_UV := $(shell command -v uv 2>/dev/null)
+UV := $(or $(THEIR_UV),$(BIN)/uv)
+PIP := $(BIN)/python -m pip --disable-pip-version-check
+# uv installs in seconds what takes pip minutes. pip does it where uv is not, or finds no way to the packages.
+install = { test -x $(UV) && $(UV) pip install --quiet --compile-bytecode --python $(BIN)/python $(1); } || $(PIP) install --quiet $(1)
 
 run: $(READY)
 	@$(BIN)/python -m dealwatch.launch run
@@ -90,16 +93,19 @@ $(BIN)/python:
 	@$(PYTHON) -c 'import sys; sys.exit(not (3, 11) <= sys.version_info[:2] <= (3, 13))' 2>/dev/null || { \
 		echo "Python 3.11, 3.12 or 3.13 is needed; $(PYTHON) is $$($(PYTHON) --version 2>&1)." >&2; \
 		echo "Name another, as in: make $(firstword $(MAKECMDGOALS) run) PYTHON=python3.12" >&2; exit 1; }
-	@echo "Making the environment $(VENV) $(if $(UV),with uv,with venv and pip) ..."
-	@$(if $(UV),$(UV) venv --quiet --python "$$(command -v $(PYTHON))" $(VENV),$(PYTHON) -m venv $(VENV))
+	@echo "Making the environment $(VENV) ..."
+	@$(if $(THEIR_UV),$(UV) venv --quiet --seed --python "$$(command -v $(PYTHON))" $(VENV),$(PYTHON) -m venv $(VENV))
+	@# An index that pip was told of is one that uv does not know of.
+	@test -x $(UV) || $(PIP) config list | grep -qE '[.](index-url|no-index)=' || \
+		$(PIP) install --quiet -c requirements-dev.txt uv || echo "uv could not be installed: pip takes minutes instead."
 
 $(READY): requirements.txt pyproject.toml | $(BIN)/python
-	@echo "Installing the requirements; the first time takes $(if $(UV),seconds,minutes) ..."
-	@$(INSTALL) -r requirements.txt
-	@$(INSTALL) --no-deps --editable .
+	@echo "Installing the requirements ..."
+	@$(call install,-r requirements.txt)
+	@$(call install,--no-deps --editable .)
 	@touch $@
 
 $(READY_DEV): requirements-dev.txt pyproject.toml | $(READY)
 	@echo "Installing the development requirements ..."
-	@$(INSTALL) -r requirements-dev.txt
+	@$(call install,-r requirements-dev.txt)
 	@touch $@

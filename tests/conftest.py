@@ -25,6 +25,8 @@ if TYPE_CHECKING:
 ROOT = Path(__file__).resolve().parents[1]
 # Processes that a test starts run this tree's package, whatever is installed.
 os.environ["PYTHONPATH"] = str(ROOT / "include")
+# Tests run side by side already, and on small tables threads wait for each other more than they compute.
+os.environ |= {"POLARS_MAX_THREADS": "1", "OMP_NUM_THREADS": "1"}
 # No test speaks to the world, whose hundred and fifty authorities would cost each new client 20 ms.
 os.environ["SSL_CERT_FILE"] = str(Path(__file__).parent / "standins" / "nobody.pem")
 certifi.where = lambda: os.environ["SSL_CERT_FILE"]

@@ -316,10 +316,14 @@ def test_the_ui_leaves_no_process_behind(
     deadline = time.monotonic() + PATIENCE
     family: list[psutil.Process] = []
     wanted = 8 if number == signal.SIGKILL else 4  # the components; then the scheduler's workers, too
-    while len(family) < wanted and time.monotonic() < deadline:
-        family = psutil.Process(process.pid).children(recursive=True)
-    if number == signal.SIGKILL:
-        time.sleep(5)  # let them all be born: who has no parent yet to end with is nobody's to end
+    quiet_since = time.monotonic()
+    # Let them all be born: who has no parent yet to end with is nobody's to end.
+    patience = 5 if number == signal.SIGKILL else 0
+    while (len(family) < wanted or time.monotonic() - quiet_since < patience) and time.monotonic() < deadline:
+        known, family = family, psutil.Process(process.pid).children(recursive=True)
+        if known != family:
+            quiet_since = time.monotonic()
+        time.sleep(0.2)
     assert len(family) >= wanted
     assert len(processes_of(demo[0])) >= 4, "this test would not notice"
     process.send_signal(number)

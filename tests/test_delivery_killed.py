@@ -1,4 +1,4 @@
-"""Two hundred deliveries by four senders that are killed at random moments: none is lost, none is doubled."""
+"""Deliveries by four senders that are killed at random moments: none is lost, none is doubled."""
 
 import json
 import os
@@ -23,7 +23,7 @@ from sender import UNSETTLED
 from standins.slack import TOKEN, Slack
 from standins.smtp import Mailbox
 
-MANY = [f"a{n:03}" for n in range(200)]
+MANY = [f"a{n:03}" for n in range(120)]
 SPEED = 20  # a lease of a minute ends after three seconds
 PATIENCE = 480
 
@@ -94,7 +94,7 @@ def test_each_message_exists_exactly_once_in_slack(
     told = {"slack_token": TOKEN, "slack_url": slack.url, "delivery": {"slack_pause_seconds": 0}}
     with nursery(either_settings, **told) as process:
         kills = kill_until_drained(process, either_engine, lambda: len(slack.messages["C0GENERAL"]), dice)
-    assert kills > 15
+    assert kills > 10
     assert Counter(slack.delivery_ids()) == Counter(MANY)
     assert {r.state for r in rows(either_engine)} == {"sent"}
     assert max(r.attempts for r in rows(either_engine)) > 1, "nobody was killed over a message"
