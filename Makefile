@@ -31,7 +31,8 @@ THEIR_UV := $(shell command -v uv 2>/dev/null)
 UV := $(or $(THEIR_UV),$(BIN)/uv)
 PIP := $(BIN)/python -m pip --disable-pip-version-check
 # uv installs in seconds what takes pip minutes. pip does it where uv is not, or finds no way to the packages.
-install = { test -x $(UV) && $(UV) pip install --quiet --compile-bytecode --python $(BIN)/python $(1); } || $(PIP) install --quiet $(1)
+install = { test -x $(UV) && $(UV) pip install --quiet --compile-bytecode --python $(BIN)/python $(1); } || \
+	{ echo "pip installs; the first time that takes minutes ..."; $(PIP) install --quiet $(1); }
 
 run: $(READY)
 	@$(BIN)/python -m dealwatch.launch run
