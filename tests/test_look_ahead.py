@@ -22,7 +22,7 @@ from dealwatch.tables import (
     owners,
 )
 from dealwatch.warehouse import frame, instant
-from small_company import HOUR, MORNING, NEXT, SmallCompany, opened, rows, settled
+from small_company import HOUR, MORNING, NEXT, SmallCompany, opened, rows
 
 ATTRIBUTE = "forecast_category"  # a column that the contract does not name
 HISTORY = ("stage", "amount", "close_date", "owner_id", "next_step_on", "region", "outcome", ATTRIBUTE)
@@ -35,9 +35,12 @@ LOST = pl.col("deal").str.extract(r"(\d+)").cast(pl.Int64) % 2 == 0
 
 
 @pytest.fixture(scope="module")
-def told(small_company: SmallCompany) -> tuple[dict[str, str], Ledger, str]:
+def told(
+    small_company: SmallCompany, tmp_path_factory: pytest.TempPathFactory
+) -> tuple[dict[str, str], Ledger, str]:
     """What MORNING says, and all that was known then."""
-    return (judged(settings := settled(small_company.folder)), *known(settings))
+    settings = small_company.copied(tmp_path_factory.mktemp("untouched"))
+    return (judged(settings), *known(settings))
 
 
 def judged(settings: Settings) -> dict[str, str]:
