@@ -27,11 +27,15 @@ SHELL := /bin/bash
 BIN := $(VENV)/bin
 READY := $(VENV)/.ready
 READY_DEV := $(VENV)/.ready-dev
-THEIR_UV := $(shell command -v uv 2>/dev/null)
+# One of an environment goes with it.
+THEIR_UV := $(filter-out $(abspath $(BIN))/% $(if $(VIRTUAL_ENV),$(VIRTUAL_ENV)/%),$(shell command -v uv 2>/dev/null))
 UV := $(or $(THEIR_UV),$(BIN)/uv)
 PIP := $(BIN)/python -m pip --disable-pip-version-check
 # uv installs in seconds what takes pip minutes. pip does it where uv is not, or finds no way to the packages.
-install = { test -x $(UV) && $(UV) pip install --quiet --compile-bytecode --python $(BIN)/python $(1); } || \
+# An index that pip was told of is one that uv does not know of. (grep -q would end pip's list early, which fails.)
+HAS_OWN_INDEX := $(PIP) config list | grep -E '[.](index-url|no-index)=' >/dev/null
+install = { test -x "$(UV)" && ! $(HAS_OWN_INDEX) && \
+	"$(UV)" pip install --quiet --compile-bytecode --python $(BIN)/python $(1); } || \
 	{ echo "pip installs; the first time that takes minutes ..."; $(PIP) install --quiet $(1); }
 
 run: $(READY)
@@ -95,9 +99,8 @@ $(BIN)/python:
 		echo "Python 3.11, 3.12 or 3.13 is needed; $(PYTHON) is $$($(PYTHON) --version 2>&1)." >&2; \
 		echo "Name another, as in: make $(firstword $(MAKECMDGOALS) run) PYTHON=python3.12" >&2; exit 1; }
 	@echo "Making the environment $(VENV) ..."
-	@$(if $(THEIR_UV),$(UV) venv --quiet --seed --python "$$(command -v $(PYTHON))" $(VENV),$(PYTHON) -m venv $(VENV))
-	@# An index that pip was told of is one that uv does not know of.
-	@test -x $(UV) || $(PIP) config list | grep -qE '[.](index-url|no-index)=' || \
+	@$(if $(THEIR_UV),"$(UV)" venv --quiet --seed --python "$$(command -v $(PYTHON))" $(VENV),$(PYTHON) -m venv $(VENV))
+	@test -x "$(UV)" || $(HAS_OWN_INDEX) || \
 		$(PIP) install --quiet -c requirements-dev.txt uv || echo "uv could not be installed: pip takes minutes instead."
 
 $(READY): requirements.txt pyproject.toml | $(BIN)/python

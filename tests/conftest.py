@@ -6,6 +6,11 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+# Tests run side by side already, and on small tables threads wait for each other more than they compute. Said
+# before polars is loaded, which reads it once.
+os.environ["POLARS_MAX_THREADS"] = os.environ.get("POLARS_MAX_THREADS", "1")
+os.environ["OMP_NUM_THREADS"] = os.environ.get("OMP_NUM_THREADS", "1")
+
 import certifi
 import pytest
 from sqlalchemy import Engine
@@ -25,8 +30,6 @@ if TYPE_CHECKING:
 ROOT = Path(__file__).resolve().parents[1]
 # Processes that a test starts run this tree's package, whatever is installed.
 os.environ["PYTHONPATH"] = str(ROOT / "include")
-# Tests run side by side already, and on small tables threads wait for each other more than they compute.
-os.environ |= {"POLARS_MAX_THREADS": "1", "OMP_NUM_THREADS": "1"}
 # No test speaks to the world, whose hundred and fifty authorities would cost each new client 20 ms.
 os.environ["SSL_CERT_FILE"] = str(Path(__file__).parent / "standins" / "nobody.pem")
 certifi.where = lambda: os.environ["SSL_CERT_FILE"]

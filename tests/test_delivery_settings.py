@@ -62,6 +62,7 @@ def test_all_of_it_in_one_file(tmp_path: Path) -> None:
         ('[delivery.countries]\n"Europe/Berlin" = "DE-XX"', "delivery.countries", "its parts are: BB, BE"),
         ('[delivery.countries]\n"Europe/Atlantis" = "DE"', "delivery.countries", "Europe/Berlin"),
         ('[review]\nto = ["#sales"]', "review.to", "teams:NAME of a webhook"),
+        ('[review]\nboard_url = "airflow:8080"', "review.board_url", "https://airflow.example.com"),
         ('[review]\nto = ["U0ANN"]', "review.to", "reached by e-mail address"),
         ('[review]\nto = ["a b@example.com"]', "review.to", "cro@example.com"),
         ('[review]\nto = ["a@example.com,b@example.com"]', "review.to", "one for each reader"),

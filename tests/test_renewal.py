@@ -229,13 +229,15 @@ def test_when_the_champion_cannot_be_loaded_the_gate_is_enough(home: Settings) -
 
 
 CHILD = """
-import pathlib
+import os, pathlib
+os.sched_setaffinity(0, sorted(os.sched_getaffinity(0))[:{threads}])
+import polars
 from model_samples import without_rivals
 from test_renewal import outcome, settled
 with without_rivals():
-    print(outcome(settled(pathlib.Path({home!r}), pathlib.Path({drop!r}), threads=2)))
+    made = outcome(settled(pathlib.Path({home!r}), pathlib.Path({drop!r}), threads={threads}))
+print(polars.thread_pool_size(), made)
 """
-TWO_THREADS = {"POLARS_MAX_THREADS": "2", "OMP_NUM_THREADS": "2", "NUMBA_NUM_THREADS": "2"}
 
 
 def outcome(settings: Settings) -> str:
@@ -263,23 +265,18 @@ def test_model_file_and_scores_are_the_same_on_either_warehouse_and_any_threads(
     )
     jobs.upgrade(elsewhere)
     jobs.extract(elsewhere, now=NOW)
-    child = CHILD.format(home=str(untrained("two").home), drop=str(drop))
-    run = subprocess.run(
-        [sys.executable, "-c", child],
-        check=True,
-        capture_output=True,
-        text=True,
-        env=os.environ | TWO_THREADS | {"PYTHONPATH": os.pathsep.join(path for path in sys.path if path)},
-    )
-    told = {
-        "two threads": run.stdout.strip(),
-        "PostgreSQL, one thread": outcome(having(elsewhere, threads=1)),
-        "PostgreSQL, two grow the forest": outcome(elsewhere),
-    }
-    cores = os.sched_getaffinity(0)
-    os.sched_setaffinity(0, sorted(cores)[:1])
-    try:
-        told["one core"] = outcome(untrained("one", threads=1))
-    finally:
-        os.sched_setaffinity(0, cores)
+    told = {"PostgreSQL, two threads for the forest": outcome(elsewhere)}
+    for threads in (1, 2):
+        child = CHILD.format(home=str(untrained(f"on {threads}").home), drop=str(drop), threads=threads)
+        knobs = dict.fromkeys(("POLARS_MAX_THREADS", "OMP_NUM_THREADS", "NUMBA_NUM_THREADS"), str(threads))
+        path = {"PYTHONPATH": os.pathsep.join(path for path in sys.path if path)}
+        run = subprocess.run(
+            [sys.executable, "-c", child],
+            check=True,
+            capture_output=True,
+            text=True,
+            env=os.environ | knobs | path,
+        )
+        pool, told[f"{threads} cores"] = run.stdout.split()
+        assert int(pool) == threads, "this test would not notice"
     assert len(set(told.values())) == 1 and all(told.values()), told

@@ -114,7 +114,7 @@ def test_the_newest_week_comes_first_and_links_lead_back_and_forward(app: FastAP
 
 
 def test_the_link_of_a_message_leads_to_the_review(app: FastAPI, made: list[Review]) -> None:
-    settings = Settings(delivery={"public_url": "https://airflow.example.com/af/"})
+    settings = Settings(review={"board_url": "https://airflow.example.com/af/"})
     for review in (made[0], made[-1]):
         url = letter(review, "everyone", (), settings=settings).more_url
         path = str(url).removeprefix("https://airflow.example.com/af/dealwatch-board")

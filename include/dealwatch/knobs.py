@@ -48,9 +48,9 @@ def _address(url: str | None) -> str | None:
         return None
     parts = urlsplit(url)
     if parts.scheme not in {"http", "https"} or not parts.hostname or "@" in parts.netloc:
-        raise ValueError("delivery.public_url is an address such as https://airflow.example.com")
+        raise ValueError("it is an address such as https://airflow.example.com")
     if parts.query or parts.fragment:
-        raise ValueError("delivery.public_url ends with the host or a path, without ? and #")
+        raise ValueError("it ends with the host or a path, without ? and #")
     return url.rstrip("/")
 
 
@@ -401,7 +401,7 @@ class Delivery(Section):
     public_url: Annotated[str | None, AfterValidator(_address)] = Field(
         default=None,
         description="Where people reach Airflow's web server, as https://airflow.example.com; e-mail "
-        "gets its buttons and the link to a person's settings by it, a review the link to its page.",
+        "gets its buttons and the link to a person's settings by it.",
     )
     operations_teams: str | None = Field(
         default=None, description="Name in [teams] of the webhook that hears it, in Teams."
@@ -438,6 +438,11 @@ class Review(Section):
         default=(),
         description="E-mail addresses and Slack user ids, never a channel, that get the version which names "
         "reps, and the alerts of stages and segments; without any, those go to whom others report to.",
+    )
+    board_url: Annotated[str | None, AfterValidator(_address)] = Field(
+        default=None,
+        description="Where readers, logged in, reach Airflow's web server, as https://airflow.example.com; "
+        "the message links to the whole review by it.",
     )
     targets: Annotated[dict[str, float], AfterValidator(checks.targets)] = Field(
         default_factory=dict,

@@ -74,7 +74,7 @@ def letter(
 
 def _address(review: Review, settings: Settings) -> str | None:
     """The review's page behind Airflow's login; none where nobody said by which address people reach that."""
-    host = settings.delivery.public_url
+    host = settings.review.board_url
     return f"{host}/dealwatch-board/review/{review.period}/{spelled(review.as_of)}" if host else None
 
 
