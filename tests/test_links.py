@@ -72,5 +72,7 @@ def test_without_a_public_address_there_is_no_link() -> None:
     "url", ["airflow.example.com", "ftp://example.com", "https://", "https://u:p@x.test", "https://x.test/?a"]
 )
 def test_an_address_that_makes_no_link_is_refused(url: str) -> None:
-    with pytest.raises(ValidationError, match=r"delivery\.public_url"):
+    with pytest.raises(
+        ValidationError, match=r"public_url\n.*(https://airflow\.example\.com|without \? and #)"
+    ):
         Delivery(public_url=url)
