@@ -27,13 +27,13 @@ SHELL := /bin/bash
 BIN := $(VENV)/bin
 READY := $(VENV)/.ready
 READY_DEV := $(VENV)/.ready-dev
-# One of an environment goes with it.
+# One that lies in an environment goes with it.
 THEIR_UV := $(filter-out $(abspath $(BIN))/% $(if $(VIRTUAL_ENV),$(VIRTUAL_ENV)/%),$(shell command -v uv 2>/dev/null))
 UV := $(or $(THEIR_UV),$(BIN)/uv)
 PIP := $(BIN)/python -m pip --disable-pip-version-check
-# uv installs in seconds what takes pip minutes. pip does it where uv is not, or finds no way to the packages.
 # An index that pip was told of is one that uv does not know of. (grep -q would end pip's list early, which fails.)
 HAS_OWN_INDEX := $(PIP) config list | grep -E '[.](index-url|no-index)=' >/dev/null
+# uv installs in seconds what takes pip minutes. pip does it where uv is not, or finds no way to the packages.
 install = { test -x "$(UV)" && ! $(HAS_OWN_INDEX) && \
 	"$(UV)" pip install --quiet --compile-bytecode --python $(BIN)/python $(1); } || \
 	{ echo "pip installs; the first time that takes minutes ..."; $(PIP) install --quiet $(1); }

@@ -9,12 +9,12 @@ from dealwatch.delivery.messages import COMPOSED, Message, Picture, Told
 from dealwatch.delivery.wording import day
 from dealwatch.insights.lint import FALSE_SHARE
 from dealwatch.insights.review import Audience, Finding, Review
+from dealwatch.insights.wording import month_name
 from dealwatch.moments import local_day, spelled
 from dealwatch.settings import Settings
 
 log = logging.getLogger(__name__)
 
-_MONTHS = "January February March April May June July August September October November December".split()
 _CAVEATS = 3
 
 
@@ -81,7 +81,7 @@ def _address(review: Review, settings: Settings) -> str | None:
 def title(review: Review, settings: Settings) -> str:
     """`Pipeline review of the week to 22 Nov 2026`, `Pipeline review of October 2026`."""
     last = local_day(review.span.until, settings)
-    of = f"the week to {day(last)}" if review.period == "week" else f"{_MONTHS[last.month - 1]} {last.year}"
+    of = f"the week to {day(last)}" if review.period == "week" else f"{month_name(last.month)} {last.year}"
     return f"Pipeline review of {of}"
 
 

@@ -18,17 +18,12 @@ from dealwatch.insights.looked import Looked
 from dealwatch.insights.measure import Measure, measures_of
 from dealwatch.insights.rates import WIN_RATE
 from dealwatch.insights.segments import AMOUNT_BAND, UNKNOWN
-from dealwatch.insights.wording import called, counted, listed, money
+from dealwatch.insights.wording import called, counted, listed, money, month_name
 
 _RISKS = (
     ("no_next_step", "no_next_step", "have no next step from today on"),
     ("stalled", "stalled", "stay in their stage for longer than 80% of those that moved on did"),
     ("overdue", "overdue", "have a close date that has passed"),
-)
-# The calendar module's own would follow the machine's language.
-MONTHS = (
-    "",
-    *"January February March April May June July August September October November December".split(),
 )
 LEAST_RISK = 0.05  # of the open money, before it is worth a sentence
 
@@ -129,8 +124,8 @@ def _seasons(looked: Looked) -> Claim:
     ranked = sorted(told.months, key=lambda one: (one.points.value or 0.0, one.month))
     low, high = ranked[0], ranked[-1]
     sentence = (
-        f"Months of the same year differ: over {told.years} years {MONTHS[high.month]} won "
-        f"{said(high.points)} against its year, {MONTHS[low.month]} {said(low.points)}."
+        f"Months of the same year differ: over {told.years} years {month_name(high.month)} won "
+        f"{said(high.points)} against its year, {month_name(low.month)} {said(low.points)}."
     )
     size = max(abs(one.points.value or 0.0) for one in (low, high))
     measures = (high.points, low.points)

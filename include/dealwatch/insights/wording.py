@@ -7,8 +7,15 @@ from dealwatch.insights.measure import Measure
 
 _MINUS = "\u2212"
 _THOUSAND, _MILLION = 1_000, 1_000_000
+# The calendar module's own would follow the machine's language.
+_MONTHS = "January February March April May June July August September October November December".split()
 # Ratios that say by how much one figure differs from another: 0.03 is 3% more.
 CHANGES = ("cycle_change", "cycle_change_by_close_date", "forecast_bias")
+
+
+def month_name(month: int) -> str:
+    """`October` of 10."""
+    return _MONTHS[month - 1]
 
 
 def called(name: str) -> str:

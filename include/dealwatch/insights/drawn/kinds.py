@@ -24,8 +24,7 @@ from dealwatch.insights.findings import WORDS
 from dealwatch.insights.lint import FEWEST
 from dealwatch.insights.measure import Measure
 from dealwatch.insights.review import Review
-from dealwatch.insights.standing import MONTHS
-from dealwatch.insights.wording import number
+from dealwatch.insights.wording import month_name, number
 
 MOST_REPS = 12
 _CHANCE: tuple[tuple[Look, str], ...] = (("now", "beyond chance"), ("plain", "chance explains it"))
@@ -100,7 +99,7 @@ def seasons(review: Review) -> list[Shown]:
     told = measures(review.figures["seasons"].filter(pl.col("name") == "season_points"))
     lines = tuple(
         Row(
-            MONTHS[row["month"]],
+            month_name(row["month"]),
             deals(one.n),
             figure(one).replace(" points", ""),
             mark(one, "now" if row["is_found"] else "plain"),
