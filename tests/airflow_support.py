@@ -47,7 +47,7 @@ def small_company(home: Path, *, deals: int = 1000) -> Any:
     home.mkdir(parents=True, exist_ok=True)
     example = ROOT / "include" / "examples" / "demo.toml"
     plain = 'channels = ["folder"]'
-    ours = f'{plain}\nexpires_after_hours = 1000000\noperations_slack = "C0OPERATIONS"'
+    ours = f'{plain}\noperations_slack = "C0OPERATIONS"'
     text = example.read_text().replace(plain, ours)
     assert ours in text
     (home / "dealwatch.toml").write_text(text.replace("[scoring]", "[scoring]\ntrees = 50"))

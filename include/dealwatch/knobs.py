@@ -355,7 +355,10 @@ class Delivery(Section):
     window_opens: time = Field(default=time(8), description="Earliest minute in the recipient's own zone.")
     window_closes: time = Field(default=time(20), description="Latest minute in the recipient's own zone.")
     expires_after_hours: int = Field(
-        default=96, ge=1, description="A message older than this is not sent; a weekend must fit in."
+        default=96,
+        ge=1,
+        le=720,
+        description="A message older than this is not sent; a weekend must fit in, a month is the most.",
     )
     lease_seconds: int = Field(default=60, ge=30, description="How long a claim on a message lasts.")
     timeout_seconds: int = Field(
