@@ -27,7 +27,7 @@ DAY = timedelta(days=1)
 UNTIL = date(2025, 4, 5)
 EXPORTED_AT = "2025-04-05T05:00:00+02:00"
 TRAINED_AS_OF = "2025-03-01"
-PATIENCE = 600  # seconds: nothing that works takes as long, however busy the machine
+PATIENCE = 1500  # seconds: nothing that works takes as long, however busy the machine
 LEDGER = (
     "extract_runs",
     "raw_records",

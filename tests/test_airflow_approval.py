@@ -14,12 +14,12 @@ import pytest
 from airflow_support import EXPORTED_AT, PATIENCE, again, moment, small_company, tables_of
 from dealwatch import jobs
 from dealwatch.launch.airflow_api import AirflowApi
-from dealwatch.launch.airflow_home import LocalAirflow, free_port
+from dealwatch.launch.airflow_home import READ_ONCE, LocalAirflow, free_port
 from dealwatch.launch.places import Places
 from dealwatch.moments import parse_moment
 from test_airflow_topology import slack_listening
 
-pytestmark = [pytest.mark.airflow, pytest.mark.timeout(900)]
+pytestmark = [pytest.mark.airflow, pytest.mark.timeout(3 * PATIENCE)]
 
 # Few deals are enough, a champion that is old at once, everything late.
 KNOBS = """[scoring]
@@ -57,6 +57,7 @@ def house(tmp_path_factory: pytest.TempPathFactory) -> Iterator[House]:
     with slack_listening() as (address, posted):
         slack = {"conn_type": "slack", "password": "xoxb-1", "extra": {"base_url": address}}
         changes = {
+            **READ_ONCE,
             "AIRFLOW_CONN_SLACK_DEFAULT": json.dumps(slack),
             "AIRFLOW__SCHEDULER__TRIGGER_TIMEOUT_CHECK_INTERVAL": "1",  # so often is silence looked for
         }
@@ -86,7 +87,6 @@ def ask(house: House, run_id: str, as_of: str) -> str:
         return bool(state == "awaiting_input")
 
     house.api.wait(is_asked, seconds=PATIENCE, what="the question")
-    house.api.sleep(3)  # as nobody answers sooner: see `answer`
     found = house.api.get(
         f"/dags/retrain_model/dagRuns/{run_id}/taskInstances/train/xcomEntries/return_value"
     )
@@ -105,21 +105,32 @@ def at(run_id: str) -> str:
 
 
 def answer(house: House, run_id: str, option: str) -> None:
-    """Say it as a person would: once more, if Airflow asks once more.
+    """Say it as a person would, who takes longer than the process that asked takes to end.
 
-    An answer that comes before the executor told of the question makes Airflow call the task failed, and its
-    next try asks again.
+    An answer that comes before the executor told of that end, some 5 s after the question, makes Airflow call
+    the task failed, and its next try asks again.
     """
 
     def is_settled() -> bool:
-        state = house.api.get(at(run_id))["state"]
-        if state == "awaiting_input" and not detail(house, run_id)["response_received"]:
+        task = house.api.get(at(run_id))
+        state = task["state"]
+        assert state not in ("failed", "upstream_failed"), state
+        has_ended = has_been_told(
+            house, f"task_id='approve', run_id='{run_id}', try_number={task['try_number']}"
+        )
+        if state == "awaiting_input" and has_ended and not detail(house, run_id)["response_received"]:
             said = {"chosen_options": [option], "params_input": {}}
             given = house.api.http.patch(f"/api/v2{at(run_id)}/-1/hitlDetails", json=said)
             assert given.status_code == 200, given.text
         return bool(state in ("success", "skipped"))
 
     house.api.wait(is_settled, seconds=PATIENCE, what="the answer to be taken")
+
+
+def has_been_told(house: House, key: str) -> bool:
+    """Whether the executor told the scheduler that the process of a try has ended."""
+    log = (Places(house.settings.home).logs / "scheduler.log").read_text(encoding="utf-8")
+    return any("Received executor event" in line and key in line for line in log.splitlines())
 
 
 def end(house: House, run_id: str) -> dict[str, str]:

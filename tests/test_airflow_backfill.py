@@ -38,13 +38,13 @@ from airflow_support import (
 )
 from dealwatch import jobs
 from dealwatch.errors import NotReady
-from dealwatch.launch.airflow_home import LocalAirflow, free_port
+from dealwatch.launch.airflow_home import READ_ONCE, LocalAirflow, free_port
 from dealwatch.launch.places import Places
 from dealwatch.moments import morning_of, parse_moment
 
-pytestmark = [pytest.mark.airflow, pytest.mark.timeout(1800)]
+pytestmark = [pytest.mark.airflow, pytest.mark.timeout(3 * PATIENCE)]
 
-WITH_A_VIEWER = {"AIRFLOW__CORE__SIMPLE_AUTH_MANAGER_USERS": "admin:admin,vera:viewer"}
+CHANGES = {**READ_ONCE, "AIRFLOW__CORE__SIMPLE_AUTH_MANAGER_USERS": "admin:admin,vera:viewer"}
 REVIEWED = (
     "2025-03-17",
     "2025-03-24",
@@ -56,7 +56,7 @@ REVIEWED = (
 @pytest.fixture(scope="module")
 def house(tmp_path_factory: pytest.TempPathFactory) -> Iterator[House]:
     home = tmp_path_factory.mktemp("house")
-    with LocalAirflow(Places(home), port=free_port(), changes=WITH_A_VIEWER) as airflow:
+    with LocalAirflow(Places(home), port=free_port(), changes=CHANGES) as airflow:
         airflow.begin_database()
         settings = small_company(home)
         learn(settings)

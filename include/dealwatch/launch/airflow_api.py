@@ -10,7 +10,7 @@ import httpx
 
 from dealwatch.errors import NotReady
 
-_PAUSE_SECONDS = 0.5
+_PAUSE_SECONDS = 1.0
 _ASK_AGAIN_SECONDS = 5.0
 _BUSY_PAUSES = (0.2, 0.5, 1.0, 2.0, 4.0)  # seconds before each further try
 
@@ -103,13 +103,13 @@ class AirflowApi:
         body = {"dry_run": False, "only_failed": only_failed}
         _content(self._ask("POST", f"/dags/{dag_id}/dagRuns/{run_id}/clear", json=body))
 
-    def run(self, dag_id: str, run_id: str, conf: dict[str, Any], *, seconds: float = 900) -> None:
+    def run(self, dag_id: str, run_id: str, conf: dict[str, Any], *, seconds: float = 3600) -> None:
         """Run a DAG under a name of its own, once: a run of that name that succeeded is not repeated."""
         if self.trigger(dag_id, run_id, conf)["state"] == "failed":
             self.clear(dag_id, run_id, only_failed=True)
         self.wait_for_run(dag_id, run_id, seconds=seconds)
 
-    def wait_for_run(self, dag_id: str, run_id: str, *, seconds: float = 900) -> None:
+    def wait_for_run(self, dag_id: str, run_id: str, *, seconds: float = 3600) -> None:
         """Wait until a run has succeeded; NotReady when it fails."""
         path = f"/dags/{dag_id}/dagRuns/{run_id}"
         self.wait(lambda: self._is_done(self.get(path)), seconds=seconds, what=f"{dag_id} to finish")
@@ -128,7 +128,7 @@ class AirflowApi:
         *,
         runs: int,
         progress: Callable[[int], None] = lambda done: None,
-        seconds: float = 1800,
+        seconds: float = 3600,
         **options: Any,
     ) -> Counter[str]:
         """Have Airflow backfill the range, wait until all its runs have ended, and count how they did.
