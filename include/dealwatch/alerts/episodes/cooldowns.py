@@ -6,7 +6,7 @@ Pure. A repeat waits for the rule's cooldown in business days; what got worse do
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
-from typing import Literal
+from typing import Any, Literal
 
 Kind = Literal["new", "escalated", "reminder", "unanswered"]
 
@@ -38,6 +38,25 @@ class Standing:
     quiet: str = ""  # acknowledged or snoozed, while an answer keeps it quiet and it did not get worse
     answered_at: datetime | None = None  # the last answer given while its owner had the deal
     tenures: tuple["Tenure", ...] = ()  # when its owner had the deal; empty: ever since it opened
+
+    @classmethod
+    def of(cls, row: Mapping[str, Any], *, at_risk: float, is_close_near: bool, **more: Any) -> "Standing":
+        """From a row of what the fold says stands; `more` are fields that it does not know."""
+        return cls(
+            alert_id=row["alert_id"],
+            fingerprint=row["fingerprint"],
+            rule=row["rule"],
+            deal_id=row["deal_id"],
+            opened_at=row["opened_at"],
+            level=row["level"],
+            owner_id=row["owner_id"],
+            amount=row["amount"],
+            at_risk=at_risk,
+            is_close_near=is_close_near,
+            quiet=row["quiet"],
+            answered_at=row["answered_at"],
+            **more,
+        )
 
 
 @dataclass(frozen=True)

@@ -209,20 +209,11 @@ def standing_on(
             continue
         chance = row["score"] / 100 if deal["p_loss"] is None else deal["p_loss"]
         found.append(
-            Standing(
-                alert_id=row["alert_id"],
-                fingerprint=row["fingerprint"],
-                rule=row["rule"],
-                deal_id=row["deal_id"],
-                opened_at=row["opened_at"],
-                level=row["level"],
-                owner_id=row["owner_id"],
-                amount=row["amount"],
+            Standing.of(
+                row,
                 at_risk=row["amount"] * chance,
                 is_close_near=_is_near(deal["close_date"], morning, known.settings),
                 is_held_out=row["is_held_out"],
-                quiet=row["quiet"],
-                answered_at=row["answered_at"],
                 tenures=known.tenures.get((row["alert_id"], row["owner_id"]), ()),
                 scored=as_json({"model": deal["model_version"], "points": json.loads(deal["points"])}),
             )

@@ -148,20 +148,7 @@ def _week(
     willing = [one for one in routes if choices.get(one.recipient, "everything") == "everything"]
     silence = "" if willing else "recipient_choice" if routes else "no_route"
     found = [
-        Standing(
-            alert_id=row["alert_id"],
-            fingerprint=row["fingerprint"],
-            rule=row["rule"],
-            deal_id=row["deal_id"],
-            opened_at=row["opened_at"],
-            level=row["level"],
-            owner_id=row["owner_id"],
-            amount=row["amount"],
-            at_risk=0.0,
-            is_close_near=False,
-            quiet=row["quiet"],
-            answered_at=row["answered_at"],
-        )
+        Standing.of(row, at_risk=0.0, is_close_near=False)
         for row in standing.sort("fingerprint").iter_rows(named=True)
     ]
     return _Week(
