@@ -12,6 +12,7 @@ import time
 from collections.abc import Iterator
 from datetime import UTC, date, datetime
 from pathlib import Path
+from typing import Any
 
 import psutil
 import pytest
@@ -95,17 +96,65 @@ def test_being_stopped_in_code_made_of_text_is_an_orderly_end(tmp_path: Path) ->
     assert "Every process has been stopped" in ended.stdout
 
 
+def family_of(process: "subprocess.Popen[Any]", members: int) -> list[psutil.Process]:
+    """The descendants of a process, once there are so many."""
+    deadline = time.monotonic() + PATIENCE
+    found: list[psutil.Process] = []
+    while len(found) < members and time.monotonic() < deadline:
+        time.sleep(0.1)
+        found = psutil.Process(process.pid).children(recursive=True)
+    assert len(found) >= members
+    return found
+
+
+def living(family: list[psutil.Process]) -> list[psutil.Process]:
+    return [p for p in family if p.is_running() and p.status() != psutil.STATUS_ZOMBIE]
+
+
 @pytest.mark.slow
 def test_stubborn_processes_are_ended_to_the_last_descendant(tmp_path: Path) -> None:
     with Children(dict(os.environ), tmp_path) as children:
         started = children.start("stubborn", [sys.executable, "-c", STUBBORN])
-        deadline = time.monotonic() + PATIENCE
-        family: list[psutil.Process] = []
-        while len(family) < 2 and time.monotonic() < deadline:
-            family = psutil.Process(started.pid).children(recursive=True)
-        assert len(family) == 2
+        family = family_of(started, 2)
     assert started.returncode == -signal.SIGKILL
-    assert not [p for p in family if p.is_running() and p.status() != psutil.STATUS_ZOMBIE]
+    assert living(family) == []
+
+
+STARTER = f"""
+import os, pathlib, subprocess, sys, threading, time
+from dealwatch.launch.processes import Children
+
+children = Children(dict(os.environ), pathlib.Path(sys.argv[1]))
+children.start("over", ["true"])
+children.finish("over")
+children.start("stubborn", [sys.executable, "-c", {STUBBORN!r}])
+for _ in range(3):
+    threading.Thread(target=time.sleep, args=[600]).start()
+"""
+
+
+@pytest.mark.slow
+def test_a_starter_killed_outright_leaves_no_process_behind(tmp_path: Path) -> None:
+    starter = subprocess.Popen([sys.executable, "-c", STARTER, str(tmp_path)])
+    family = family_of(starter, 4)  # the guard, the child, and its two
+    starter.kill()
+    starter.wait()
+    gone, left = psutil.wait_procs(family, timeout=PATIENCE)
+    assert len(gone) == 4 and living(left) == []
+
+
+def test_a_guard_that_died_is_replaced_by_one_that_knows_who_lives(tmp_path: Path) -> None:
+    with Children(dict(os.environ), tmp_path) as children:
+        first = children.start("first", ["sleep", "600"])
+        assert children.guard is not None
+        children.guard.kill()
+        children.guard.wait()
+        second = children.start("second", ["sleep", "600"])
+        guard = children.guard
+        assert guard.stdin is not None
+        guard.stdin.close()  # as when we are killed
+        guard.wait(timeout=PATIENCE)
+        assert (first.wait(), second.wait()) == (-signal.SIGTERM, -signal.SIGTERM)
 
 
 def test_a_component_that_dies_is_started_again_but_not_for_ever(tmp_path: Path) -> None:
@@ -313,18 +362,8 @@ def test_the_ui_leaves_no_process_behind(
     if number == signal.SIGKILL:
         assert f"http://localhost:{port}" in told
         assert "Password" in told
-    deadline = time.monotonic() + PATIENCE
-    family: list[psutil.Process] = []
-    wanted = 8 if number == signal.SIGKILL else 4  # the components; then the scheduler's workers, too
-    quiet_since = time.monotonic()
-    # Let them all be born: who has no parent yet to end with is nobody's to end.
-    patience = 5 if number == signal.SIGKILL else 0
-    while (len(family) < wanted or time.monotonic() - quiet_since < patience) and time.monotonic() < deadline:
-        known, family = family, psutil.Process(process.pid).children(recursive=True)
-        if known != family:
-            quiet_since = time.monotonic()
-        time.sleep(0.2)
-    assert len(family) >= wanted
+    # The guard and the components; then the scheduler's workers, too.
+    family = family_of(process, 9 if number == signal.SIGKILL else 5)
     assert len(processes_of(demo[0])) >= 4, "this test would not notice"
     process.send_signal(number)
     assert process.wait(timeout=PATIENCE) == (-9 if number == signal.SIGKILL else 0)

@@ -1,27 +1,23 @@
 """Child processes that end with us: started in sessions of their own, stopped to the last descendant."""
 
-import contextlib
-import ctypes
 import os
-import signal
 import subprocess
 import sys
-import time
 from collections import Counter
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 
-import psutil  # type: ignore[import-untyped]
-
 from dealwatch.errors import NotReady
+from dealwatch.launch import sessions
 
-_GRACE_SECONDS = 4.0
 _RESTARTS = 2
-_PR_SET_PDEATHSIG = 1
 
 
 class Children:
-    """The processes we started; leaving the `with` block stops them all, whatever the reason."""
+    """The processes we started; leaving the `with` block stops them all, whatever the reason.
+
+    Should we be killed without a chance to leave it, a guard of our own does.
+    """
 
     def __init__(self, environment: Mapping[str, str], logs: Path) -> None:
         self.environment = dict(environment)
@@ -29,6 +25,7 @@ class Children:
         self.running: dict[str, subprocess.Popen[bytes]] = {}
         self.commands: dict[str, Sequence[str]] = {}
         self.restarts: Counter[str] = Counter()
+        self.guard: subprocess.Popen[bytes] | None = None
 
     def __enter__(self) -> "Children":
         return self
@@ -39,6 +36,7 @@ class Children:
     def start(self, name: str, command: Sequence[str]) -> subprocess.Popen[bytes]:
         """Start a command in its own session, so that Ctrl-C reaches only us; its words go to a log file."""
         self.commands[name] = command
+        guard = self._guard()
         with (self.logs / f"{name}.log").open("ab") as log:
             self.running[name] = subprocess.Popen(  # noqa: S603
                 command,
@@ -47,7 +45,8 @@ class Children:
                 stdout=log,
                 stderr=subprocess.STDOUT,
                 start_new_session=True,
-                preexec_fn=_end_with_parent if sys.platform == "linux" else None,
+                # The child says itself that it is there: we might be killed before we could.
+                preexec_fn=lambda: _tell(guard, f"+{os.getpid()}"),
             )
         return self.running[name]
 
@@ -63,59 +62,45 @@ class Children:
             if self.restarts[name] >= _RESTARTS:
                 raise NotReady(f"{name} ended with {process.returncode}; see {self.logs / name}.log")
             self.restarts[name] += 1
-            _kill({process.pid})
+            sessions.kill({process.pid})
+            _tell(self._guard(), f"-{process.pid}")
             self.start(name, self.commands[name])
 
     def finish(self, name: str) -> None:
         """Wait for a command that ends by itself; raise when it failed."""
-        process = self.running.pop(name)
-        if process.wait() != 0:
+        process = self.running[name]
+        status = process.wait()
+        del self.running[name]
+        _tell(self._guard(), f"-{process.pid}")
+        if status != 0:
             raise NotReady(f"airflow {name} failed; see {self.logs / name}.log")
 
     def stop(self) -> None:
-        """Ask every component to end, then end whatever is left of their sessions.
-
-        The first one goes last: tasks that end report to the API server, and wait long for one that is gone.
-        Whatever is killed midway is repeated at the next start; every job is made for that.
-        """
-        started = list(self.running.values())
-        for wave in (started[1:], started[:1]):
-            _end(wave)
+        """Stop every component to the last descendant."""
+        sessions.end(process.pid for process in self.running.values())
+        for process in self.running.values():
+            process.wait()
+            _tell(self._guard(), f"-{process.pid}")
         self.running.clear()
+        self._dismiss()
+
+    def _dismiss(self) -> None:
+        if self.guard is not None and self.guard.stdin is not None:
+            self.guard.stdin.close()
+            self.guard.wait()
+        self.guard = None
+
+    def _guard(self) -> subprocess.Popen[bytes]:
+        """Who ends our children after us; it lives as long as there are any."""
+        if self.guard is None or self.guard.poll() is not None:
+            self._dismiss()
+            command = [sys.executable, "-m", sessions.__name__]
+            self.guard = subprocess.Popen(command, stdin=subprocess.PIPE, bufsize=0, start_new_session=True)  # noqa: S603
+            for process in self.running.values():
+                _tell(self.guard, f"+{process.pid}")
+        return self.guard
 
 
-def _end(processes: Sequence[subprocess.Popen[bytes]]) -> None:
-    sessions = {process.pid for process in processes}
-    for process in processes:
-        process.send_signal(signal.SIGTERM)
-    deadline = time.monotonic() + _GRACE_SECONDS
-    while _members(sessions) and time.monotonic() < deadline:
-        for process in processes:
-            process.poll()  # reaps, so that the dead stop counting as members
-        time.sleep(0.1)
-    _kill(sessions)
-    for process in processes:
-        process.wait()
-
-
-def _kill(sessions: set[int]) -> None:
-    while members := _members(sessions):
-        for pid in members:
-            with contextlib.suppress(ProcessLookupError):
-                os.kill(pid, signal.SIGKILL)
-        time.sleep(0.05)
-
-
-def _members(sessions: set[int]) -> list[int]:
-    """Every living process of the sessions; groups are not enough, since each task has one of its own."""
-    found = []
-    for pid in psutil.pids():
-        with contextlib.suppress(ProcessLookupError, PermissionError, psutil.Error):
-            if os.getsid(pid) in sessions and psutil.Process(pid).status() != psutil.STATUS_ZOMBIE:
-                found.append(pid)
-    return found
-
-
-def _end_with_parent() -> None:
-    """Have the kernel ask the child to end should we be killed without a chance to say so ourselves."""
-    ctypes.CDLL(None).prctl(_PR_SET_PDEATHSIG, signal.SIGTERM)
+def _tell(guard: subprocess.Popen[bytes], line: str) -> None:
+    if guard.stdin is not None:
+        guard.stdin.write(f"{line}\n".encode())
