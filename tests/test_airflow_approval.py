@@ -115,10 +115,9 @@ def answer(house: House, run_id: str, option: str) -> None:
         task = house.api.get(at(run_id))
         state = task["state"]
         assert state not in ("failed", "upstream_failed"), state
-        has_ended = has_been_told(
-            house, f"task_id='approve', run_id='{run_id}', try_number={task['try_number']}"
-        )
-        if state == "awaiting_input" and has_ended and not detail(house, run_id)["response_received"]:
+        key = f"task_id='approve', run_id='{run_id}', try_number={task['try_number']}"
+        is_ready = state == "awaiting_input" and has_been_told(house, key)
+        if is_ready and not detail(house, run_id)["response_received"]:
             said = {"chosen_options": [option], "params_input": {}}
             given = house.api.http.patch(f"/api/v2{at(run_id)}/-1/hitlDetails", json=said)
             assert given.status_code == 200, given.text

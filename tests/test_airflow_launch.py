@@ -108,7 +108,21 @@ def family_of(process: "subprocess.Popen[Any]", members: int) -> list[psutil.Pro
 
 
 def living(family: list[psutil.Process]) -> list[psutil.Process]:
-    return [p for p in family if p.is_running() and p.status() != psutil.STATUS_ZOMBIE]
+    """Those that have not ended; who waits to be buried by a parent that never looks has."""
+    found = []
+    for process in family:
+        with contextlib.suppress(psutil.NoSuchProcess):
+            if process.is_running() and process.status() != psutil.STATUS_ZOMBIE:
+                found.append(process)
+    return found
+
+
+def left_of(family: list[psutil.Process]) -> list[psutil.Process]:
+    """Who still lives when all had time to end."""
+    deadline = time.monotonic() + PATIENCE
+    while living(family) and time.monotonic() < deadline:
+        time.sleep(0.1)
+    return living(family)
 
 
 @pytest.mark.slow
@@ -121,7 +135,7 @@ def test_stubborn_processes_are_ended_to_the_last_descendant(tmp_path: Path) -> 
 
 
 STARTER = f"""
-import os, pathlib, subprocess, sys, threading, time
+import os, pathlib, sys, threading, time
 from dealwatch.launch.processes import Children
 
 children = Children(dict(os.environ), pathlib.Path(sys.argv[1]))
@@ -139,8 +153,7 @@ def test_a_starter_killed_outright_leaves_no_process_behind(tmp_path: Path) -> N
     family = family_of(starter, 4)  # the guard, the child, and its two
     starter.kill()
     starter.wait()
-    gone, left = psutil.wait_procs(family, timeout=PATIENCE)
-    assert len(gone) == 4 and living(left) == []
+    assert left_of(family) == []
 
 
 def test_a_guard_that_died_is_replaced_by_one_that_knows_who_lives(tmp_path: Path) -> None:
@@ -367,6 +380,6 @@ def test_the_ui_leaves_no_process_behind(
     assert len(processes_of(demo[0])) >= 4, "this test would not notice"
     process.send_signal(number)
     assert process.wait(timeout=PATIENCE) == (-9 if number == signal.SIGKILL else 0)
-    psutil.wait_procs([*family, *processes_of(demo[0])], timeout=PATIENCE / 2)
+    assert left_of(family) == []
     assert processes_of(demo[0]) == []
     process.stdout.close()
