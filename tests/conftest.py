@@ -24,7 +24,7 @@ from postgresql import new_database
 if TYPE_CHECKING:
     from small_company import SmallCompany
     from standins.slack import Slack
-    from standins.smtp import Mailbox
+    from standins.smtp import Clock, Mailbox
     from standins.teams import Webhook
 
 ROOT = Path(__file__).resolve().parents[1]
@@ -143,11 +143,23 @@ def slack(_no_proxy: None) -> Iterator["Slack"]:
 
 
 @pytest.fixture
-def mailbox() -> Iterator["Mailbox"]:
+def mail_clock(monkeypatch: pytest.MonkeyPatch) -> "Clock":
+    """The mail client's clock. It stands still until a server takes time on it: no machine is too slow."""
+    from dealwatch.delivery import email
+    from standins.smtp import Clock
+
+    clock = Clock()
+    monkeypatch.setattr(email, "time", clock)
+    return clock
+
+
+@pytest.fixture
+def mailbox(mail_clock: "Clock") -> Iterator["Mailbox"]:
     """A mail server that wants neither encryption nor a login."""
     from standins.smtp import smtp_server
 
     with smtp_server() as running:
+        running.clock = mail_clock
         yield running
 
 

@@ -9,7 +9,8 @@ import pytest
 from pydantic import SecretStr
 
 from dealwatch.delivery import email as channel
-from dealwatch.delivery.messages import PathPoint
+from dealwatch.delivery import email_pictures
+from dealwatch.delivery.messages import Message, PathPoint
 from dealwatch.delivery.parcel import Parcel, Refused, TryLater, Uncertain
 from dealwatch.knobs import Delivery, Smtp
 from dealwatch.launch.airflow_home import free_port
@@ -18,13 +19,6 @@ from delivery_samples import ALERT, OPERATIONS, card
 from standins.smtp import Clock, Mailbox, endless_answer, self_signed, smtp_server
 
 ANN, BOB = "ann@example.com", "bob@example.com"
-
-
-@pytest.fixture
-def clock(monkeypatch: pytest.MonkeyPatch) -> Clock:
-    standing = Clock()
-    monkeypatch.setattr(channel, "time", standing)
-    return standing
 
 
 def settings_of(port: int, **changes: object) -> Settings:
@@ -98,6 +92,7 @@ def test_the_end_of_the_data_decides(mailbox: Mailbox, reply: str, meaning: type
     assert len(mailbox.mails) == (1 if reply == "drop" else 0)
 
 
+@pytest.mark.usefixtures("mail_clock")
 def test_starttls_encrypts_and_checks_the_certificate(tmp_path: Path) -> None:
     with smtp_server(certificate=self_signed(tmp_path), login=("us", "secret")) as mailbox:
         login = {"starttls": True, "user": "us", "password": SecretStr("secret")}
@@ -153,27 +148,28 @@ def test_a_mail_too_big_for_the_server_is_that_mails_own_fault(mailbox: Mailbox)
 
 @pytest.mark.parametrize(("slow", "stops"), [({"EHLO": 30, "MAIL": 30}, True), ({"RCPT": 80}, False)])
 def test_a_server_too_slow_for_the_deadline_is_offered_nothing(
-    mailbox: Mailbox, clock: Clock, slow: dict[str, float], stops: bool
+    mailbox: Mailbox, slow: dict[str, float], stops: bool
 ) -> None:
-    mailbox.slow, mailbox.clock = slow, clock
+    mailbox.slow = slow
     with pytest.raises(TryLater, match="too slowly|too long") as caught:
         channel.send(parcel(), ANN, settings=settings_of(mailbox.port), within=timedelta(seconds=120))
     assert mailbox.offered == 0 and caught.value.stops_channel is stops
 
 
-def test_a_server_that_keeps_silent_is_not_waited_for(mailbox: Mailbox) -> None:
-    mailbox.slow["EHLO"] = 60
-    began = time.monotonic()
-    with pytest.raises(TryLater) as caught:
-        channel.send(parcel(), ANN, settings=settings_of(mailbox.port), within=timedelta(seconds=1))
-    assert time.monotonic() - began < 30, "it waited for the server"
+def test_a_server_that_keeps_silent_is_not_waited_for() -> None:
+    with smtp_server() as mailbox:
+        mailbox.slow["EHLO"] = 60
+        began = time.monotonic()
+        with pytest.raises(TryLater) as caught:
+            channel.send(parcel(), ANN, settings=settings_of(mailbox.port), within=timedelta(seconds=1))
+        assert time.monotonic() - began < 30, "it waited for the server"
     assert mailbox.offered == 0 and caught.value.stops_channel
 
 
-def test_an_answer_that_never_ends_is_a_doubt_at_the_deadline(clock: Clock) -> None:
-    with endless_answer(clock) as port, pytest.raises(Uncertain):
+def test_an_answer_that_never_ends_is_a_doubt_at_the_deadline(mail_clock: Clock) -> None:
+    with endless_answer(mail_clock) as port, pytest.raises(Uncertain):
         channel.send(parcel(), ANN, settings=settings_of(port), within=timedelta(seconds=120))
-    assert clock.now >= 1_000 + 120
+    assert mail_clock.now >= 1_000 + 120
 
 
 @pytest.mark.parametrize(
@@ -203,10 +199,16 @@ def test_a_mail_offers_the_way_to_its_readers_own_settings(mailbox: Mailbox, tmp
     assert [mail["List-Unsubscribe"] for mail in mailbox.mails[2:]] == [None, None]
 
 
+def deliver(mailbox: Mailbox, message: Message) -> None:
+    """Both steps of the way, as the sender takes them."""
+    settings = settings_of(mailbox.port)
+    channel.send(channel.ready(replace(parcel(), message=message), settings=settings), ANN, settings=settings)
+
+
 def test_a_picture_rides_inside_the_mail(mailbox: Mailbox) -> None:
     path = tuple(PathPoint(on=date(2026, 2, n), score=60 + n) for n in (2, 9, 16, 23))
     message = ALERT.model_copy(update={"cards": (card(path=path),)})
-    channel.send(replace(parcel(), message=message), ANN, settings=settings_of(mailbox.port))
+    deliver(mailbox, message)
     (mail,) = mailbox.mails
     (picture,) = [part for part in mail.walk() if part.get_content_type() == "image/png"]
     assert picture["Content-Disposition"] == "inline" and picture.get_content().startswith(b"\x89PNG")
@@ -217,10 +219,22 @@ def test_a_picture_rides_inside_the_mail(mailbox: Mailbox) -> None:
     assert not [part for part in mail.walk() if part.is_attachment()]
 
 
+def test_the_time_that_a_picture_takes_is_not_the_mail_servers(
+    mailbox: Mailbox, mail_clock: Clock, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def slowly(_: Message) -> bytes:
+        mail_clock.now += 60  # what the drawing library's first day on a slow machine may take
+        return b"\x89PNG"
+
+    monkeypatch.setattr(email_pictures, "chart_png", slowly)
+    deliver(mailbox, ALERT)
+    assert [part.get_content_type() for part in mailbox.mails[0].walk()].count("image/png") == 1
+
+
 def test_a_picture_that_cannot_be_drawn_costs_no_mail(mailbox: Mailbox) -> None:
     path = tuple(PathPoint(on=date(2026, 2, n), score=10**400) for n in (2, 9))
     message = ALERT.model_copy(update={"cards": (card(path=path),)})
-    channel.send(replace(parcel(), message=message), ANN, settings=settings_of(mailbox.port))
+    deliver(mailbox, message)
     assert [part.get_content_type() for part in mailbox.mails[0].walk() if not part.is_multipart()] == [
         "text/plain",
         "text/html",

@@ -392,6 +392,7 @@ def test_a_rotated_token_costs_no_message_and_is_told(
     assert len(mailbox.mails) == 2
 
 
+@pytest.mark.usefixtures("mail_clock")
 def test_a_wrong_mail_password_costs_no_message(engine: Engine, settings: Settings, tmp_path: Path) -> None:
     with smtp_server(certificate=self_signed(tmp_path), login=("us", "secret")) as mailbox:
         login = {"host": "127.0.0.1", "port": mailbox.port, "verify": False, "user": "us"}

@@ -25,7 +25,7 @@ class Channel(Protocol):
         """The receipt of a message that an earlier try left there."""
 
     def ready(self, parcel: Parcel, *, settings: Settings) -> Parcel:
-        """The parcel once all that may be handed over twice is: a picture that the message will show."""
+        """The parcel once its picture is drawn or handed over, which may happen twice."""
 
     def send(self, parcel: Parcel, destination: str, *, settings: Settings) -> Receipt:
         """Hand the message over once."""

@@ -20,7 +20,7 @@ from email.policy import SMTP
 from email.utils import format_datetime, getaddresses
 from typing import Any
 
-from dealwatch.delivery.email_pictures import html_with, inline
+from dealwatch.delivery.email_pictures import html_with, inline, with_chart
 from dealwatch.delivery.pages import text_page
 from dealwatch.delivery.parcel import NoSuchRecipient, Parcel, Receipt, Refused, TryLater, Uncertain, shaped
 from dealwatch.delivery.replies import links_of
@@ -67,8 +67,8 @@ def find(parcel: Parcel, destination: str, *, settings: Settings) -> Receipt | N
 
 
 def ready(parcel: Parcel, *, settings: Settings) -> Parcel:
-    """The parcel as it is: nothing is handed over ahead of it."""
-    return parcel
+    """The parcel with its chart drawn, which may take longer than the mail server is given."""
+    return with_chart(parcel)
 
 
 def send(

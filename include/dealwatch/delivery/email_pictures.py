@@ -2,7 +2,7 @@
 
 import logging
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from urllib.parse import quote
 
 from dealwatch.delivery.chart import chart_png
@@ -14,7 +14,7 @@ from dealwatch.delivery.review_lines import told_of
 
 log = logging.getLogger(__name__)
 
-_CHART = ""  # the name of the one that is drawn from the message itself
+_CHART = "chart"  # the name of the one that is drawn from the message itself
 
 
 @dataclass(frozen=True)
@@ -26,16 +26,27 @@ class Inline:
     png: bytes
 
 
+def with_chart(parcel: Parcel) -> Parcel:
+    """The parcel with the picture of its deal's way. One that cannot be drawn is left out, as words say it.
+
+    The drawing library takes seconds to load, and far longer on its first day on a machine.
+    """
+    try:
+        drawn = chart_png(parcel.message)
+    except Exception:
+        log.exception("a picture could not be drawn; the mail goes without it")
+        return parcel
+    return replace(parcel, pictures={**parcel.pictures, _CHART: drawn}) if drawn else parcel
+
+
 def inline(parcel: Parcel, domain: str) -> list[Inline]:
-    """The mail's pictures. One that cannot be drawn or was lost is left out: the words say the same."""
+    """The mail's pictures: those of its sentences and the chart, without any that was lost."""
     named = [told.picture.name for told in told_of(parcel.message) if told.picture]
-    found = [
+    return [
         Inline(name, f"{name}.{parcel.delivery_id}@{domain}", parcel.pictures[name])
-        for name in named
+        for name in (*named, _CHART)
         if name in parcel.pictures
     ]
-    drawn = _drawn(parcel.message)
-    return [*found, *([Inline(_CHART, f"chart.{parcel.delivery_id}@{domain}", drawn)] if drawn else [])]
 
 
 def html_with(pictures: Sequence[Inline], message: Message, links: Links) -> str:
@@ -43,11 +54,3 @@ def html_with(pictures: Sequence[Inline], message: Message, links: Links) -> str
     chart = next((one.cid for one in pictures if one.name == _CHART), "")
     shown = {one.name: f"cid:{quote(one.cid, safe='@')}" for one in pictures if one.name != _CHART}
     return html_page(message, links, chart_cid=chart, pictures=shown)
-
-
-def _drawn(message: Message) -> bytes | None:
-    try:
-        return chart_png(message)
-    except Exception:
-        log.exception("a picture could not be drawn; the mail goes without it")
-        return None
