@@ -14,7 +14,7 @@ import pytest
 from airflow_support import EXPORTED_AT, PATIENCE, again, moment, small_company, tables_of
 from dealwatch import jobs
 from dealwatch.launch.airflow_api import AirflowApi
-from dealwatch.launch.airflow_home import READ_ONCE, LocalAirflow, free_port
+from dealwatch.launch.airflow_home import READ_SELDOM, LocalAirflow, free_port
 from dealwatch.launch.places import Places
 from dealwatch.moments import parse_moment
 from test_airflow_topology import slack_listening
@@ -57,7 +57,7 @@ def house(tmp_path_factory: pytest.TempPathFactory) -> Iterator[House]:
     with slack_listening() as (address, posted):
         slack = {"conn_type": "slack", "password": "xoxb-1", "extra": {"base_url": address}}
         changes = {
-            **READ_ONCE,
+            **READ_SELDOM,
             "AIRFLOW_CONN_SLACK_DEFAULT": json.dumps(slack),
             "AIRFLOW__SCHEDULER__TRIGGER_TIMEOUT_CHECK_INTERVAL": "1",  # so often is silence looked for
         }

@@ -38,13 +38,13 @@ from airflow_support import (
 )
 from dealwatch import jobs
 from dealwatch.errors import NotReady
-from dealwatch.launch.airflow_home import READ_ONCE, LocalAirflow, free_port
+from dealwatch.launch.airflow_home import READ_SELDOM, LocalAirflow, free_port
 from dealwatch.launch.places import Places
 from dealwatch.moments import morning_of, parse_moment
 
 pytestmark = [pytest.mark.airflow, pytest.mark.timeout(3 * PATIENCE)]
 
-CHANGES = {**READ_ONCE, "AIRFLOW__CORE__SIMPLE_AUTH_MANAGER_USERS": "admin:admin,vera:viewer"}
+CHANGES = {**READ_SELDOM, "AIRFLOW__CORE__SIMPLE_AUTH_MANAGER_USERS": "admin:admin,vera:viewer"}
 REVIEWED = (
     "2025-03-17",
     "2025-03-24",

@@ -23,7 +23,7 @@ from conftest import new_database
 from dealwatch import jobs
 from dealwatch.errors import NotReady
 from dealwatch.launch.airflow_api import AirflowApi
-from dealwatch.launch.airflow_home import READ_ONCE, LocalAirflow, free_port
+from dealwatch.launch.airflow_home import READ_SELDOM, LocalAirflow, free_port
 from dealwatch.launch.places import Places
 from dealwatch.moments import morning_of
 from dealwatch.settings import load
@@ -135,7 +135,7 @@ def house(tmp_path_factory: pytest.TempPathFactory, postgres_server: str) -> Ite
         (of_salesforce,) = to_salesforce(urlsplit(salesforce.url).port or 0).values()
         (of_hubspot,) = to_hubspot(urlsplit(hubspot.url).port or 0).values()
         changes = {
-            **READ_ONCE,
+            **READ_SELDOM,
             "AIRFLOW_CONN_DEMO": of_salesforce,
             "AIRFLOW_CONN_HUB": of_hubspot,
             "AIRFLOW_CONN_DWH": json.dumps({"conn_type": "postgres", "extra": {"url": dwh}}),

@@ -20,7 +20,7 @@ from sqlalchemy import Engine, insert
 
 from airflow_support import PATIENCE, ROOT, differing, tables_of
 from dealwatch.errors import NotReady
-from dealwatch.launch import diary, story
+from dealwatch.launch import diary, sessions, story
 from dealwatch.launch.airflow_home import free_port, require_free
 from dealwatch.launch.diary import Diary
 from dealwatch.launch.places import Places, environment, prepare
@@ -168,6 +168,56 @@ def test_a_guard_that_died_is_replaced_by_one_that_knows_who_lives(tmp_path: Pat
         guard.stdin.close()  # as when we are killed
         guard.wait(timeout=PATIENCE)
         assert (first.wait(), second.wait()) == (-signal.SIGTERM, -signal.SIGTERM)
+
+
+SIGNED = """
+import pathlib, signal, sys, time
+name, folder = sys.argv[1], pathlib.Path(sys.argv[2])
+
+def end(*_):
+    with (folder / "ended").open("a") as book:
+        book.write(f"{name}\\n")
+    sys.exit()
+
+signal.signal(signal.SIGTERM, end)
+(folder / name).touch()
+time.sleep(600)
+"""
+
+
+def test_the_guard_ends_the_first_one_last_also_after_it_was_started_again(tmp_path: Path) -> None:
+    def begun(name: str) -> None:
+        deadline = time.monotonic() + PATIENCE
+        while not (tmp_path / name).exists() and time.monotonic() < deadline:
+            time.sleep(0.05)
+        (tmp_path / name).unlink()
+
+    with Children(dict(os.environ), tmp_path) as children:
+        for name in ("first", "second", "third"):
+            children.start(name, [sys.executable, "-c", SIGNED, name, str(tmp_path)])
+            begun(name)
+        children.running["first"].kill()
+        children.running["first"].wait()
+        guard = children.guard
+        assert guard is not None and guard.stdin is not None
+        guard.kill()
+        guard.wait()
+        children.check()
+        begun("first")
+        assert children.guard is not None and children.guard is not guard, "check() looks after the guard too"
+        assert children.guard.stdin is not None
+        children.guard.stdin.close()  # as when we are killed
+        children.guard.wait(timeout=PATIENCE)
+        ended = (tmp_path / "ended").read_text().split()
+    assert sorted(ended[:2]) == ["second", "third"] and ended[2:] == ["first"]
+
+
+def test_a_guard_leaves_alone_what_is_over(monkeypatch: pytest.MonkeyPatch) -> None:
+    ended: list[list[int]] = []
+    monkeypatch.setattr(sessions, "end", lambda living: ended.append(list(living)))
+    for told in (["+7\n", "7\n", "+8\n", "7 8\n", "+9\n", "9 8\n"], ["7\n", "\n"], ["7\n", "+8\n"], []):
+        sessions.watch(told)
+    assert ended == [[9, 8], [], [7, 8], []]
 
 
 def test_a_component_that_dies_is_started_again_but_not_for_ever(tmp_path: Path) -> None:

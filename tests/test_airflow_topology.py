@@ -40,7 +40,7 @@ from conftest import new_database
 from dealwatch.delivery.links import settings_link
 from dealwatch.knobs import Delivery
 from dealwatch.launch.airflow_api import AirflowApi
-from dealwatch.launch.airflow_home import DAGS, READ_ONCE, free_port
+from dealwatch.launch.airflow_home import DAGS, READ_SELDOM, free_port
 from dealwatch.launch.places import without_ours
 from dealwatch.launch.processes import Children
 from dealwatch.settings import Settings
@@ -119,7 +119,7 @@ class Composed:
             "AIRFLOW__LOGGING__TRIGGER_LOG_SERVER_PORT": str(free_port()),
             "AIRFLOW__LOGGING__WORKER_LOG_SERVER_PORT": str(free_port()),
             "AIRFLOW__SCHEDULER__SCHEDULER_HEALTH_CHECK_SERVER_PORT": str(free_port()),
-            **READ_ONCE,
+            **READ_SELDOM,
             # What keeps a busy machine from failing a task that could not report for 5 s.
             "AIRFLOW__WORKERS__EXECUTION_API_TIMEOUT": "60",
             "PATH": f"{Path(sys.executable).parent}:{os.environ['PATH']}",

@@ -223,7 +223,7 @@ def test_the_time_that_a_picture_takes_is_not_the_mail_servers(
     mailbox: Mailbox, mail_clock: Clock, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     def slowly(_: Message) -> bytes:
-        mail_clock.now += 60  # what the drawing library's first day on a slow machine may take
+        mail_clock.now += 30  # what the drawing library's first day on a slow machine may take
         return b"\x89PNG"
 
     monkeypatch.setattr(email_pictures, "chart_png", slowly)

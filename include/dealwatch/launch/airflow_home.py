@@ -23,9 +23,9 @@ DAGS = {
 }
 _HEALTH = {"scheduler": "scheduler", "dag-processor": "dag_processor", "triggerer": "triggerer"}
 _START_SECONDS = 900.0
-# For an Airflow under which nobody edits a DAG: it reads their files once, not twice a minute, which takes a
-# sixth of a processor.
-READ_ONCE = {"AIRFLOW__DAG_PROCESSOR__MIN_FILE_PROCESS_INTERVAL": "86400"}
+# For an Airflow under which nobody edits a DAG. Reading their files twice a minute takes a sixth of a
+# processor; once would not do, as one that could not be read is tried again no sooner.
+READ_SELDOM = {"AIRFLOW__DAG_PROCESSOR__MIN_FILE_PROCESS_INTERVAL": "300"}
 
 
 class LocalAirflow:

@@ -1,5 +1,6 @@
 """Child processes that end with us: started in sessions of their own, stopped to the last descendant."""
 
+import contextlib
 import os
 import subprocess
 import sys
@@ -36,7 +37,7 @@ class Children:
     def start(self, name: str, command: Sequence[str]) -> subprocess.Popen[bytes]:
         """Start a command in its own session, so that Ctrl-C reaches only us; its words go to a log file."""
         self.commands[name] = command
-        guard = self._guard()
+        guard = self._living_guard()
         with (self.logs / f"{name}.log").open("ab") as log:
             self.running[name] = subprocess.Popen(  # noqa: S603
                 command,
@@ -48,6 +49,7 @@ class Children:
                 # The child says itself that it is there: we might be killed before we could.
                 preexec_fn=lambda: _tell(guard, f"+{os.getpid()}"),
             )
+        self._tell_who_lives(guard)
         return self.running[name]
 
     def airflow(self, *arguments: str) -> subprocess.Popen[bytes]:
@@ -55,7 +57,8 @@ class Children:
         return self.start(arguments[0], [sys.executable, "-m", "airflow", *arguments])
 
     def check(self) -> None:
-        """Start a component again that has died; raise when it keeps dying, with the place of its log."""
+        """Start what has died again, the guard too; raise, with the place of its log, when it keeps dying."""
+        self._living_guard()
         for name, process in list(self.running.items()):
             if process.poll() is None:
                 continue
@@ -63,7 +66,6 @@ class Children:
                 raise NotReady(f"{name} ended with {process.returncode}; see {self.logs / name}.log")
             self.restarts[name] += 1
             sessions.kill({process.pid})
-            _tell(self._guard(), f"-{process.pid}")
             self.start(name, self.commands[name])
 
     def finish(self, name: str) -> None:
@@ -71,7 +73,7 @@ class Children:
         process = self.running[name]
         status = process.wait()
         del self.running[name]
-        _tell(self._guard(), f"-{process.pid}")
+        self._tell_who_lives(self._living_guard())
         if status != 0:
             raise NotReady(f"airflow {name} failed; see {self.logs / name}.log")
 
@@ -80,25 +82,28 @@ class Children:
         sessions.end(process.pid for process in self.running.values())
         for process in self.running.values():
             process.wait()
-            _tell(self._guard(), f"-{process.pid}")
         self.running.clear()
         self._dismiss()
 
     def _dismiss(self) -> None:
+        """Let the guard go. It ends what nobody else knows of: a child whose start was interrupted."""
         if self.guard is not None and self.guard.stdin is not None:
             self.guard.stdin.close()
             self.guard.wait()
         self.guard = None
 
-    def _guard(self) -> subprocess.Popen[bytes]:
-        """Who ends our children after us; it lives as long as there are any."""
+    def _living_guard(self) -> subprocess.Popen[bytes]:
+        """Who ends our children after us; another one, should it have died."""
         if self.guard is None or self.guard.poll() is not None:
             self._dismiss()
             command = [sys.executable, "-m", sessions.__name__]
             self.guard = subprocess.Popen(command, stdin=subprocess.PIPE, bufsize=0, start_new_session=True)  # noqa: S603
-            for process in self.running.values():
-                _tell(self.guard, f"+{process.pid}")
+            self._tell_who_lives(self.guard)
         return self.guard
+
+    def _tell_who_lives(self, guard: subprocess.Popen[bytes]) -> None:
+        with contextlib.suppress(BrokenPipeError):  # it died just now; the next one is told all
+            _tell(guard, " ".join(str(process.pid) for process in self.running.values()))
 
 
 def _tell(guard: subprocess.Popen[bytes], line: str) -> None:

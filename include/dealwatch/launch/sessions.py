@@ -1,8 +1,8 @@
 """Sessions of processes, ended to the last descendant.
 
-Run as a program it is a guard: it reads from its starter which sessions live (`+7` began, `-7` is over), and
-ends those that do when the starter is gone without a chance to do so itself. The kernel's own signal at a
-parent's death (prctl) would not do: it comes once for each of the parent's threads, and Airflow's scheduler
+Run as a program it is a guard: it reads from its starter which sessions live (`7 8`), from a leader that its
+session has begun (`+9`), and ends those that still live when the starter is gone. The kernel's own signal at
+a parent's death (prctl) would not do: it comes once for each of the parent's threads, and Airflow's scheduler
 takes the second one for an order to leave its workers behind.
 """
 
@@ -57,16 +57,14 @@ def _members(sessions: Collection[int]) -> list[int]:
     return found
 
 
-def _guard(told: Iterable[str]) -> None:
-    living: dict[int, None] = {}  # in the order in which they began
+def watch(told: Iterable[str]) -> None:
+    """Follow what is told line by line, then end what lives."""
+    living: list[int] = []
     for line in told:
-        session = int(line[1:])
-        if line.startswith("+"):
-            living[session] = None
-        else:
-            living.pop(session, None)
+        sessions = [int(pid) for pid in line.removeprefix("+").split()]
+        living = [*living, *sessions] if line.startswith("+") else sessions
     end(living)
 
 
 if __name__ == "__main__":
-    _guard(sys.stdin)
+    watch(sys.stdin)

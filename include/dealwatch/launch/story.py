@@ -6,7 +6,7 @@ from dealwatch import jobs
 from dealwatch.errors import NotReady
 from dealwatch.launch import diary
 from dealwatch.launch.airflow_api import AirflowApi
-from dealwatch.launch.airflow_home import READ_ONCE, LocalAirflow, free_port, is_answering
+from dealwatch.launch.airflow_home import READ_SELDOM, LocalAirflow, free_port, is_answering
 from dealwatch.launch.demo import FROM_FILES, Demo
 from dealwatch.launch.diary import Diary
 from dealwatch.launch.places import Places
@@ -52,7 +52,7 @@ def play(
     """Everything from an empty folder to delivered messages; what an earlier try has done is not repeated."""
     port = free_port()
     connection = demo.server.connection(port) if demo.server else {}
-    with LocalAirflow(places, port=free_port(), changes={**READ_ONCE, **connection}) as airflow:
+    with LocalAirflow(places, port=free_port(), changes={**READ_SELDOM, **connection}) as airflow:
         airflow.begin_database()
         with screen.step("Make up a company: 18 months of deals") as say:
             _make_up(places, settings, known, say, deals=deals)
