@@ -136,14 +136,19 @@ def test_stubborn_processes_are_ended_to_the_last_descendant(tmp_path: Path) -> 
 
 STARTER = f"""
 import os, pathlib, sys, threading, time
+from dealwatch.launch import diary
+from dealwatch.launch.places import Places
 from dealwatch.launch.processes import Children
 
-children = Children(dict(os.environ), pathlib.Path(sys.argv[1]))
-children.start("over", ["true"])
-children.finish("over")
-children.start("stubborn", [sys.executable, "-c", {STUBBORN!r}])
-for _ in range(3):
-    threading.Thread(target=time.sleep, args=[600]).start()
+home = pathlib.Path(sys.argv[1])
+with diary.alone(Places(home)):
+    children = Children(dict(os.environ), home)
+    children.start("over", ["true"])
+    children.finish("over")
+    children.start("stubborn", [sys.executable, "-c", {STUBBORN!r}])
+    for _ in range(3):
+        threading.Thread(target=time.sleep, args=[600]).start()
+    time.sleep(600)
 """
 
 
@@ -151,9 +156,16 @@ for _ in range(3):
 def test_a_starter_killed_outright_leaves_no_process_behind(tmp_path: Path) -> None:
     starter = subprocess.Popen([sys.executable, "-c", STARTER, str(tmp_path)])
     family = family_of(starter, 4)  # the guard, the child, and its two
+    (guard,) = [one for one in family if sessions.__name__ in one.cmdline()]
+    guard.suspend()
     starter.kill()
     starter.wait()
+    with pytest.raises(NotReady, match="is using"), diary.alone(Places(tmp_path)):
+        pass  # its processes are not over
+    guard.resume()
     assert left_of(family) == []
+    with diary.alone(Places(tmp_path)):
+        pass
 
 
 def test_a_guard_that_died_is_replaced_by_one_that_knows_who_lives(tmp_path: Path) -> None:

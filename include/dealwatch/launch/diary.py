@@ -2,6 +2,7 @@
 
 import fcntl
 import json
+import os
 import shutil
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -60,7 +61,10 @@ def settings_file(places: Places, example: str) -> Path:
 
 @contextmanager
 def alone(places: Places) -> Iterator[None]:
-    """Hold the home for ourselves: two Airflows on one SQLite database would run every task twice."""
+    """Hold the home for ourselves: two Airflows on one SQLite database would run every task twice.
+
+    Should we be killed, the guard of our processes holds it until it has ended them.
+    """
     places.home.mkdir(parents=True, exist_ok=True)
     with (places.home / "launch.lock").open("w") as lock:
         try:
@@ -69,6 +73,7 @@ def alone(places: Places) -> Iterator[None]:
             raise NotReady(
                 f"another `make run` or `make ui` is using {places.home}; stop it first"
             ) from error
+        os.set_inheritable(lock.fileno(), True)
         yield
 
 

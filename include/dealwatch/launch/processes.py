@@ -97,7 +97,13 @@ class Children:
         if self.guard is None or self.guard.poll() is not None:
             self._dismiss()
             command = [sys.executable, "-m", sessions.__name__]
-            self.guard = subprocess.Popen(command, stdin=subprocess.PIPE, bufsize=0, start_new_session=True)  # noqa: S603
+            self.guard = subprocess.Popen(  # noqa: S603
+                command,
+                stdin=subprocess.PIPE,
+                bufsize=0,
+                start_new_session=True,
+                close_fds=False,  # it inherits the lock of the home, which our children do not
+            )
             self._tell_who_lives(self.guard)
         return self.guard
 

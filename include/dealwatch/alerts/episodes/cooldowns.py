@@ -40,8 +40,8 @@ class Standing:
     tenures: tuple["Tenure", ...] = ()  # when its owner had the deal; empty: ever since it opened
 
     @classmethod
-    def of(cls, row: Mapping[str, Any], *, at_risk: float, is_close_near: bool, **more: Any) -> "Standing":
-        """From a row of what the fold says stands; `more` are fields that it does not know."""
+    def of(cls, row: Mapping[str, Any], *, at_risk: float, is_close_near: bool) -> "Standing":
+        """From a row of what the fold says stands."""
         return cls(
             alert_id=row["alert_id"],
             fingerprint=row["fingerprint"],
@@ -55,7 +55,6 @@ class Standing:
             is_close_near=is_close_near,
             quiet=row["quiet"],
             answered_at=row["answered_at"],
-            **more,
         )
 
 

@@ -3,7 +3,7 @@
 import json
 from collections import defaultdict
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from datetime import date, datetime
 from typing import Any
 
@@ -208,11 +208,10 @@ def standing_on(
         if deal is None:
             continue
         chance = row["score"] / 100 if deal["p_loss"] is None else deal["p_loss"]
+        is_near = _is_near(deal["close_date"], morning, known.settings)
         found.append(
-            Standing.of(
-                row,
-                at_risk=row["amount"] * chance,
-                is_close_near=_is_near(deal["close_date"], morning, known.settings),
+            replace(
+                Standing.of(row, at_risk=row["amount"] * chance, is_close_near=is_near),
                 is_held_out=row["is_held_out"],
                 tenures=known.tenures.get((row["alert_id"], row["owner_id"]), ()),
                 scored=as_json({"model": deal["model_version"], "points": json.loads(deal["points"])}),
