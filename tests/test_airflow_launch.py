@@ -9,7 +9,7 @@ import stat
 import subprocess
 import sys
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from datetime import UTC, date, datetime
 from pathlib import Path
 from typing import Any
@@ -96,13 +96,22 @@ def test_being_stopped_in_code_made_of_text_is_an_orderly_end(tmp_path: Path) ->
     assert "Every process has been stopped" in ended.stdout
 
 
+def wait_until(condition: Callable[[], bool]) -> None:
+    """Wait until it holds, or so long that it never will; the caller says what that means."""
+    deadline = time.monotonic() + PATIENCE
+    while not condition() and time.monotonic() < deadline:
+        time.sleep(0.1)
+
+
 def family_of(process: "subprocess.Popen[Any]", members: int) -> list[psutil.Process]:
     """The descendants of a process, once there are so many."""
-    deadline = time.monotonic() + PATIENCE
     found: list[psutil.Process] = []
-    while len(found) < members and time.monotonic() < deadline:
-        time.sleep(0.1)
-        found = psutil.Process(process.pid).children(recursive=True)
+
+    def are_born() -> bool:
+        found[:] = psutil.Process(process.pid).children(recursive=True)
+        return len(found) >= members
+
+    wait_until(are_born)
     assert len(found) >= members
     return found
 
@@ -119,9 +128,7 @@ def living(family: list[psutil.Process]) -> list[psutil.Process]:
 
 def left_of(family: list[psutil.Process]) -> list[psutil.Process]:
     """Who still lives when all had time to end."""
-    deadline = time.monotonic() + PATIENCE
-    while living(family) and time.monotonic() < deadline:
-        time.sleep(0.1)
+    wait_until(lambda: not living(family))
     return living(family)
 
 
@@ -199,9 +206,7 @@ time.sleep(600)
 
 def test_the_guard_ends_the_first_one_last_also_after_it_was_started_again(tmp_path: Path) -> None:
     def begun(name: str) -> None:
-        deadline = time.monotonic() + PATIENCE
-        while not (tmp_path / name).exists() and time.monotonic() < deadline:
-            time.sleep(0.05)
+        wait_until((tmp_path / name).exists)
         (tmp_path / name).unlink()
 
     with Children(dict(os.environ), tmp_path) as children:
@@ -211,7 +216,7 @@ def test_the_guard_ends_the_first_one_last_also_after_it_was_started_again(tmp_p
         children.running["first"].kill()
         children.running["first"].wait()
         guard = children.guard
-        assert guard is not None and guard.stdin is not None
+        assert guard is not None
         guard.kill()
         guard.wait()
         children.check()

@@ -27,7 +27,7 @@ class Inline:
 
 
 def with_chart(parcel: Parcel) -> Parcel:
-    """The parcel with the picture of its deal's way. One that cannot be drawn is left out, as words say it.
+    """The parcel with its chart. One that cannot be drawn is left out: the words say the same.
 
     The drawing library takes seconds to load, and far longer on its first day on a machine.
     """

@@ -57,7 +57,7 @@ class Children:
         return self.start(arguments[0], [sys.executable, "-m", "airflow", *arguments])
 
     def check(self) -> None:
-        """Start what has died again, the guard too; raise, with the place of its log, when it keeps dying."""
+        """Start again what has died, the guard too; raise when a component keeps dying, and name its log."""
         self._living_guard()
         for name, process in list(self.running.items()):
             if process.poll() is None:
